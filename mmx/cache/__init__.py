@@ -1,0 +1,1 @@
+"""The embedding store: schema, plan, atomic writes, reading, SQL."""

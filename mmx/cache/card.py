@@ -1,0 +1,65 @@
+"""The encoder card: what exactly a vector in a store is.
+
+Two vectors can be compared only if their cards have the same identity. The card travels in
+the Parquet metadata of a store, so a file that was mailed around still says what it holds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mmx.errors import StoreError
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """Everything that determines the numbers of an embedding.
+
+    ``dimensions`` maps each modality the encoder gives to its length d, in store order.
+    """
+
+    name: str  # what --model was given, e.g. "clip:ViT-B-16/openai"
+    library: str  # the package that computes it, e.g. "open_clip"
+    architecture: str  # the library's own name of the architecture
+    weights: str  # tag, hub repository or file name
+    dimensions: dict[str, int]  # modality -> d
+    normalised: bool  # True when every vector has L2 norm 1
+    precision: str  # what the forward pass computes in: "float32", "bfloat16", "float16"
+    parameters_sha256: str | None = None  # of names, shapes and values of all parameters
+    weights_sha256: str | None = None  # of the weights file, where there is one file
+    image_rule: dict[str, Any] | None = None  # mmx.extract.images.ImageRule as a dict
+    tokenizer: str | None = None  # the tokenizer's own name
+    text_limit: int | None = None  # tokens, special tokens included
+    output: str = ""  # which layer or head the vectors are taken from
+    extra: dict[str, Any] = field(default_factory=dict)  # what only this encoder has
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities in store order."""
+        return tuple(self.dimensions)
+
+    def to_json(self) -> str:
+        """The card as one line of JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> EncoderCard:
+        """Read a card back. Raises StoreError when it is not one."""
+        try:
+            values = json.loads(text)
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StoreError(f"the encoder card in the file is unreadable ({error})") from error
+
+    def differences(self, other: EncoderCard) -> list[str]:
+        """Names of the fields that make vectors of the two cards incomparable.
+
+        The name given on the command line and the file's own checksum do not: the same
+        parameters reached by another way give the same vectors.
+        """
+        ignored = {"name", "weights", "weights_sha256"} if self.parameters_sha256 else {"name"}
+        mine, theirs = asdict(self), asdict(other)
+        return [key for key in mine if key not in ignored and mine[key] != theirs[key]]

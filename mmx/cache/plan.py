@@ -1,0 +1,83 @@
+"""Decide what to encode. Pure: tables in, a table out; the pipeline only obeys."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.cache.schema import MISSING, OK
+
+
+def content_hash(image: bytes | None, text: str | None) -> str:
+    """128-bit hash of one item's inputs as hex; None where there is none or it is not used."""
+    digest = hashlib.blake2b(digest_size=16)
+    for mark, part in ((b"i", image), (b"t", text.encode() if text is not None else None)):
+        if part is not None:
+            digest.update(mark + len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to each item, in the order of the items table."""
+
+    encode: np.ndarray  # (n,) bool, True where the encoder must run
+    source: np.ndarray  # (n,) int64, row among the finished rows to reuse, -1 where none
+    removed: int  # finished rows whose item is no longer in the table
+
+    @property
+    def reused(self) -> int:
+        """Items whose finished row is taken over."""
+        return int((self.source >= 0).sum())
+
+
+def locate(items: pa.ChunkedArray, finished: pa.Table) -> np.ndarray:
+    """(n,) int64: the last finished row of each item, -1 where there is none."""
+    newest_first = finished["item_id"].combine_chunks()[::-1]
+    place = pc.fill_null(pc.index_in(items, value_set=newest_first), -1)
+    place = place.to_numpy().astype(np.int64)
+    return np.where(place >= 0, finished.num_rows - 1 - place, -1)
+
+
+def make_plan(
+    items: pa.ChunkedArray,
+    finished: pa.Table,
+    hashes: pa.Array,
+    *,
+    retry_failed: bool = False,
+) -> Plan:
+    """Compare what is wanted with what is there.
+
+    ``finished`` has item_id, content_hash and the status columns, later rows overriding
+    earlier ones. ``hashes`` holds the present content hash of each item that has a finished
+    row (null is allowed elsewhere).
+    """
+    source = locate(items, finished)
+    here = source >= 0
+    rows = finished.take(pa.array(source[here]))
+    good = _equal(rows["content_hash"], hashes.filter(pa.array(here)))
+    if retry_failed:
+        good &= ~failed_rows(rows)
+    source[np.flatnonzero(here)[~good]] = -1
+    known = pc.unique(finished["item_id"])
+    kept = pc.sum(pc.is_in(known, value_set=items.combine_chunks())).as_py() or 0
+    return Plan(encode=source < 0, source=source, removed=len(known) - kept)
+
+
+def failed_rows(rows: pa.Table) -> np.ndarray:
+    """(n,) bool: True where an input was there and could not be encoded."""
+    failed = np.zeros(rows.num_rows, dtype=bool)
+    for name in ("image_status", "text_status"):
+        if name in rows.column_names:
+            fine = pc.is_in(rows[name], value_set=pa.array([OK, MISSING]))
+            failed |= ~fine.to_numpy(zero_copy_only=False)
+    return failed
+
+
+def _equal(left: pa.ChunkedArray, right: pa.Array) -> np.ndarray:
+    same = pc.fill_null(pc.equal(left, right), False)
+    return same.to_numpy(zero_copy_only=False).astype(bool)

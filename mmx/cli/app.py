@@ -1,0 +1,47 @@
+"""All commands under one name. Each lives in the file of its subject."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmx import __version__
+from mmx.cli import demo, extract, inspect, recommend, train
+
+app = typer.Typer(
+    name="mmx",
+    help="Multimodal recommendation: encode a catalogue once, query it, train and measure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Encode item images and texts, query the embeddings, train recommenders, get top-K."""
+
+
+for command in (
+    demo.demo,
+    extract.extract,
+    extract.encoders,
+    inspect.info,
+    inspect.sql,
+    train.train,
+    train.evaluate,
+    train.models,
+    recommend.recommend,
+):
+    app.command()(command)

@@ -1,0 +1,126 @@
+"""What the terminal shows: tables and JSON on stdout, progress and complaints on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+@dataclass
+class Settings:
+    """What --debug and --quiet said, for the whole process."""
+
+    debug: bool = False
+    quiet: bool = False
+
+
+settings = Settings()
+
+
+def _set_debug(value: bool) -> bool:
+    settings.debug = settings.debug or value
+    return value
+
+
+def _set_quiet(value: bool) -> bool:
+    settings.quiet = settings.quiet or value
+    return value
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, no summary.")
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks of errors.")
+]
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print(f"mmx: error: {message}", file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """A line of summary on stderr, unless --quiet."""
+    if not settings.quiet:
+        Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """JSON on stdout; NaN becomes null, which JSON has."""
+    print(json.dumps(_plain(value), ensure_ascii=False, indent=2, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """A table on stdout; numbers to the right. Piped output is not cut to the screen."""
+    rows = [list(row) for row in rows]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for place, name in enumerate(columns):
+        numeric = any(isinstance(row[place], (int, float)) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def progress_bar(*extra: str) -> Progress:
+    """A progress bar on stderr; ``extra`` names task fields shown at its end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn("{task.fields[" + name + "]}") for name in extra),
+        console=Console(stderr=True),
+        disable=settings.quiet,
+        transient=False,
+    )
+
+
+def listed(value: object) -> object:
+    """A dict or a list as one cell; anything else as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={inner}" for key, inner in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], float):
+        return f"[{', '.join(f'{v:.3f}' for v in value[:4])}{', …' if len(value) > 4 else ''}]"
+    text = " ".join(str(value).split())
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

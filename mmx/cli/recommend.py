@@ -1,0 +1,100 @@
+"""``mmx recommend``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from mmx.recommend.recommendation import Wanted
+    from mmx.recommend.run import Run
+
+
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    user: Annotated[
+        list[str] | None, typer.Option(help="User id as in the interactions; repeatable.")
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
+    k: Annotated[int, typer.Option(help="Items a user.")] = 20,
+    exclude: Annotated[
+        str | None, typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Item ids to choose from: A,B,C, or @FILE.")
+    ] = None,
+    seen: Annotated[
+        str, typer.Option(help="Hide what the user took: in all splits, train only, or none.")
+    ] = "all",
+    out: Annotated[Path | None, typer.Option(help="Write the lists as Parquet.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The top K items of a user, or of all users."""
+    from mmx.errors import OptionError, RunError
+    from mmx.recommend.recommendation import Wanted
+    from mmx.recommend.recommendation import recommend as ask
+    from mmx.recommend.run import open_run
+
+    if bool(user) == everyone:
+        raise OptionError("give either --user ID or --all")
+    if everyone and out is None:
+        raise OptionError("--all needs --out FILE.parquet")
+    if out is not None and out.exists() and not overwrite:
+        raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
+    opened = open_run(run)
+    wanted = Wanted(k, _ids(exclude) or [], _ids(only), seen)
+    if out is not None:
+        _write(opened, user, wanted, out)
+        return
+    table = ask(opened, user or [], wanted)
+    rows = _described(opened, table.to_pylist())
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["user_id", "rank", "item_id", "score", "text"]
+    print_table(columns, [[row[name] for name in columns] for row in rows])
+
+
+def _ids(text: str | None) -> list[str] | None:
+    from mmx.errors import OptionError
+
+    if text is None:
+        return None
+    if not text.startswith("@"):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    path = Path(text[1:])
+    if not path.is_file():
+        raise OptionError(f"{text}: no such file; one item id a line is expected")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _described(run: Run, rows: list[dict]) -> list[dict]:
+    """Add the items' texts."""
+    numbers = run.data.items.numbers([row["item_id"] for row in rows])
+    texts = run.items["text"].take(numbers).to_pylist()
+    return [{**row, "text": text} for row, text in zip(rows, texts, strict=True)]
+
+
+def _write(run: Run, users: list[str] | None, wanted: Wanted, out: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from mmx.cache.files import replacing
+    from mmx.recommend.recommendation import recommend as ask
+    from mmx.recommend.recommendation import recommend_all
+
+    tables = iter([ask(run, users, wanted)] if users else recommend_all(run, wanted))
+    first = next(tables)
+    count = first.num_rows
+    with replacing(out) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+            count += table.num_rows
+    note(f"{out}: {count} rows")

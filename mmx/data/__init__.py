@@ -1,0 +1,1 @@
+"""A dataset on disk: items, interactions, images; ids, filters and splits."""

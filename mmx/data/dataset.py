@@ -1,0 +1,139 @@
+"""The dataset directory: ``items`` and ``interactions``, checked as they are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.data.tables import find_table, id_column, read_table, require, text_column
+from mmx.errors import DataError, some
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items table: ``item_id`` unique, ``image`` and ``text`` nullable, then the rest."""
+
+    directory: Path
+    path: Path
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def ids(self) -> pa.ChunkedArray:
+        """External item ids in table order."""
+        return self.table["item_id"]
+
+    def blocks(self, rows: int) -> Iterator[pa.Table]:
+        """The table in slices of ``rows`` rows; the last may be shorter."""
+        for start in range(0, len(self), rows):
+            yield self.table.slice(start, rows)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over item_id, image and text of all rows, in order."""
+        digest = hashlib.sha256()
+        for batch in self.table.select(["item_id", "image", "text"]).to_batches():
+            for name in batch.schema.names:
+                column = pc.fill_null(batch[name], "\0")
+                digest.update(np.asarray(pc.binary_length(column)).tobytes())
+                digest.update("".join(column.to_pylist()).encode())
+        return digest.hexdigest()
+
+
+def load_items(directory: Path | str) -> Items:
+    """Read ``DIR/items.parquet`` (or .csv).
+
+    Raises DataError when the table is absent or unreadable, lacks ``item_id`` or repeats one.
+    """
+    directory = Path(directory)
+    _must_be_directory(directory)
+    path = find_table(directory, "items")
+    table = read_table(path)
+    require(table, ("item_id",), path)
+    ids = id_column(table, "item_id", path)
+    repeated = _repeated(ids)
+    if repeated:
+        raise DataError(
+            f"{path}: item_id is not unique ({some(repeated)} occur more than once); "
+            "keep one row per item"
+        )
+    rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
+    columns = {"item_id": ids, "image": text_column(table, "image")}
+    columns |= {"text": text_column(table, "text")} | {name: table[name] for name in rest}
+    return Items(directory, path, pa.table(columns))
+
+
+def load_interactions(directory: Path | str, items: Items, *, unknown: str = "error") -> pa.Table:
+    """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
+
+    ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
+    or "drop". Raises DataError on unreadable tables, missing columns, null ids, bad splits.
+    """
+    path = find_table(Path(directory), "interactions")
+    table = read_table(path)
+    require(table, ("user_id", "item_id"), path)
+    columns = {name: id_column(table, name, path) for name in ("user_id", "item_id")}
+    for name, kind in (("rating", pa.float64()), ("timestamp", None)):
+        if name in table.column_names:
+            columns[name] = _number(table[name], name, kind, path)
+    if "split" in table.column_names:
+        columns["split"] = _split(text_column(table, "split"), path)
+    table = pa.table(columns)
+    foreign = pc.invert(pc.is_in(table["item_id"], value_set=items.ids.combine_chunks()))
+    if pc.any(foreign).as_py():
+        lost = table.filter(foreign)
+        if unknown == "error":
+            raise DataError(
+                f"{path}: {lost.num_rows} interactions name items that {items.path.name} lacks "
+                f"({some(pc.unique(lost['item_id']).to_pylist())}); add them, or "
+                "--unknown-items drop"
+            )
+        table = table.filter(pc.invert(foreign))
+    if not table.num_rows:
+        raise DataError(f"{path} holds no interactions with known items")
+    return table
+
+
+def _must_be_directory(directory: Path) -> None:
+    if not directory.exists():
+        raise DataError(f"no dataset at {directory}: --data takes an existing dataset directory")
+    if not directory.is_dir():
+        raise DataError(
+            f"{directory} is a file; --data takes the directory with items.parquet"
+        )
+
+
+def _repeated(ids: pa.ChunkedArray) -> list[str]:
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return []
+    counts = pc.value_counts(ids.combine_chunks())
+    return counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+
+
+def _number(
+    column: pa.ChunkedArray, name: str, kind: pa.DataType | None, path: Path
+) -> pa.ChunkedArray:
+    if column.null_count:
+        raise DataError(f"{path}: {column.null_count} rows have no {name}; fill or remove them")
+    if pa.types.is_temporal(column.type):  # order is all that is asked of a time
+        return column.cast(pa.timestamp("us")).cast(pa.int64())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise DataError(f"{path}: {name} is {column.type}, a number is expected")
+    if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column)).as_py():
+        raise DataError(f"{path}: some {name} is NaN or infinite; fill or remove those rows")
+    return column.cast(kind) if kind else column
+
+
+def _split(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    known = pa.array(["train", "valid", "test"])
+    odd = pc.unique(column.filter(pc.invert(pc.is_in(column, value_set=known))))
+    if len(odd):
+        raise DataError(f"{path}: split holds {some(odd.to_pylist())}; known: train, valid, test")
+    return column

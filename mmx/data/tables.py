@@ -1,0 +1,69 @@
+"""Read one table, Parquet or CSV, and give the two columns everything hangs on their type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from mmx.errors import DataError
+
+
+def find_table(directory: Path, name: str) -> Path:
+    """``DIR/name.parquet`` or ``DIR/name.csv``. Raises DataError when there is neither."""
+    for suffix in (".parquet", ".csv"):
+        path = directory / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{directory} holds no {name}.parquet or {name}.csv; "
+        "--data takes a dataset directory (make one with `mmx import` or `mmx demo`)"
+    )
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet or CSV table. Raises DataError when it is unreadable."""
+    try:
+        return pa.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise DataError(f"{path} is unreadable: {reason}; write it anew") from error
+
+
+def require(table: pa.Table, columns: tuple[str, ...], path: Path) -> None:
+    """Raise DataError unless the table has all the columns."""
+    absent = [name for name in columns if name not in table.column_names]
+    if absent:
+        raise DataError(
+            f"{path} lacks the column {', '.join(absent)}; it has {', '.join(table.column_names)}"
+        )
+
+
+def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    """An id column as strings. Raises DataError on null, empty and fractional ids."""
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        raise DataError(
+            f"{path}: {name} holds fractions ({column.type}); ids are text or whole numbers"
+        )
+    column = column.cast(pa.string())
+    if column.null_count:
+        raise DataError(f"{path}: {column.null_count} rows have no {name}; remove or name them")
+    if len(column) and pc.min(pc.binary_length(column)).as_py() == 0:
+        raise DataError(f"{path}: some rows have an empty {name}; remove or name them")
+    return column
+
+
+def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column as strings, all null where the table has none of that name."""
+    if name not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string())

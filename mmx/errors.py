@@ -1,0 +1,65 @@
+"""Every error mmx raises on purpose.
+
+    MmxError
+    ├── DataError        a dataset directory or table that breaks its contract
+    ├── EncoderError     an encoder that cannot be found, loaded or trusted
+    ├── StoreError       an embedding store that is unreadable, foreign or contradictory
+    ├── RunError         a run directory that is missing, broken or of another version
+    ├── UnknownIdError   an id that is not in a vocabulary
+    ├── QueryError       SQL that DuckDB refuses
+    └── OptionError      contradictory, unused or misspelt options
+
+A message is one line: what was found, what was expected, and the command or option that
+mends it. The CLI prints it without a traceback and leaves with exit code 1 (2 for options).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MmxError(Exception):
+    """Base of all errors that mmx raises on purpose."""
+
+
+class DataError(MmxError):
+    """A dataset directory or table breaks its contract."""
+
+
+class EncoderError(MmxError):
+    """An encoder cannot be found, loaded or trusted."""
+
+
+class StoreError(MmxError):
+    """An embedding store is unreadable, foreign or contradictory."""
+
+
+class RunError(MmxError):
+    """A run directory is missing, broken or of another version."""
+
+
+class UnknownIdError(MmxError):
+    """An id is not in the vocabulary it was looked up in."""
+
+
+class QueryError(MmxError):
+    """DuckDB refuses the SQL."""
+
+
+class OptionError(MmxError):
+    """Options contradict each other, go unused or are misspelt."""
+
+
+def some(values: Iterable[object], limit: int = 3) -> str:
+    """The first few values for an error message: ``a, b, c and 7 more``."""
+    listed = [str(value) for value in values]
+    head = ", ".join(listed[:limit])
+    return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'vbpr'?`` when one of the known names is close, else what is known."""
+    names = list(known)
+    close = get_close_matches(word, names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""Stage 1: encoders, image decoding, and the pipeline that fills a store."""

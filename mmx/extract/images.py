@@ -1,0 +1,193 @@
+"""A picture file to the pixels an encoder expects, or the reason why not.
+
+Decoding goes through Pillow. A picture is what a person would see: EXIF rotation applied,
+the first frame of an animation, transparency over white, 16-bit scaled to 8.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+MAX_PIXELS = 178_956_970  # Pillow's own bomb limit: a 24-bit picture of half a gigabyte
+MAX_SCALED = 16_000_000  # pixels; of a longer picture only the part that stays is resized
+
+# Formats with a signature of their own. Pillow also opens EPS by running Ghostscript on it,
+# which no catalogue of a stranger may make this machine do.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+
+INTERPOLATION = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+ORIENTATION = {  # the EXIF tag's value → what puts the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow warns of large pictures, odd EXIF and odd TIFF tags; all of these are decided below.
+# Set once here, since warnings.catch_warnings is not safe in the threads that decode.
+warnings.filterwarnings("ignore", module=r"PIL\..*")
+
+
+class ImageError(Exception):
+    """Why one picture cannot be used; ``str()`` is the reason that goes into the store."""
+
+
+@dataclass(frozen=True)
+class ImageRule:
+    """How a decoded picture becomes the encoder's input.
+
+    ``mode`` says how it is resized: "crop" brings the shorter side to ``resize`` px and keeps
+    the aspect ratio, "pad" does so with the longer side, "squash" brings both sides to
+    ``resize`` px without keeping it. The centre of ``size`` px is then cut out, and what it
+    reaches beyond the picture is filled with ``fill``.
+    """
+
+    size: int  # px, side of the square the encoder sees
+    resize: int  # px, target of the resize
+    mode: Literal["crop", "squash", "pad"]
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+    fill: int | tuple[int, int, int] = 0  # grey or RGB in 0..255, around a picture too small
+    # Where half a pixel is left over: torchvision and timm round to even, transformers down.
+    centre: Literal["even", "down"] = "even"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the encoder card; tuples become lists, as they come back from JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode an encoded picture to 8-bit RGB.
+
+    Raises ImageError with the reason: empty file, not an image, truncated, corrupt, too large.
+    """
+    if not data:
+        raise ImageError("empty file")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(f"too large: {image.width} x {image.height} pixels")
+        image.load()
+        return _as_rgb(_upright(image))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        known = data.startswith(SIGNATURES)
+        raise ImageError("corrupt image: unreadable header" if known else "not an image") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError("too large: decompression bomb") from error
+    except Exception as error:  # Pillow's plugins raise nearly anything on broken bytes
+        reason = str(error).split("\n")[0] or type(error).__name__
+        kind = "truncated" if "truncated" in reason.lower() else "corrupt"
+        raise ImageError(f"{kind} image: {reason}"[:120]) from error
+
+
+def _formats() -> list[str]:
+    Image.init()  # does nothing from the second call on
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF rotation. Unreadable EXIF does not make the picture unreadable."""
+    try:
+        method = ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return image
+    return image if method is None else image.transpose(method)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return image.convert("RGB")
+
+
+def _to_8_bit(grey: np.ndarray) -> np.ndarray:
+    """Wide grey values to (height, width) uint8, scaled by what their type can hold.
+
+    The high byte is right for both ways in which 8-bit pictures are widened, v * 257 and
+    v << 8. Pillow gives 16-bit pictures of some formats as 32-bit ones, so the values tell.
+    Floats up to 1 are fractions of white, others are grey levels already.
+    """
+    if grey.dtype.kind == "f":
+        grey = np.nan_to_num(grey)
+        return (grey * (255 if grey.max() <= 1 else 1)).clip(0, 255).astype(np.uint8)
+    wide = grey.astype(np.int64).clip(0)
+    return (wide >> (8 if wide.max() <= 0xFFFF else 24)).astype(np.uint8)
+
+
+def prepare(image: Image.Image, rule: ImageRule) -> np.ndarray:
+    """An RGB picture to (size, size, 3) uint8 under the rule; normalisation comes later."""
+    scaled = _scaled_size(image.width, image.height, rule)
+    if scaled[0] * scaled[1] > MAX_SCALED:
+        image = _resized_centre(image, scaled, rule)
+    else:
+        image = image.resize(scaled, INTERPOLATION[rule.interpolation])
+    return np.asarray(_centre(image, rule), dtype=np.uint8)
+
+
+def _scaled_size(width: int, height: int, rule: ImageRule) -> tuple[int, int]:
+    """Width and height after the resize, rounded as torchvision (crop) and timm (pad) do."""
+    if rule.mode == "squash":
+        return rule.resize, rule.resize
+    if rule.mode == "crop":
+        short = min(width, height)
+        long = int(rule.resize * max(width, height) / short)
+        return (rule.resize, long) if width == short else (long, rule.resize)
+    ratio = max(width / rule.resize, height / rule.resize)
+    return max(1, round(width / ratio)), max(1, round(height / ratio))
+
+
+def _resized_centre(image: Image.Image, scaled: tuple[int, int], rule: ImageRule) -> Image.Image:
+    """The central part of the resized picture, without ever building the rest of it."""
+    size = [min(side, rule.size) for side in scaled]
+    start = [_offset(side - part, rule) for side, part in zip(scaled, size, strict=True)]
+    ratio = [side / target for side, target in zip(image.size, scaled, strict=True)]
+    left, top = (s * r for s, r in zip(start, ratio, strict=True))
+    right, bottom = ((s + n) * r for s, n, r in zip(start, size, ratio, strict=True))
+    box = (left, top, min(right, image.width), min(bottom, image.height))
+    return image.resize((size[0], size[1]), INTERPOLATION[rule.interpolation], box)
+
+
+def _centre(image: Image.Image, rule: ImageRule) -> Image.Image:
+    """The central square of ``rule.size`` px, filled up where the picture is smaller."""
+    size = (rule.size, rule.size)
+    if image.size == size:
+        return image
+    spare = [side - rule.size for side in image.size]
+    left, top = (_offset(n, rule) for n in spare)
+    if min(spare) >= 0:
+        return image.crop((left, top, left + rule.size, top + rule.size))
+    fill = rule.fill if isinstance(rule.fill, tuple) else (rule.fill,) * 3
+    canvas = Image.new("RGB", size, fill)
+    canvas.paste(image, (-left, -top))
+    return canvas
+
+
+def _offset(spare: int, rule: ImageRule) -> int:
+    """Where the centre begins on a side that is ``spare`` px longer (or, below 0, shorter)."""
+    if spare < 0:
+        return -(-spare // 2)
+    return spare // 2 if rule.centre == "down" else round(spare / 2)

@@ -1,0 +1,1 @@
+"""Stage 2: models, graphs, losses, training, metrics, top-K."""

@@ -1,0 +1,76 @@
+"""Full-ranking evaluation: every item of the catalogue competes, training items are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.metrics import CUTOFFS, all_metrics
+from mmx.recommend.scoring import Scorer, rank
+
+USERS_AT_ONCE = 65_536  # bounds the hit matrix and the rankings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of each evaluated user."""
+
+    users: np.ndarray  # (n,) user numbers
+    relevant: np.ndarray  # (n,) held-out items of each
+    metrics: dict[str, np.ndarray]  # "recall@20" → (n,)
+    unscored: int  # users with held-out items but none in training: left out
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Each metric averaged over users; NaN when no user could be evaluated."""
+        if not len(self.users):
+            return dict.fromkeys(self.metrics, float("nan"))
+        return {name: float(values.mean()) for name, values in self.metrics.items()}
+
+
+def evaluate(
+    scorer: Scorer,
+    held_out: UserItems,
+    train: UserItems,
+    *,
+    cutoffs: tuple[int, ...] = CUTOFFS,
+    targets: np.ndarray | None = None,
+) -> Evaluation:
+    """Rank the whole catalogue for every user with held-out items.
+
+    Training items are masked. Users without held-out items are left out, and so are users
+    without training items, whom a trained model cannot know. ``targets`` (items,) bool counts
+    only those held-out items as relevant; all items still compete.
+    """
+    if targets is not None:
+        held_out = _only(held_out, targets)
+    wanted = held_out.counts > 0
+    users = np.flatnonzero(wanted & (train.counts > 0))
+    relevant = held_out.counts[users]
+    parts = []
+    for rows in _blocks(len(users)):
+        ranked = rank(scorer, users[rows], max(cutoffs), train).items
+        hits = hit_matrix(ranked, users[rows], held_out)
+        parts.append(all_metrics(hits, relevant[rows], cutoffs))
+    metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Evaluation(users, relevant, metrics, int(wanted.sum()) - len(users))
+
+
+def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:
+    """(n, K) ranked items of (n,) users → (n, K) bool, False where there is no item (-1)."""
+    return held_out.contains(users[:, None], ranked) & (ranked >= 0)
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    for start in range(0, max(rows, 1), USERS_AT_ONCE):
+        yield slice(start, min(start + USERS_AT_ONCE, rows))
+
+
+def _only(matrix: UserItems, items: np.ndarray) -> UserItems:
+    keep = items[matrix.indices]
+    return UserItems.from_pairs(
+        matrix.users[keep], matrix.indices[keep], matrix.n_users, matrix.n_items
+    )

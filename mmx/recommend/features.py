@@ -1,0 +1,98 @@
+"""Item features from embedding stores, joined by item id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmx.cache.store import Store, open_store
+from mmx.data.vocabulary import Vocabulary
+from mmx.errors import OptionError, StoreError, suggestion
+
+
+@dataclass(frozen=True)
+class Features:
+    """One modality's vectors for the whole catalogue."""
+
+    matrix: np.ndarray  # (items, d) float32; rows of absent vectors are zero
+    present: np.ndarray  # (items,) bool
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self.matrix.shape[1]
+
+    def normalised(self) -> Features:
+        """Every present vector scaled to L2 norm 1, so that modalities weigh alike."""
+        norms = np.linalg.norm(self.matrix, axis=1, keepdims=True)
+        scaled = self.matrix / np.maximum(norms, np.finfo(np.float32).tiny)
+        return Features(scaled.astype(np.float32, copy=False), self.present & (norms[:, 0] > 0))
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What ``--features`` names: a store, and which of its modalities (all when empty)."""
+
+    path: Path
+    modalities: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> FeatureSpec:
+        """``cache/clip.parquet`` or ``cache/clip.parquet:image,text``."""
+        path, colon, names = text.rpartition(":")
+        if not colon or "/" in names or Path(text).exists():
+            return cls(Path(text))
+        return cls(Path(path), tuple(name.strip() for name in names.split(",")))
+
+
+def load_features(
+    specs: Sequence[FeatureSpec], items: Vocabulary
+) -> tuple[dict[str, Features], list[dict[str, object]]]:
+    """The vectors of all stores by modality, and a record of where each comes from.
+
+    Raises StoreError when a store is of other items or two stores bring the same modality,
+    and OptionError when a modality is asked for that a store has not.
+    """
+    features: dict[str, Features] = {}
+    origin: dict[str, Path] = {}
+    records = []
+    for spec in specs:
+        store = open_store(spec.path)
+        for modality in _chosen(spec, store):
+            if modality in features:
+                raise StoreError(
+                    f"{origin[modality]} and {spec.path} both bring {modality} vectors; choose by "
+                    f"--features {spec.path}:MODALITY"
+                )
+            found = Features(*store.vectors(modality, items.ids))
+            if not found.present.any():
+                raise StoreError(
+                    f"{spec.path} has no {modality} vector for any item of the dataset: it is of "
+                    "other items; extract again with this --data"
+                )
+            features[modality], origin[modality] = found, spec.path
+            records.append(_record(store, modality, found))
+    return features, records
+
+
+def _chosen(spec: FeatureSpec, store: Store) -> Sequence[str]:
+    for name in spec.modalities:
+        if name not in store.card.dimensions:
+            hint = suggestion(name, store.card.dimensions)
+            raise OptionError(f"{spec.path} has no modality '{name}'{hint}")
+    return spec.modalities or tuple(store.card.dimensions)
+
+
+def _record(store: Store, modality: str, found: Features) -> dict[str, object]:
+    """What a run's config says of a modality it was trained with."""
+    return {
+        "modality": modality,
+        "store": str(store.path),
+        "encoder": store.card.name,
+        "parameters_sha256": store.card.parameters_sha256,
+        "dimension": found.dimension,
+        "items_with_vector": int(found.present.sum()),
+    }

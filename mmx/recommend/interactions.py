@@ -1,0 +1,117 @@
+"""Who took what, as numbers: one sorted sparse matrix per split under two vocabularies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class UserItems:
+    """A users × items 0/1 matrix in CSR form; the items of a user are sorted and distinct."""
+
+    indptr: np.ndarray  # (users + 1,) int64
+    indices: np.ndarray  # (pairs,) int64 item numbers
+    n_items: int
+
+    @classmethod
+    def from_pairs(
+        cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int
+    ) -> UserItems:
+        """From (pairs,) user and item numbers in any order; repetitions count once."""
+        keys = np.unique(users.astype(np.int64) * n_items + items)
+        counts = np.bincount(keys // n_items, minlength=n_users)
+        return cls(np.concatenate([[0], np.cumsum(counts)]), keys % n_items, n_items)
+
+    @property
+    def n_users(self) -> int:
+        """Rows of the matrix."""
+        return len(self.indptr) - 1
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(users,) items of each user."""
+        return np.diff(self.indptr)
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """(items,) users of each item."""
+        return np.bincount(self.indices, minlength=self.n_items)
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """(pairs,) user numbers, beside ``indices``."""
+        return np.repeat(np.arange(self.n_users), self.counts)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """(pairs,) user * n_items + item, ascending: a set one can ``searchsorted`` in."""
+        return self.users * self.n_items + self.indices
+
+    def rows(self, users: np.ndarray) -> UserItems:
+        """The matrix of some users, in the order given."""
+        counts = self.counts[users]
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
+        places = np.repeat(self.indptr[users], counts) + within
+        return UserItems(indptr, self.indices[places], self.n_items)
+
+    def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Whether each (user, item) pair is in the matrix; the two broadcast together."""
+        wanted = users * np.int64(self.n_items) + items
+        keys = self.keys
+        if not len(keys):
+            return np.zeros(wanted.shape, dtype=bool)
+        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        return keys[place] == wanted
+
+    def __or__(self, other: UserItems) -> UserItems:
+        """Pairs that are in either."""
+        users = np.concatenate([self.users, other.users])
+        items = np.concatenate([self.indices, other.indices])
+        return UserItems.from_pairs(users, items, self.n_users, self.n_items)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A split log under its vocabularies. Items are the whole catalogue, in its order."""
+
+    users: Vocabulary
+    items: Vocabulary
+    train: UserItems
+    valid: UserItems
+    test: UserItems
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pa.Table,
+        items: pa.ChunkedArray | pa.Array,
+        users: pa.ChunkedArray | pa.Array | None = None,
+    ) -> Interactions:
+        """From (user_id, item_id, split) and all external item ids.
+
+        Users are numbered as in ``users``, by default in order of first appearance. Raises
+        UnknownIdError on an interaction with an item that is not in the catalogue.
+        """
+        user_ids = Vocabulary(pc.unique(table["user_id"]) if users is None else users, "user")
+        item_ids = Vocabulary(items, "item")
+        rows, columns = user_ids.numbers(table["user_id"]), item_ids.numbers(table["item_id"])
+        parts = []
+        for name in ("train", "valid", "test"):
+            mine = pc.equal(table["split"], name).to_numpy()
+            parts.append(
+                UserItems.from_pairs(rows[mine], columns[mine], len(user_ids), len(item_ids))
+            )
+        return cls(user_ids, item_ids, *parts)
+
+    @property
+    def seen(self) -> UserItems:
+        """Everything a user is known to have taken, in whatever split."""
+        return self.train | self.valid | self.test

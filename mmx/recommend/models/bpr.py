@@ -1,0 +1,54 @@
+"""MF-BPR: matrix factorisation under Bayesian personalised ranking.
+
+Rendle, Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from
+Implicit Feedback", UAI 2009 (arXiv 1205.2618), section 4.3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of MF-BPR."""
+
+    dim: int = 64  # length of user and item embeddings
+    reg: float = 0.1  # weight of ½‖·‖² of the embeddings a triple touches
+    item_bias: bool = True  # add β_i, an item's own popularity
+
+
+class Model(nn.Module):
+    """x̂_ui = γ_u · γ_i (+ β_i)."""
+
+    def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.user = nn.Parameter(torch.empty(world.n_users, config.dim))
+        self.item = nn.Parameter(torch.empty(world.n_items, config.dim))
+        nn.init.xavier_uniform_(self.user, generator=generator)
+        nn.init.xavier_uniform_(self.item, generator=generator)
+        self.bias = nn.Parameter(torch.zeros(world.n_items), requires_grad=config.item_bias)
+
+    def loss(
+        self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+    ) -> torch.Tensor:
+        """BPR-Opt over (B,) triples, with the regulariser on what they touch."""
+        u = self.user[users]  # (B, k)
+        i, j = self.item[positives], self.item[negatives]  # (B, k)
+        b_i, b_j = self.bias[positives], self.bias[negatives]  # (B,)
+        loss = bpr_loss((u * i).sum(1) + b_i, (u * j).sum(1) + b_j)
+        return loss + self.config.reg * l2_of_batch(u, i, j, b_i, b_j)
+
+    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(users, k) and (items, k); with a bias one more column each."""
+        if not self.config.item_bias:
+            return self.user, self.item
+        ones = torch.ones_like(self.user[:, :1])
+        return torch.cat([self.user, ones], 1), torch.cat([self.item, self.bias[:, None]], 1)

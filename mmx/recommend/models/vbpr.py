@@ -1,0 +1,125 @@
+"""VBPR: MF-BPR whose items also have content factors, projected from their features.
+
+He and McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI
+2016 (arXiv 1510.01784). The paper has one visual feature f_i; here every modality m has its
+own embedding matrix E_m and their projections add up, which is the paper's model on the
+concatenated features. An item without a vector of some modality takes that modality's
+learned default vector, in training and in scoring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mmx.errors import OptionError
+from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of VBPR."""
+
+    dim: int = 64  # length of the latent factors γ
+    content_dim: int = 64  # length of the content factors θ
+    reg: float = 1e-2  # λ_Θ: weight of ½‖·‖² of the embeddings and biases a triple touches
+    content_reg: float = 0.0  # λ_E: weight of ½‖·‖² of E and β'
+    normalise: bool = True  # scale every feature vector to norm 1 first
+
+
+class Content(nn.Module):
+    """One modality: its frozen vectors, and the learned vector of items that have none."""
+
+    matrix: torch.Tensor
+    present: torch.Tensor
+
+    def __init__(self, matrix: torch.Tensor, present: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        mean = matrix[present].mean(0)  # the middle of the known vectors, to start from
+        self.default = nn.Parameter(mean)  # (d,)
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """(n,) item numbers → (n, d)."""
+        return torch.where(self.present[items, None], self.matrix[items], self.default)
+
+
+class Model(nn.Module):
+    """x̂_ui = β_i + γ_u·γ_i + Σ_m [θ_u·(E_m f_im) + β'_m·f_im]   (equation 4).
+
+    α and β_u of the paper cancel in every ranking of one user's items and are left out.
+    """
+
+    def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
+        """Raises OptionError when the world has no features."""
+        super().__init__()
+        if not world.features:
+            raise OptionError("vbpr needs item features; give --features, or choose --model bpr")
+        self.config = config
+        users, items = world.n_users, world.n_items
+        self.user = _drawn(users, config.dim, generator)  # γ_u
+        self.item = _drawn(items, config.dim, generator)  # γ_i
+        self.taste = _drawn(users, config.content_dim, generator)  # θ_u
+        self.bias = nn.Parameter(torch.zeros(items))  # β_i
+        self.content, self.project = nn.ModuleDict(), nn.ParameterDict()
+        self.content_bias = nn.ParameterDict()
+        for name, features in sorted(world.features.items()):
+            known = features.normalised() if config.normalise else features
+            matrix, present = torch.from_numpy(known.matrix), torch.from_numpy(known.present)
+            self.content[name] = Content(matrix, present)
+            self.project[name] = _drawn(config.content_dim, features.dimension, generator)  # E
+            self.content_bias[name] = nn.Parameter(torch.zeros(features.dimension))  # β'
+
+    def loss(
+        self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+    ) -> torch.Tensor:
+        """BPR-Opt over (B,) triples (section 3.3); each item's content is projected once."""
+        batch = len(users)
+        items, place = torch.cat([positives, negatives]).unique(return_inverse=True)
+        content, content_bias = self._content(items)  # (n, c), (n,)
+        i, j = place[:batch], place[batch:]
+        u, t = self.user[users], self.taste[users]  # (B, k), (B, c)
+        own = self.item[items]  # (n, k)
+        bias = self.bias[items]  # (n,)
+        shared = bias + content_bias
+        scores = [
+            (u * own[p]).sum(1) + (t * content[p]).sum(1) + shared[p]  # (B,)
+            for p in (i, j)
+        ]
+        loss = bpr_loss(*scores)
+        touched = (u, t, own[i], own[j], bias[i], bias[j])
+        loss = loss + self.config.reg * l2_of_batch(*touched)
+        if self.config.content_reg:
+            weights = [*self.project.values(), *self.content_bias.values()]
+            square = torch.stack([w.square().sum() for w in weights]).sum()
+            loss = loss + self.config.content_reg * square / 2
+        return loss
+
+    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
+        everything = torch.arange(len(self.item), device=self.item.device)
+        content, content_bias = self._content(everything)
+        ones = torch.ones_like(self.user[:, :1])
+        bias = (self.bias + content_bias)[:, None]
+        return (
+            torch.cat([self.user, self.taste, ones], 1),
+            torch.cat([self.item, content, bias], 1),
+        )
+
+    def _content(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ_m E_m f_im (n, c) and Σ_m β'_m·f_im (n,) of (n,) items."""
+        projected = self.taste.new_zeros(len(items), self.config.content_dim)
+        biased = self.taste.new_zeros(len(items))
+        for name, content in self.content.items():
+            f = content(items)  # (n, d)
+            projected = projected + f @ self.project[name].T
+            biased = biased + f @ self.content_bias[name]
+        return projected, biased
+
+
+def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator))

@@ -1,0 +1,141 @@
+"""The run directory: a trained recommender that needs nothing else to be used.
+
+config.json            all that is needed to repeat the run
+metrics.json           {"valid": {"recall@20": …}, "test": {…}, "counts": {…}}
+history.parquet        per epoch: loss, seconds, validation metrics
+per_user.parquet       per user: test metrics
+users.parquet          user_id and final embedding, in the order of the vocabulary
+items.parquet          item_id, final embedding and the dataset's columns, likewise
+interactions.parquet   the filtered log with the split that was used
+model.safetensors      the parameters of the best epoch
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+
+from mmx.errors import RunError
+from mmx.recommend.evaluation import Evaluation
+from mmx.recommend.interactions import Interactions
+from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.training import Trained
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, opened."""
+
+    path: Path
+    config: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    data: Interactions
+    items: pa.Table  # item_id and the dataset's columns, without embeddings
+    scorer: Scorer
+
+
+def save_run(
+    path: Path,
+    *,
+    config: dict[str, Any],
+    evaluations: dict[str, Evaluation],
+    trained: Trained,
+    data: Interactions,
+    split: pa.Table,
+    items: pa.Table,
+) -> None:
+    """Write all files beside ``path`` and rename the folder when it is complete."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _write_json(temporary / "config.json", {"format": FORMAT, **config})
+        _write_json(temporary / "metrics.json", metrics_of(evaluations))
+        pq.write_table(pa.Table.from_pylist(trained.history), temporary / "history.parquet")
+        pq.write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
+        users = pa.table({"user_id": data.users.ids})
+        pq.write_table(_with(users, trained.scorer.users), temporary / "users.parquet")
+        pq.write_table(_with(items, trained.scorer.items), temporary / "items.parquet")
+        pq.write_table(split, temporary / "interactions.parquet")
+        save_file(
+            {k: v.contiguous() for k, v in trained.state.items()}, temporary / "model.safetensors"
+        )
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; set --out elsewhere"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a run. Raises RunError when it is absent, incomplete or of another format."""
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise RunError(f"no run at {path}; make one with `mmx train`")
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        users = pq.read_table(path / "users.parquet")
+        items = pq.read_table(path / "items.parquet")
+        split = pq.read_table(path / "interactions.parquet")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RunError(f"the run {path} is broken: {reason}; train it again") from error
+    if config.get("format") != FORMAT:
+        raise RunError(f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain")
+    data = Interactions.from_table(split, items["item_id"], users["user_id"])
+    scorer = Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
+    return Run(path, config, metrics, data, items.drop_columns(["embedding"]), scorer)
+
+
+def metrics_of(evaluations: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
+    """metrics.json: means by split, and how many users they are over."""
+    counts: dict[str, float] = {}
+    for name, evaluation in evaluations.items():
+        counts[f"{name}_users"] = len(evaluation.users)
+        counts[f"{name}_users_without_training"] = evaluation.unscored
+    return {**{name: e.means for name, e in evaluations.items()}, "counts": counts}
+
+
+def free_path(runs: Path, name: str) -> Path:
+    """``runs/name``, or the first of ``runs/name-2``, ``-3`` … that does not exist."""
+    path, number = runs / name, 2
+    while path.exists():
+        path, number = runs / f"{name}-{number}", number + 1
+    return path
+
+
+def _per_user(evaluation: Evaluation, data: Interactions) -> pa.Table:
+    ids = data.users.externals(evaluation.users)
+    return pa.table({"user_id": ids, "relevant": evaluation.relevant, **evaluation.metrics})
+
+
+def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
+    """The table with an ``embedding`` column (rows, k) after its id."""
+    values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
+    if "embedding" in table.column_names:  # the dataset's own column of that name gives way
+        table = table.drop_columns(["embedding"])
+    return table.add_column(1, "embedding", values)
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    flat = column.combine_chunks().flatten().to_numpy()
+    return flat.reshape(len(column), -1)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, allow_nan=True) + "\n", encoding="utf-8")

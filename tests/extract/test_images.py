@@ -1,0 +1,325 @@
+"""Hostile and odd pictures: each gives the right pixels or the right reason."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mmx.extract import images
+from mmx.extract.images import ImageError, ImageRule, decode, prepare
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+QUARTERS = np.array([[RED, GREEN], [BLUE, WHITE]], dtype=np.uint8)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    image = decode(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def reason(data: bytes) -> str:
+    with pytest.raises(ImageError) as error:
+        decode(data)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "AVIF", "JPEG2000"])
+def test_lossless_formats_keep_every_pixel(form: str) -> None:
+    picture = noise(20, 30)
+    options = {"lossless": True} if form == "WEBP" else {}
+    if form == "AVIF":
+        options = {"quality": 100, "subsampling": "4:4:4"}
+    difference = np.abs(pixels(encoded(Image.fromarray(picture), form, **options)) - picture * 1.0)
+    assert difference.max() <= (3 if form == "AVIF" else 0)  # AVIF goes through YCbCr
+
+
+def test_empty_file() -> None:
+    assert reason(b"") == "empty file"
+
+
+@pytest.mark.parametrize("data", [b"hello, I am a text file", b"\x00" * 100, bytes(range(256)) * 9])
+def test_not_an_image(data: bytes) -> None:
+    assert reason(data) == "not an image"
+
+
+def test_postscript_is_never_run() -> None:
+    assert reason(encoded(Image.fromarray(QUARTERS), "EPS")) == "not an image"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9])
+def test_a_cut_file_is_refused(form: str, part: float) -> None:
+    data = encoded(Image.fromarray(noise(64, 64)), form)
+    told = reason(data[: int(len(data) * part)])
+    assert told.startswith(("truncated image", "corrupt image"))
+
+
+def test_a_cut_jpeg_says_truncated() -> None:
+    data = encoded(Image.fromarray(noise(64, 64)), "JPEG")
+    assert reason(data[: len(data) // 2]).startswith("truncated image: ")
+
+
+def test_corrupt_bytes_are_told_from_a_cut_file() -> None:
+    data = bytearray(encoded(Image.fromarray(noise(64, 64))))
+    data[len(data) // 2] ^= 0xFF  # the checksum of the pixel data no longer fits
+    assert reason(bytes(data)).startswith("corrupt image")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_decode_raises_only_image_errors_on_flipped_bytes() -> None:
+    generator = np.random.default_rng(1)
+    refused = 0
+    for form in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "ICO", "JPEG2000", "AVIF"):
+        clean = encoded(Image.fromarray(noise(32, 32)), form)
+        for _ in range(20):
+            data = np.frombuffer(clean, dtype=np.uint8).copy()
+            data[generator.integers(0, min(len(data), 400), 8)] = generator.integers(0, 256, 8)
+            try:
+                decode(data.tobytes())
+            except ImageError:
+                refused += 1
+    assert refused > 20
+
+
+def test_cmyk() -> None:
+    cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # full magenta and yellow: red
+    assert (pixels(encoded(cmyk, "TIFF")) == RED).all()
+    assert np.abs(pixels(encoded(cmyk, "JPEG", quality=95)) - np.array(RED) * 1.0).max() <= 3
+
+
+def palette_picture() -> Image.Image:
+    image = Image.new("P", (2, 2))
+    image.putpalette([*RED, *GREEN, *BLUE, *WHITE])
+    image.putdata([0, 1, 2, 3])
+    return image
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF"])
+def test_palette(form: str) -> None:
+    assert (pixels(encoded(palette_picture(), form)) == QUARTERS).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_palette_with_a_transparent_colour(form: str) -> None:
+    expected = QUARTERS.copy()
+    expected[0, 1] = WHITE  # green is see-through, so the white behind it shows
+    assert (pixels(encoded(palette_picture(), form, transparency=1)) == expected).all()
+
+
+def test_palette_with_an_alpha_of_its_own_for_each_colour() -> None:
+    data = encoded(palette_picture(), transparency=bytes([255, 0, 128, 255]))
+    expected = QUARTERS.copy()
+    expected[0, 1], expected[1, 0] = WHITE, (127, 127, 255)
+    assert (pixels(data) == expected).all()
+
+
+def test_grey_and_colour_key_transparency() -> None:
+    grey = Image.fromarray(np.array([[0, 90], [180, 255]], dtype=np.uint8))
+    assert pixels(encoded(grey, transparency=90))[..., 0].tolist() == [[0, 255], [180, 255]]
+    colour = encoded(Image.fromarray(QUARTERS), transparency=BLUE)
+    assert pixels(colour)[1, 0].tolist() == list(WHITE)
+
+
+def test_rgba_lies_over_white() -> None:
+    rgba = np.zeros((1, 3, 4), dtype=np.uint8)
+    rgba[0] = [(255, 0, 0, 255), (255, 0, 0, 0), (255, 0, 0, 51)]
+    assert pixels(encoded(Image.fromarray(rgba))).tolist() == [
+        [[255, 0, 0], [255] * 3, [255, 204, 204]]
+    ]
+
+
+def test_grey_with_alpha_lies_over_white() -> None:
+    grey_alpha = Image.new("LA", (3, 1))
+    grey_alpha.putdata([(100, 255), (100, 0), (0, 102)])
+    assert pixels(encoded(grey_alpha))[0, :, 0].tolist() == [100, 255, 153]
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("widen", [257, 256])
+def test_16_bit_grey_becomes_its_8_bit_original(form: str, widen: int) -> None:
+    original = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    data = encoded(Image.fromarray(original * np.uint16(widen)), form)
+    assert (pixels(data) == original[..., None]).all()
+
+
+def test_16_bit_colour_becomes_its_8_bit_original() -> None:
+    original = noise(5, 7).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in original * np.array(257, dtype=">u2"))
+    data = png(width=7, height=5, depth=16, colour=2, body=zlib.compress(rows))
+    assert (pixels(data) == original).all()
+
+
+def test_32_bit_and_float_grey() -> None:
+    wide = np.array([[0, 255 << 24 >> 1, 1 << 30]], dtype=np.int32)
+    assert pixels(encoded(Image.fromarray(wide), "TIFF"))[0, :, 0].tolist() == [0, 127, 64]
+    part = np.array([[0, 0.5, 1, np.nan]], dtype=np.float32)
+    assert pixels(encoded(Image.fromarray(part), "TIFF"))[0, :, 0].tolist() == [0, 127, 255, 0]
+    level = np.array([[0, 128, 300, -5]], dtype=np.float32)
+    assert pixels(encoded(Image.fromarray(level), "TIFF"))[0, :, 0].tolist() == [0, 128, 255, 0]
+
+
+def test_1_bit() -> None:
+    image = Image.fromarray(np.array([[True, False], [False, True]]))
+    assert image.mode == "1"
+    assert pixels(encoded(image))[..., 0].tolist() == [[255, 0], [0, 255]]
+
+
+def test_lab_colours() -> None:
+    image = Image.new("LAB", (4, 4), (255, 128, 128))  # full lightness, no colour
+    assert pixels(encoded(image, "TIFF")).min() >= 253
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_the_first_frame_of_an_animation(form: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=50)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert np.abs(pixels(data) - np.array(RED) * 1.0).max() <= 3  # lossy WebP and AVIF
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(orientation: int, form: str) -> None:
+    blocks = QUARTERS.repeat(8, 0).repeat(16, 1)  # (16, 32, 3), no symmetry
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100, "subsampling": 0} if form == "JPEG" else {}
+    if form == "WEBP":
+        options = {"lossless": True}
+    data = encoded(Image.fromarray(blocks), form, exif=exif, **options)
+    expected = upright(blocks, orientation)
+    assert np.abs(pixels(data) - expected * 1.0).max() <= (2 if form == "JPEG" else 0)
+    reference = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert (pixels(data) == np.asarray(reference.convert("RGB"))).all()
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """What EXIF 2.3 says of each value, on arrays: rows and columns begin where it names."""
+    if orientation >= 5:
+        array = array.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return array[::rows, ::columns]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
+)
+def test_broken_exif_does_not_cost_the_picture(exif: bytes) -> None:
+    data = encoded(Image.new("RGB", (8, 8), RED), "JPEG", exif=exif, quality=100)
+    assert np.abs(pixels(data) - np.array(RED) * 1.0).max() <= 2
+
+
+def test_orientation_out_of_range_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    assert (pixels(encoded(Image.fromarray(QUARTERS), exif=exif)) == QUARTERS).all()
+
+
+def png(width: int, height: int, depth: int, colour: int, body: bytes) -> bytes:
+    """A PNG written by hand, so that its header can claim anything."""
+
+    def chunk(kind: bytes, payload: bytes) -> bytes:
+        tail = struct.pack(">I", zlib.crc32(kind + payload))
+        return struct.pack(">I", len(payload)) + kind + payload + tail
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("side", [13_378, 30_000, 2**31 - 1])
+def test_decompression_bomb(side: int) -> None:
+    data = png(side, side, 8, 2, zlib.compress(b"\0" * 10_000))
+    assert len(data) < 1000
+    assert reason(data).startswith("too large")
+
+
+def test_bombs_are_refused_even_where_another_library_lifts_pillows_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    data = png(30_000, 30_000, 8, 2, zlib.compress(b"\0" * 10_000))
+    assert reason(data) == "too large: 30000 x 30000 pixels"
+
+
+def test_pillows_warnings_reach_nobody(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(noise(20, 20))))
+    code = (
+        "import pathlib, sys; from PIL import Image; from mmx.extract.images import decode;"
+        "Image.MAX_IMAGE_PIXELS = 300; print(decode(pathlib.Path(sys.argv[1]).read_bytes()).size)"
+    )
+    command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("(20, 20)", "")
+
+
+def test_a_text_chunk_bomb() -> None:
+    bomb = zlib.compress(b"x" * 200_000_000, 9)
+    body = encoded(Image.fromarray(QUARTERS))
+    chunk = b"zTXtComment\0\0" + bomb
+    text = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    assert reason(body[:33] + text + body[33:]).startswith(
+        "corrupt image: Decompressed data too large"
+    )
+
+
+def test_one_pixel() -> None:
+    data = encoded(Image.new("RGB", (1, 1), (10, 20, 30)))
+    for mode in ("crop", "squash", "pad"):
+        rule = ImageRule(8, 9 if mode == "crop" else 8, mode, "bicubic", (0, 0, 0), (1, 1, 1))
+        assert (prepare(decode(data), rule) == (10, 20, 30)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1)])
+@pytest.mark.parametrize("mode", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_extreme_aspect_ratio(shape: tuple[int, int], mode: str, interpolation: str) -> None:
+    line = np.zeros((*shape, 3), dtype=np.uint8)
+    line.reshape(-1, 3)[:2500] = RED
+    line.reshape(-1, 3)[2500:] = BLUE
+    rule = ImageRule(224, 224, mode, interpolation, (0, 0, 0), (1, 1, 1), fill=7)
+    result = prepare(decode(encoded(Image.fromarray(line))), rule)
+    assert result.shape == (224, 224, 3)
+    along = result if shape[0] == 1 else result.transpose(1, 0, 2)
+    if mode == "pad":  # one pixel wide after the resize, the rest is filled up
+        assert (along[:111] == 7).all()
+        assert (along[112:] == 7).all()
+        along = along[111:112]
+    # The change of colour lies in the middle; a crop sees half a source pixel of each.
+    assert np.abs(along[:, 0] - np.array(RED) * 1.0).max() <= (1 if mode == "crop" else 0)
+    assert np.abs(along[:, -1] - np.array(BLUE) * 1.0).max() <= (1 if mode == "crop" else 0)
+    assert (along[:, 100] == along[0, 100]).all()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_the_long_way_round_gives_the_same_centre(
+    interpolation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = ImageRule(32, 37, "crop", interpolation, (0, 0, 0), (1, 1, 1))
+    picture = Image.fromarray(noise(40, 900))
+    whole = prepare(picture, rule)
+    monkeypatch.setattr(images, "MAX_SCALED", 1000)
+    part = prepare(picture, rule)
+    assert np.abs(whole * 1.0 - part).max() <= 1
