@@ -53,9 +53,13 @@ class Parts:
             raise StoreError(
                 f"cannot write beside {self.store}: {error.strerror}; set --out elsewhere"
             ) from error
-        for leftover in self.directory.glob(".*.tmp"):  # of a killed run; we hold the lock
-            leftover.unlink()
-        self._check_job()
+        try:
+            for leftover in self.directory.glob(".*.tmp"):  # of a killed run; we hold the lock
+                leftover.unlink()
+            self._check_job()
+        except BaseException:
+            self._unlock()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

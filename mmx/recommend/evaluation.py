@@ -61,7 +61,7 @@ def evaluate(
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:
     """(n, K) ranked items of (n,) users → (n, K) bool, False where there is no item (-1)."""
-    return held_out.contains(users[:, None], ranked) & (ranked >= 0)
+    return held_out.rows(users).found_in(ranked)
 
 
 def _blocks(rows: int) -> Iterator[slice]:

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from mmx.data.vocabulary import Vocabulary
 
+PAIRS_COMPARED = 4_000_000  # at once, by ``found_in``
+
 
 @dataclass(frozen=True)
 class UserItems:
@@ -62,6 +64,10 @@ class UserItems:
         places = np.repeat(self.indptr[users], counts) + within
         return UserItems(indptr, self.indices[places], self.n_items)
 
+    def transposed(self) -> UserItems:
+        """The items × users matrix: who took an item."""
+        return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
+
     def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Whether each (user, item) pair is in the matrix; the two broadcast together."""
         wanted = users * np.int64(self.n_items) + items
@@ -70,6 +76,19 @@ class UserItems:
             return np.zeros(wanted.shape, dtype=bool)
         place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
         return keys[place] == wanted
+
+    def found_in(self, items: np.ndarray) -> np.ndarray:
+        """Which of (users, m) item numbers, any for every user, are the user's: bool alike.
+
+        Costs a comparison for each pair of the matrix and each column, in bounded blocks.
+        """
+        found = np.zeros(items.shape, dtype=bool)
+        step = max(1, PAIRS_COMPARED // max(items.shape[1], 1))
+        for start in range(0, len(self.indices), step):
+            rows = self.users[start : start + step]
+            pair, column = np.nonzero(items[rows] == self.indices[start : start + step, None])
+            found[rows[pair], column] = True
+        return found
 
     def __or__(self, other: UserItems) -> UserItems:
         """Pairs that are in either."""

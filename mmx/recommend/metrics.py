@@ -37,9 +37,9 @@ def mrr(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 
 def average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """MAP@K per user = Σ over hit ranks r ≤ K of precision@r / min(K, relevant)."""
-    head = hits[:, :k].astype(np.float64)
-    ranks = np.arange(1, head.shape[1] + 1)
-    return (head * head.cumsum(1) / ranks).sum(1) / np.minimum(relevant, k)
+    users, places = np.nonzero(hits[:, :k])  # few, and user by user
+    nth = np.arange(len(users)) - np.searchsorted(users, users) + 1  # hit of its user
+    return _sums(users, nth / (places + 1), len(hits)) / np.minimum(relevant, k)
 
 
 def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
@@ -49,8 +49,12 @@ def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """
     discount = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[0.0], discount.cumsum()])
-    head = hits[:, :k]
-    return head @ discount[: head.shape[1]] / ideal[np.minimum(relevant, k)]
+    users, places = np.nonzero(hits[:, :k])
+    return _sums(users, discount[places], len(hits)) / ideal[np.minimum(relevant, k)]
+
+
+def _sums(users: np.ndarray, values: np.ndarray, n_users: int) -> np.ndarray:
+    return np.bincount(users, weights=values, minlength=n_users)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {

@@ -16,6 +16,7 @@ from mmx.recommend.interactions import UserItems
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
 SEEN_LIMIT = 2048  # beyond so many excluded items a user is ranked over the dense scores
+QUERIES_AT_ONCE = 1024  # users of one matrix product inside FAISS; fits the cache best
 
 
 class Scorer(Protocol):
@@ -27,7 +28,7 @@ class Scorer(Protocol):
         ...
 
     def scores(self, users: np.ndarray) -> np.ndarray:
-        """(n,) user numbers → (n, items) float32."""
+        """(n,) user numbers → (n, items) float32, the caller's to change."""
         ...
 
 
@@ -78,12 +79,15 @@ def rank(
     slow = np.ones(len(users), dtype=bool)
     if isinstance(scorer, Factors):
         few = np.flatnonzero(seen <= SEEN_LIMIT)
-        slow[few] = False
+        candidates = scorer.items if len(pool) == scorer.n_items else scorer.items[pool]
         for alike in _by_seen(few, seen):
-            for rows in _chunks(alike, 40 * (k + 1 + int(seen[alike].max()))):
-                found, tied = _search(scorer, users[rows], k, exclude, pool)
+            fetch = min(k + 1 + int(seen[alike].max()), len(pool))
+            for rows in _chunks(alike, 40 * fetch):
+                queries = scorer.users[users[rows]]
+                values, places = _nearest(queries, candidates, fetch)
+                found, tied = _best(values, pool[places], k, exclude.rows(users[rows]))
                 items[rows], scores[rows], slow[rows] = found.items, found.scores, tied
-    for rows in _chunks(np.flatnonzero(slow), 12 * scorer.n_items):
+    for rows in _chunks(np.flatnonzero(slow), 32 * scorer.n_items):
         found = _dense(scorer, users[rows], k, exclude, pool)
         items[rows], scores[rows] = found.items, found.scores
     return Ranking(items, scores)
@@ -102,19 +106,43 @@ def _by_seen(rows: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[level == value]
 
 
-def _search(
-    scorer: Factors, users: np.ndarray, k: int, exclude: UserItems, pool: np.ndarray
-) -> tuple[Ranking, np.ndarray]:
-    """Exact inner-product search, and where the K-th score ties with the one after it."""
+def _nearest(
+    queries: np.ndarray, candidates: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact inner-product search: scores and places (n, count), best first."""
     import faiss
 
-    candidates = scorer.items if len(pool) == scorer.n_items else scorer.items[pool]
-    fetch = min(k + 1 + int(exclude.counts[users].max(initial=0)), len(pool))
-    queries = np.ascontiguousarray(scorer.users[users])
-    scores, items = faiss.knn(queries, candidates, fetch, metric=faiss.METRIC_INNER_PRODUCT)
-    items = pool[items]  # (n, fetch)
-    scores[exclude.contains(users[:, None], items)] = -np.inf
-    return _best(scores, items, k)
+    faiss.cvar.distance_compute_blas_query_bs = QUERIES_AT_ONCE
+    faiss.cvar.distance_compute_min_k_reservoir = 1  # always the reservoir: a third faster
+    found: tuple[np.ndarray, np.ndarray] = faiss.knn(
+        np.ascontiguousarray(queries), candidates, count, metric=faiss.METRIC_INNER_PRODUCT
+    )
+    return found
+
+
+def _best(
+    scores: np.ndarray, items: np.ndarray, k: int, exclude: UserItems
+) -> tuple[Ranking, np.ndarray]:
+    """The K best of (n, m) candidates that come best first, m > K + a user's excluded items.
+
+    Also where the K-th score ties with the next, so that a better-placed item of the same
+    score may be missing.
+    """
+    hidden = exclude.found_in(items)  # (n, m)
+    order = np.argsort(hidden, axis=1, kind="stable")[:, : k + 1]  # shown ones first
+    items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
+    gone = np.take_along_axis(hidden, order, 1)
+    items[gone], scores[gone] = -1, -np.inf
+    short = k + 1 - items.shape[1]
+    if short > 0:
+        items = np.pad(items, ((0, 0), (0, short)), constant_values=-1)
+        scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
+    equal = (scores[:, 1:] == scores[:, :-1]) & (items[:, 1:] >= 0)  # (n, K)
+    tied = equal[:, -1]
+    for row in np.flatnonzero(equal.any(1) & ~tied):
+        fair = np.lexsort((items[row], -scores[row]))
+        items[row], scores[row] = items[row, fair], scores[row, fair]
+    return Ranking(items[:, :k], scores[:, :k]), tied
 
 
 def _dense(
@@ -124,27 +152,37 @@ def _dense(
     scores = scorer.scores(users)
     mine = exclude.rows(users)
     scores[mine.users, mine.indices] = -np.inf
-    scores = np.ascontiguousarray(scores[:, pool])
-    fetch = min(k + 1, len(pool))
-    values, places = torch.topk(torch.from_numpy(scores), fetch)
-    ranking, tied = _best(values.numpy(), pool[places.numpy()], k)
-    for row in np.flatnonzero(tied):
-        order = np.argsort(-scores[row], kind="stable")[:k]
-        ranking.items[row], ranking.scores[row] = pool[order], scores[row, order]
-    ranking.items[np.isneginf(ranking.scores)] = -1
-    return ranking
+    if len(pool) < scorer.n_items:
+        scores = np.ascontiguousarray(scores[:, pool])
+    width = min(k, len(pool))
+    best, places = best_of(scores, width)
+    items = np.where(np.isneginf(best), -1, pool[places])
+    rest = ((0, 0), (0, k - width))
+    return Ranking(
+        np.pad(items, rest, constant_values=-1), np.pad(best, rest, constant_values=-np.inf)
+    )
 
 
-def _best(scores: np.ndarray, items: np.ndarray, k: int) -> tuple[Ranking, np.ndarray]:
-    """The K best of (n, ≥ min(K + 1, candidates)) candidates; ties in catalogue order."""
-    by_item = np.argsort(items, axis=1)
-    items, scores = np.take_along_axis(items, by_item, 1), np.take_along_axis(scores, by_item, 1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
-    items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
-    items = np.where(np.isneginf(scores), -1, items)
-    short = k + 1 - items.shape[1]
-    if short > 0:
-        items = np.pad(items, ((0, 0), (0, short)), constant_values=-1)
-        scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
-    tied = (scores[:, k - 1] == scores[:, k]) & ~np.isneginf(scores[:, k])
-    return Ranking(items[:, :k].copy(), scores[:, :k].copy()), tied
+def best_of(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and places (n, count) of the best of (n, m) float32; equal ones by rising place."""
+    found = torch.topk(torch.from_numpy(scores), min(count + 1, scores.shape[1]))
+    values, places = found.values.numpy(), found.indices.numpy()
+    equal = (values[:, 1:] == values[:, :-1]) & ~np.isneginf(values[:, 1:])
+    unsure = np.flatnonzero(equal.any(1))
+    values, places = values[:, :count], places[:, :count]
+    places[unsure] = _in_catalogue_order(scores[unsure], count)
+    values[unsure] = np.take_along_axis(scores[unsure], places[unsure], 1)
+    return values, places
+
+
+def _in_catalogue_order(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places (n, count) of the best of (n, m) float32 scores; equal ones by rising place.
+
+    Score and place become one whole number each, so that no two are equal: the bits of a
+    float, read as a signed number with the negative ones flipped, sort as the float does.
+    """
+    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
+    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    places = np.arange(scores.shape[1], dtype=np.int64)
+    keys = (ordered.astype(np.int64) << 32) - places
+    return torch.topk(torch.from_numpy(keys), count).indices.numpy()

@@ -6,18 +6,21 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from mmx.errors import OptionError, RunError
+from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
 
 VALIDATED_ON = "recall@20"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,12 @@ class TrainOptions:
     epochs: int = 1000  # at most; early stopping ends most runs
     batch_size: int = 2048  # triples
     lr: float = 1e-3  # of Adam
+    lr_decay: float = 1.0  # factor on the learning rate after every epoch
+    clip: float = 0.0  # largest gradient norm; 0 does not clip
     patience: int = 20  # evaluations without a better validation Recall@20 before stopping
     eval_every: int = 1  # epochs between evaluations
+    negatives: str = "uniform"  # how negative items are drawn: uniform or popularity
+    precision: str = "float32"  # of the forward pass; bfloat16 through autocast
     seed: int = 0  # of initialisation, shuffling and negative sampling
     device: str = "cpu"
 
@@ -36,8 +43,10 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "patience", "eval_every"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if not self.lr > 0:
-            raise OptionError(f"--lr {self.lr:g} must be positive")
+        if not self.lr > 0 or not 0 < self.lr_decay <= 1 or self.clip < 0:
+            raise OptionError("--lr must be positive, --lr-decay in (0, 1], --clip not negative")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"--precision {self.precision} is unknown; known: float32, bfloat16")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise OptionError(f"--device {self.device}: no CUDA device here; use --device cpu")
 
@@ -56,14 +65,15 @@ class TrainProgress:
     best: float = float("-inf")  # validation Recall@20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
-    """The model at its best epoch, and how it got there."""
+    """The model at its best epoch so far, and how it got there."""
 
     scorer: Factors
-    state: dict[str, torch.Tensor]  # of the best epoch
-    history: list[dict[str, float]]  # one row per epoch
-    best_epoch: int
+    state: dict[str, torch.Tensor]  # parameters of the best epoch
+    history: list[dict[str, float]] = field(default_factory=list)  # one row per epoch
+    best_epoch: int = 0
+    best: float = float("-inf")  # validation Recall@20
 
 
 def train(
@@ -71,66 +81,83 @@ def train(
     data: Interactions,
     options: TrainOptions,
     progress: Callable[[TrainProgress], None] = lambda p: None,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
-    Without validation interactions the last epoch counts. Raises RunError when the loss is
-    not finite.
+    Without validation interactions the last epoch counts. With a ``checkpoint`` file a killed
+    run goes on where it was and ends, on a CPU, in the very same weights. Raises RunError when
+    the loss is not finite or the checkpoint is of another job.
     """
     device = torch.device(options.device)
     model.to(device)
     generator = torch.Generator(device).manual_seed(options.seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=options.lr, fused=True)
-    sampler = NegativeSampler(data.train, device)
-    validates = len(data.valid.indices) > 0
-    history: list[dict[str, float]] = []
-    best, best_epoch, best_state, scorer = -np.inf, 0, {}, None
-    for epoch in range(1, options.epochs + 1):
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
+    sampler = NegativeSampler(data.train, device, options.negatives)
+    best = Trained(score(model), {})
+    keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
+    first = keeper.load(best) + 1
+    for epoch in range(first, options.epochs + 1):
+        if _is_over(best, epoch - 1, data, options):
+            break
         start = time.perf_counter()
         losses = []
         model.train()
-        for users, positives, negatives in _batches(data, sampler, options, generator):
-            loss = model.loss(users, positives, negatives)
+        if hasattr(model, "epoch_start"):  # papers that rebuild or resample a graph every epoch
+            model.epoch_start(generator)
+        for users, positives, negatives in _batches(sampler, options, generator):
+            with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
+                loss = model.loss(users, positives, negatives)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            if options.clip:
+                torch.nn.utils.clip_grad_norm_(parameters, options.clip)
             optimiser.step()
             losses.append(loss.detach())
+        schedule.step()
         mean_loss = _finite(torch.stack(losses).mean().item(), epoch)
-        trained = time.perf_counter()
-        row = {"epoch": epoch, "loss": mean_loss, "seconds": trained - start}
-        last = epoch == options.epochs
-        if last or epoch % options.eval_every == 0:
-            now = score(model)
-            valid = evaluate(now, data.valid, data.train, cutoffs=(20,)).means if validates else {}
-            reached = valid.get(VALIDATED_ON, float(epoch))
-            if reached > best:
-                best, best_epoch, scorer = reached, epoch, now
-                best_state = copy.deepcopy(model.state_dict())
-            row |= {f"valid_{name}": value for name, value in valid.items()}
-        row["evaluation_seconds"] = time.perf_counter() - trained
-        history.append(row)
-        progress(_told(row, options, best_epoch, best))
-        if validates and (epoch - best_epoch) // options.eval_every >= options.patience:
-            break
-    assert scorer is not None  # the last epoch always evaluates
-    return Trained(scorer, best_state, history, best_epoch)
+        row = {"epoch": epoch, "loss": mean_loss, "seconds": time.perf_counter() - start}
+        start = time.perf_counter()
+        if epoch == options.epochs or epoch % options.eval_every == 0:
+            row |= _validate(model, data, best, epoch)
+        row["evaluation_seconds"] = time.perf_counter() - start
+        best.history.append(row)
+        progress(_told(row, options, best))
+        keeper.save(epoch, best)
+    return best
+
+
+def _validate(model: Any, data: Interactions, best: Trained, epoch: int) -> dict[str, float]:
+    """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
+    scorer = score(model)
+    valid = {}
+    if len(data.valid.indices):
+        valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
+    reached = valid.get(VALIDATED_ON, float(epoch))  # without validation the last epoch counts
+    if reached > best.best:
+        best.best, best.best_epoch, best.scorer = reached, epoch, scorer
+        best.state = copy.deepcopy(model.state_dict())
+    return {f"valid_{name}": value for name, value in valid.items()}
+
+
+def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOptions) -> bool:
+    """Whether patience had run out after ``epoch``."""
+    waited = (epoch - best.best_epoch) // options.eval_every
+    return bool(len(data.valid.indices)) and best.best_epoch > 0 and waited >= options.patience
 
 
 @torch.no_grad()
 def score(model: Any) -> Factors:
     """The scorer of a model as it is now."""
     model.eval()
-    users, items = model.factors()
-    users, items = (x.detach().float().cpu().contiguous().numpy() for x in (users, items))
-    return Factors(users.copy(), items.copy())
+    users, items = (x.detach().float().cpu().contiguous() for x in model.factors())
+    return Factors(users.numpy().copy(), items.numpy().copy())
 
 
 def _batches(
-    data: Interactions,
-    sampler: NegativeSampler,
-    options: TrainOptions,
-    generator: torch.Generator,
+    sampler: NegativeSampler, options: TrainOptions, generator: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """One epoch: every training pair once, in random order, with a fresh negative."""
     device = sampler.keys.device
@@ -138,12 +165,8 @@ def _batches(
     users = sampler.keys[order] // sampler.n_items
     positives = sampler.keys[order] % sampler.n_items
     negatives = sampler.draw(users, generator)
-    yield from zip(
-        users.split(options.batch_size),
-        positives.split(options.batch_size),
-        negatives.split(options.batch_size),
-        strict=True,
-    )
+    parts = (x.split(options.batch_size) for x in (users, positives, negatives))
+    yield from zip(*parts, strict=True)
 
 
 def _finite(loss: float, epoch: int) -> float:
@@ -152,9 +175,7 @@ def _finite(loss: float, epoch: int) -> float:
     return loss
 
 
-def _told(
-    row: dict[str, float], options: TrainOptions, best_epoch: int, best: float
-) -> TrainProgress:
+def _told(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:
     valid = {k.removeprefix("valid_"): v for k, v in row.items() if k.startswith("valid_")}
     return TrainProgress(
         epoch=int(row["epoch"]),
@@ -163,6 +184,6 @@ def _told(
         seconds=row["seconds"],
         evaluation_seconds=row["evaluation_seconds"],
         valid=valid,
-        best_epoch=best_epoch,
-        best=best,
+        best_epoch=best.best_epoch,
+        best=best.best,
     )

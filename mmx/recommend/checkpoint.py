@@ -1,0 +1,77 @@
+"""Where a killed training goes on: everything the next epoch depends on, in one file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmx.cache.files import replacing
+from mmx.errors import RunError
+from mmx.recommend.scoring import Factors
+
+if TYPE_CHECKING:
+    from mmx.recommend.training import Trained
+
+EVERY = 30.0  # s between checkpoints at least, so that quick epochs are not slowed down
+
+
+class Checkpoint:
+    """Saves and restores a training loop; does nothing without a path."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        model: Any,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        generator: torch.Generator,
+    ) -> None:
+        self.path, self.model = path, model
+        self.optimiser, self.schedule = optimiser, schedule
+        # a model may draw from a generator of its own
+        self.generators = [generator]
+        if isinstance(getattr(model, "generator", None), torch.Generator):
+            self.generators.append(model.generator)
+        self._last = time.monotonic()
+
+    def load(self, best: Trained) -> int:
+        """Restore everything and fill ``best``; the last finished epoch, 0 at the beginning."""
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            saved = torch.load(self.path, weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+        except Exception as error:  # torch raises nearly anything on a file of another job
+            raise RunError(f"{self.path} cannot be continued ({error}); --overwrite") from error
+        self.schedule.load_state_dict(saved["schedule"])
+        for generator, state in zip(self.generators, saved["generators"], strict=True):
+            generator.set_state(state)
+        best.best, best.best_epoch = saved["best"], saved["best_epoch"]
+        best.history, best.state = saved["history"], saved["best_state"]
+        best.scorer = Factors(saved["users"].numpy(), saved["items"].numpy())
+        return int(saved["epoch"])
+
+    def save(self, epoch: int, best: Trained) -> None:
+        """Write the state after ``epoch``, unless the last one is recent."""
+        if self.path is None or time.monotonic() - self._last < EVERY:
+            return
+        state = {
+            "epoch": epoch,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generators": [generator.get_state() for generator in self.generators],
+            "best": best.best,
+            "best_epoch": best.best_epoch,
+            "best_state": best.state,
+            "history": best.history,
+            "users": torch.from_numpy(best.scorer.users),
+            "items": torch.from_numpy(best.scorer.items),
+        }
+        with replacing(self.path) as temporary:
+            torch.save(state, temporary)
+        self._last = time.monotonic()

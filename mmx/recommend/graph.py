@@ -1,0 +1,234 @@
+"""Sparse products whose forward and backward both run over CSR, and the user-item graph.
+
+Both directions of a product Y = A X are sums over the rows of a CSR matrix, A's own and its
+transpose's, kept side by side. On CPU such a sum is a weighted embedding bag: on two cores
+with 26,492 nodes, 237,102 entries and 64 columns it took 0.6 ms where MKL's CSR product took
+2.5 ms and a COO product 6.0 ms. On CUDA it is cuSPARSE's CSR product, which spreads rows of
+very unequal length better.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmx.recommend.interactions import UserItems
+
+ENTRIES_AT_ONCE = 1 << 20  # of a gradient with respect to the entries' values
+
+
+class Sparse(nn.Module):
+    """A sparse (rows, columns) matrix of fixed pattern, beside its transpose.
+
+    A call multiplies it with a dense (columns, d) matrix. The entries' values can be given to
+    the call, and may require a gradient; by default they are the constants it was made with.
+    """
+
+    indptr: torch.Tensor
+    columns: torch.Tensor
+    values: torch.Tensor
+    back_indptr: torch.Tensor
+    back_columns: torch.Tensor
+    back_values: torch.Tensor
+    back_order: torch.Tensor
+
+    def __init__(
+        self,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        values: torch.Tensor,
+        shape: tuple[int, int],
+    ) -> None:
+        """From (entries,) row numbers, column numbers and values in any order, none twice."""
+        super().__init__()
+        order = torch.argsort(rows * shape[1] + columns)
+        back = torch.argsort(columns[order] * shape[0] + rows[order])
+        self.shape = shape
+        self._keep("indptr", _starts(rows, shape[0]))
+        self._keep("columns", columns[order])
+        self._keep("values", values[order])
+        self._keep("back_indptr", _starts(columns, shape[1]))
+        self._keep("back_columns", rows[order][back])
+        self._keep("back_values", self.values[back])
+        self._keep("back_order", back)  # entry of A that each entry of its transpose is
+
+    def _keep(self, name: str, tensor: torch.Tensor) -> None:
+        self.register_buffer(name, tensor, persistent=False)
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """(entries,) row numbers, beside ``columns``."""
+        numbers = torch.arange(self.shape[0], device=self.indptr.device)
+        return numbers.repeat_interleave(self.indptr.diff())
+
+    def forward(self, x: torch.Tensor, values: torch.Tensor | None = None) -> torch.Tensor:
+        """(columns, d) → (rows, d)."""
+        assert x.shape[0] == self.shape[1]
+        return _Product.apply(x, self.values if values is None else values, self)
+
+    def turned(self, values: torch.Tensor) -> torch.Tensor:
+        """(entries,) values in the order of the transpose."""
+        return self.back_values if values is self.values else values[self.back_order]
+
+    def dense(self, values: torch.Tensor | None = None) -> torch.Tensor:
+        """The (rows, columns) matrix itself, for small ones."""
+        values = self.values if values is None else values
+        full = values.new_zeros(self.shape)
+        return full.index_put((self.rows, self.columns), values)
+
+
+class _Product(torch.autograd.Function):
+    """∂(A X)/∂X is a product with Aᵀ; ∂/∂a_rc of an entry is the inner product of g_r and x_c."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, values: torch.Tensor, matrix: Sparse) -> torch.Tensor:
+        ctx.matrix = matrix
+        ctx.save_for_backward(values, x if ctx.needs_input_grad[1] else None)
+        return _sum_rows(matrix.indptr, matrix.columns, values, x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        matrix, gradient = ctx.matrix, gradients[0].contiguous()
+        values, x = ctx.saved_tensors
+        to_x = to_values = None
+        if ctx.needs_input_grad[0]:
+            turned = matrix.turned(values)
+            to_x = _sum_rows(matrix.back_indptr, matrix.back_columns, turned, gradient)
+        if ctx.needs_input_grad[1]:
+            pairs = zip(
+                matrix.rows.split(ENTRIES_AT_ONCE),
+                matrix.columns.split(ENTRIES_AT_ONCE),
+                strict=True,
+            )
+            to_values = torch.cat([(gradient[r] * x[c]).sum(1) for r, c in pairs])
+        return to_x, to_values, None
+
+
+def _sum_rows(
+    indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor
+) -> torch.Tensor:
+    """Σ over the entries of each row of value · x[column] → (rows, d)."""
+    values = values.to(x.dtype)
+    if x.is_cuda:
+        shape = (len(indptr) - 1, len(x))
+        return torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False) @ x
+    return F.embedding_bag(
+        columns, x, indptr, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def _tensor(numbers: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
+
+
+def _starts(numbers: torch.Tensor, count: int) -> torch.Tensor:
+    """Where each of ``count`` rows starts when entries are sorted by row → (count + 1,)."""
+    sizes = torch.bincount(numbers, minlength=count)
+    return F.pad(sizes.cumsum(0), (1, 0))
+
+
+class UserItemGraph(Sparse):
+    """D^-½ A D^-½ of the bipartite graph: users are nodes 0…U-1, items U…U+I-1.
+
+    Every training pair is two entries of the matrix; ``pair`` says which pair an entry is of,
+    so a weight per pair gives symmetric values. A node without neighbours has an empty row.
+    """
+
+    users: torch.Tensor
+    items: torch.Tensor
+    pair: torch.Tensor
+
+    def __init__(self, train: UserItems) -> None:
+        users, items = _tensor(train.users), _tensor(train.indices)
+        nodes = train.n_users + train.n_items
+        rows = torch.cat([users, items + train.n_users])
+        columns = torch.cat([items + train.n_users, users])
+        degrees = torch.bincount(rows, minlength=nodes).double()
+        values = (degrees[rows] * degrees[columns]).rsqrt().float()
+        super().__init__(rows, columns, values, (nodes, nodes))
+        self.n_users, self.n_items = train.n_users, train.n_items
+        order = torch.argsort(rows * nodes + columns)
+        self._keep("users", users)
+        self._keep("items", items)
+        self._keep("pair", torch.arange(len(users)).repeat(2)[order])
+
+    def weights(self, kept: torch.Tensor) -> torch.Tensor:
+        """(pairs,) 1/√(d_u d_i) where degrees count the kept pairs only; 0 for the others.
+
+        ``kept`` is (pairs,) bool, in the order of ``users`` and ``items``.
+        """
+        present = kept.to(self.values.dtype)
+        user_degrees = present.new_zeros(self.n_users).index_add_(0, self.users, present)
+        item_degrees = present.new_zeros(self.n_items).index_add_(0, self.items, present)
+        both = user_degrees[self.users] * item_degrees[self.items]
+        return torch.where(kept, both.clamp(min=1).rsqrt(), 0)
+
+    def values_of(self, weights: torch.Tensor) -> torch.Tensor:
+        """(pairs,) weights → (entries,) values for a call: both directions of a pair alike."""
+        return weights[self.pair]
+
+    def dropped(
+        self, share: float, generator: torch.Generator, *, renormalise: bool
+    ) -> torch.Tensor:
+        """(entries,) values after each pair was dropped with probability ``share``.
+
+        The pattern stays as it is. With ``renormalise`` the degrees are of what is kept (SGL,
+        Wu et al., SIGIR 2021); without, the kept values are divided by 1 - share, so that the
+        product is right in expectation (dropout as in LightGCN's own code).
+        """
+        drawn = torch.rand(len(self.users), generator=generator, device=self.users.device)
+        kept = drawn >= share
+        if renormalise:
+            return self.values_of(self.weights(kept))
+        return torch.where(self.values_of(kept), self.values / (1 - share), 0)
+
+    def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(nodes, d) → (users, d) and (items, d), both views."""
+        return nodes[: self.n_users], nodes[self.n_users :]
+
+
+def mean_of_layers(
+    matrix: Sparse, x: torch.Tensor, layers: int, values: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(x + A x + … + A^L x) / (L + 1), LightGCN's propagation (equations 3, 4 and 8).
+
+    ``values`` are constants here: no gradient flows to them.
+    """
+    values = matrix.values if values is None else values.detach()
+    return _MeanOfLayers.apply(x, values, matrix, layers)
+
+
+class _MeanOfLayers(torch.autograd.Function):
+    """The sum by Horner's rule, x + A(x + A(x + …)), in two buffers; nothing is kept.
+
+    The gradient is the same sum with Aᵀ.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, values: torch.Tensor, matrix: Sparse, layers: int
+    ) -> torch.Tensor:
+        ctx.matrix, ctx.layers = matrix, layers
+        ctx.save_for_backward(values)
+        return _horner(matrix.indptr, matrix.columns, values, x, layers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        matrix, (values,) = ctx.matrix, ctx.saved_tensors
+        turned = matrix.turned(values)
+        start = gradients[0].contiguous()
+        summed = _horner(matrix.back_indptr, matrix.back_columns, turned, start, ctx.layers)
+        return summed, None, None, None
+
+
+def _horner(
+    indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor, layers: int
+) -> torch.Tensor:
+    total = x
+    for _ in range(layers):
+        total = _sum_rows(indptr, columns, values, total).add_(x)
+    return total / (layers + 1)

@@ -1,0 +1,115 @@
+"""A store is an ordinary Parquet file that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmx.cache.card import EncoderCard
+from mmx.cache.parts import write_vectors
+from mmx.cache.schema import metadata, store_schema
+from mmx.cache.store import open_store
+from mmx.errors import StoreError
+
+CARD = EncoderCard("fake", "mmx", "fake", "none", {"image": 3, "text": 2}, False, "float32")
+IMAGE = [[1.0, 2.0, 3.0], None, [0.5, -1.0, 0.25]]
+TEXT = [[1.0, 0.0], [0.0, 1.0], None]
+
+
+def store(path: Path, *, dtype: str = "float32", **columns: list) -> Path:
+    values = {
+        "item_id": ["a", "b", "c"],
+        "image": IMAGE,
+        "text": TEXT,
+        "image_status": ["ok", "file not found", "ok"],
+        "text_status": ["ok", "ok", "missing"],
+        "text_tokens": [3, 4, None],
+        "text_truncated": [False, True, None],
+        "content_hash": ["1", "2", "3"],
+    } | columns
+    schema = store_schema(CARD, dtype).with_metadata(metadata(CARD, dtype, "f"))
+    write_vectors(pa.table(values, schema=schema), path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_other_tools_read_it_unaided(tmp_path: Path, dtype: str) -> None:
+    path = store(tmp_path / "fake.parquet", dtype=dtype)
+    rows = duckdb.sql(f"select item_id, image from '{path}' order by item_id").fetchall()
+    assert rows == list(zip("abc", [v and v for v in IMAGE], strict=True))
+    frame = pd.read_parquet(path)
+    assert frame["image"][2].tolist() == IMAGE[2]
+    assert frame["image"][1] is None
+    assert pl.read_parquet(path)["text"].to_list() == TEXT
+
+
+def test_vectors_join_by_id_whatever_the_order(tmp_path: Path) -> None:
+    opened = open_store(store(tmp_path / "fake.parquet"))
+    matrix, present = opened.vectors("image", pa.array(["c", "unknown", "b", "a"]))
+    assert present.tolist() == [True, False, False, True]
+    np.testing.assert_array_equal(matrix[[0, 3]], np.array([IMAGE[2], IMAGE[0]], np.float32))
+    with pytest.raises(StoreError, match="has no fused vectors; it has image, text"):
+        opened.vectors("fused", pa.array(["a"]))
+
+
+def test_card_and_counts_come_back(tmp_path: Path) -> None:
+    opened = open_store(store(tmp_path / "fake.parquet"))
+    assert opened.card == CARD
+    assert opened.rows == 3
+    assert opened.status_counts() == {
+        "image": {"ok": 2, "file not found": 1},
+        "text": {"ok": 2, "missing": 1},
+    }
+    assert opened.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"image_status": ["ok", "ok", "ok"]}, "1 rows whose image_status contradicts image"),
+        ({"image": [[1, 2, float("nan")], None, [1, 2, 3]]}, "1 image vectors not finite"),
+        ({"text": [[0, 0], [1, 0], None]}, "1 text vectors are zero"),
+        ({"item_id": ["a", "a", "c"]}, "some item_id occurs more than once"),
+    ],
+)
+def test_verify_finds(tmp_path: Path, columns: dict, problem: str) -> None:
+    assert open_store(store(tmp_path / "fake.parquet", **columns)).verify() == [problem]
+
+
+def test_a_directory_of_files_is_a_store(tmp_path: Path) -> None:
+    folder = tmp_path / "fake.parquet"
+    folder.mkdir()
+    store(folder / "0.parquet")
+    store(folder / "1.parquet", item_id=["d", "e", "f"])
+    opened = open_store(folder)
+    assert opened.rows == 6
+    assert opened.vectors("text", pa.array(["e", "a"]))[0].tolist() == [[0, 1], [1, 0]]
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        open_store(tmp_path / "none.parquet")
+    pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "plain.parquet")
+    with pytest.raises(StoreError, match="no embedding store"):
+        open_store(tmp_path / "plain.parquet")
+    whole = store(tmp_path / "fake.parquet").read_bytes()
+    (tmp_path / "fake.parquet").write_bytes(whole[:-20])
+    with pytest.raises(StoreError, match="unreadable"):
+        open_store(tmp_path / "fake.parquet")
+
+
+def test_cards_differ_only_by_what_changes_vectors() -> None:
+    from dataclasses import replace
+
+    assert CARD.differences(replace(CARD, name="other")) == []
+    assert CARD.differences(replace(CARD, precision="bfloat16")) == ["precision"]
+    hashed = replace(CARD, parameters_sha256="x", weights="file.pt")
+    assert hashed.differences(replace(hashed, weights="elsewhere.pt")) == []
+    assert EncoderCard.from_json(CARD.to_json()) == CARD

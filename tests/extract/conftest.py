@@ -1,0 +1,20 @@
+"""Tiny networks run fastest on one thread, above all when the machine is busy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    torch = sys.modules.get("torch")  # imported by the test module, or not needed at all
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,122 @@
+"""The loop: it stops, resumes exactly, and is a function of its seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from mmx.errors import OptionError, RunError
+from mmx.recommend import checkpoint
+from mmx.recommend.interactions import Interactions
+from mmx.recommend.models import bpr
+from mmx.recommend.training import Trained, TrainOptions, TrainProgress, train
+from mmx.recommend.world import World
+from tests.catalogue import random_log
+
+
+def log(users: int = 60, items: int = 90, each: int = 12) -> Interactions:
+    pairs = random_log(users, items, each)
+    split = (["train"] * (each - 3) + ["valid", "test", "test"]) * users
+    table = pa.table({"user_id": [u for u, _ in pairs], "item_id": [i for _, i in pairs],
+                      "split": split})  # fmt: skip
+    return Interactions.from_table(table, pa.array([f"i{n}" for n in range(items)]))
+
+
+def run(data: Interactions, path: Path | None = None, **options: object) -> Trained:
+    chosen = TrainOptions(**{"epochs": 6, "batch_size": 128, "lr": 0.01, **options})  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(chosen.seed)
+    model = bpr.Model(bpr.Config(dim=8), World(data.train), generator)
+    return train(model, data, chosen, checkpoint=path)
+
+
+def same(left: Trained, right: Trained) -> bool:
+    return all(torch.equal(left.state[name], right.state[name]) for name in left.state)
+
+
+def test_the_seed_decides_everything() -> None:
+    data = log()
+    assert same(run(data), run(data))
+    assert not same(run(data), run(data, seed=1))
+
+
+def test_the_loss_falls() -> None:
+    losses = [row["loss"] for row in run(log(), epochs=30).history]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+class KilledError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize("options", [{}, {"lr_decay": 0.9, "clip": 0.1}])
+def test_a_killed_run_ends_in_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, options: dict
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    data, path = log(), tmp_path / "checkpoint"
+    whole = run(data, **options)
+
+    def kill(told: TrainProgress) -> None:
+        if told.epoch == after + 1:  # this epoch's checkpoint is not written any more
+            raise KilledError
+
+    chosen = TrainOptions(epochs=6, batch_size=128, lr=0.01, **options)
+    model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+    with pytest.raises(KilledError):
+        train(model, data, chosen, kill, path)
+    resumed = run(data, path, **options)
+    assert same(whole, resumed)
+    assert resumed.best_epoch == whole.best_epoch
+    assert [r["loss"] for r in resumed.history] == [r["loss"] for r in whole.history]
+    np.testing.assert_array_equal(resumed.scorer.users, whole.scorer.users)
+
+
+def test_a_checkpoint_of_another_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    run(log(), tmp_path / "checkpoint")
+    with pytest.raises(RunError, match="--overwrite"):
+        run(log(users=61), tmp_path / "checkpoint")
+
+
+def test_patience_stops_and_the_best_epoch_is_kept() -> None:
+    data = log()
+    trained = run(data, epochs=400, patience=3, lr=0.1)
+    assert len(trained.history) == trained.best_epoch + 3
+    recalls = [row["valid_recall@20"] for row in trained.history]
+    assert trained.best == max(recalls) == recalls[trained.best_epoch - 1]
+
+
+def test_without_validation_the_last_epoch_counts() -> None:
+    data = log()
+    empty = Interactions(data.users, data.items, data.train, data.valid.rows(np.zeros(0, int)),
+                         data.test)  # fmt: skip
+    assert run(empty, epochs=4).best_epoch == 4
+
+
+def test_bfloat16_trains_too() -> None:
+    trained = run(log(), epochs=20, precision="bfloat16")
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    assert trained.scorer.users.dtype == np.float32
+
+
+def test_clipping_bounds_the_step() -> None:
+    data = log()
+    assert not same(run(data, epochs=1, clip=1e-4), run(data, epochs=1))
+
+
+def test_a_diverging_run_says_so() -> None:
+    with pytest.raises(RunError, match="lower --lr"):
+        run(log(), epochs=50, lr=1e20)
+
+
+def test_options_are_checked() -> None:
+    for bad in ({"epochs": 0}, {"lr": 0.0}, {"lr_decay": 1.5}, {"precision": "int8"}):
+        with pytest.raises(OptionError):
+            TrainOptions(**bad)  # type: ignore[arg-type]
