@@ -37,7 +37,7 @@ PRICES = {
     "mug": 12.0, "shirt": 28.0, "lamp": 49.0, "shoe": 79.0, "bag": 45.0, "chair": 189.0,
     "clock": 32.0, "bottle": 22.0, "book": 15.0, "plant": 26.0, "hat": 24.0, "umbrella": 27.0,
 }  # fmt: skip
-TASTE = Taste(seen=(1.2, 0.4, 1.0, 0.8, 0.3, 0.5))  # in the order of _attributes
+TASTE = Taste(seen=(1.5, 0.5, 1.2, 1.0, 0.4, 0.8))  # in the order of _attributes
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Taste:
 
     seen: tuple[float, ...]  # one for each visible attribute, in their order
     hidden: float = 0.7  # all hidden traits together
-    popularity: float = 0.7  # the same for all shoppers
+    popularity: float = 0.4  # the same for all shoppers
     circles: int = 12  # groups of shoppers with a common leaning
     shared: float = 0.6  # part of the visible taste's variance that comes from the circle
 

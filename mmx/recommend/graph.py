@@ -114,11 +114,18 @@ def _sum_rows(
     """Σ over the entries of each row of value · x[column] → (rows, d)."""
     values = values.to(x.dtype)
     if x.is_cuda:
-        shape = (len(indptr) - 1, len(x))
-        return torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False) @ x
+        return csr_product(indptr, columns, values, x)
     return F.embedding_bag(
         columns, x, indptr, mode="sum", per_sample_weights=values, include_last_offset=True
     )
+
+
+def csr_product(
+    indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor
+) -> torch.Tensor:
+    """The same by the device's own CSR product."""
+    shape = (len(indptr) - 1, len(x))
+    return torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False) @ x
 
 
 def _tensor(numbers: np.ndarray) -> torch.Tensor:
@@ -231,4 +238,4 @@ def _horner(
     total = x
     for _ in range(layers):
         total = _sum_rows(indptr, columns, values, total).add_(x)
-    return total / (layers + 1)
+    return total.div_(layers + 1) if layers else x.clone()

@@ -25,7 +25,7 @@ def precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 
 def hit_rate(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """HitRate@K = 1 if any of the first K is relevant."""
-    return hits[:, :k].any(1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(1), dtype=np.float64)
 
 
 def mrr(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:

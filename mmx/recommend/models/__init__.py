@@ -41,6 +41,29 @@ MODELS = {
             "required",
             "He and McAuley, VBPR: Visual Bayesian Personalized Ranking, AAAI 2016",
         ),
+        ModelRecord(
+            "lightgcn",
+            "LightGCN: embeddings propagated over the user-item graph",
+            "mmx.recommend.models.lightgcn",
+            "none",
+            "He et al., LightGCN: Simplifying and Powering Graph Convolution Network for "
+            "Recommendation, SIGIR 2020",
+        ),
+        ModelRecord(
+            "mmgcl",
+            "Graph channels contrasted over two augmented views",
+            "mmx.recommend.models.mmgcl",
+            "required",
+            "Yi et al., Multi-modal Graph Contrastive Learning for Micro-video Recommendation, "
+            "SIGIR 2022",
+        ),
+        ModelRecord(
+            "slmrec",
+            "Graph channels with fine and coarse contrast",
+            "mmx.recommend.models.slmrec",
+            "required",
+            "Tao et al., Self-supervised Learning for Multimedia Recommendation, TMM 2022",
+        ),
     )
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mmx.recommend.initial import xavier
 from mmx.recommend.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
 
@@ -30,10 +31,8 @@ class Model(nn.Module):
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.user = nn.Parameter(torch.empty(world.n_users, config.dim))
-        self.item = nn.Parameter(torch.empty(world.n_items, config.dim))
-        nn.init.xavier_uniform_(self.user, generator=generator)
-        nn.init.xavier_uniform_(self.item, generator=generator)
+        self.user = xavier(world.n_users, config.dim, generator)
+        self.item = xavier(world.n_items, config.dim, generator)
         self.bias = nn.Parameter(torch.zeros(world.n_items), requires_grad=config.item_bias)
 
     def loss(

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.content import Content
+from mmx.recommend.initial import xavier
 from mmx.recommend.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
 
@@ -30,24 +32,6 @@ class Config:
     normalise: bool = True  # scale every feature vector to norm 1 first
 
 
-class Content(nn.Module):
-    """One modality: its frozen vectors, and the learned vector of items that have none."""
-
-    matrix: torch.Tensor
-    present: torch.Tensor
-
-    def __init__(self, matrix: torch.Tensor, present: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("matrix", matrix, persistent=False)
-        self.register_buffer("present", present, persistent=False)
-        mean = matrix[present].mean(0)  # the middle of the known vectors, to start from
-        self.default = nn.Parameter(mean)  # (d,)
-
-    def forward(self, items: torch.Tensor) -> torch.Tensor:
-        """(n,) item numbers → (n, d)."""
-        return torch.where(self.present[items, None], self.matrix[items], self.default)
-
-
 class Model(nn.Module):
     """x̂_ui = β_i + γ_u·γ_i + Σ_m [θ_u·(E_m f_im) + β'_m·f_im]   (equation 4).
 
@@ -61,17 +45,15 @@ class Model(nn.Module):
             raise OptionError("vbpr needs item features; give --features, or choose --model bpr")
         self.config = config
         users, items = world.n_users, world.n_items
-        self.user = _drawn(users, config.dim, generator)  # γ_u
-        self.item = _drawn(items, config.dim, generator)  # γ_i
-        self.taste = _drawn(users, config.content_dim, generator)  # θ_u
+        self.user = xavier(users, config.dim, generator)  # γ_u
+        self.item = xavier(items, config.dim, generator)  # γ_i
+        self.taste = xavier(users, config.content_dim, generator)  # θ_u
         self.bias = nn.Parameter(torch.zeros(items))  # β_i
         self.content, self.project = nn.ModuleDict(), nn.ParameterDict()
         self.content_bias = nn.ParameterDict()
         for name, features in sorted(world.features.items()):
-            known = features.normalised() if config.normalise else features
-            matrix, present = torch.from_numpy(known.matrix), torch.from_numpy(known.present)
-            self.content[name] = Content(matrix, present)
-            self.project[name] = _drawn(config.content_dim, features.dimension, generator)  # E
+            self.content[name] = Content(features, normalise=config.normalise)
+            self.project[name] = xavier(config.content_dim, features.dimension, generator)  # E
             self.content_bias[name] = nn.Parameter(torch.zeros(features.dimension))  # β'
 
     def loss(
@@ -101,8 +83,7 @@ class Model(nn.Module):
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
-        everything = torch.arange(len(self.item), device=self.item.device)
-        content, content_bias = self._content(everything)
+        content, content_bias = self._content()
         ones = torch.ones_like(self.user[:, :1])
         bias = (self.bias + content_bias)[:, None]
         return (
@@ -110,16 +91,12 @@ class Model(nn.Module):
             torch.cat([self.item, content, bias], 1),
         )
 
-    def _content(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Σ_m E_m f_im (n, c) and Σ_m β'_m·f_im (n,) of (n,) items."""
-        projected = self.taste.new_zeros(len(items), self.config.content_dim)
-        biased = self.taste.new_zeros(len(items))
+    def _content(self, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ_m E_m f_im (n, c) and Σ_m β'_m·f_im (n,) of (n,) items, or of all."""
+        projected = self.taste.new_zeros(())
+        biased = self.taste.new_zeros(())
         for name, content in self.content.items():
-            f = content(items)  # (n, d)
-            projected = projected + f @ self.project[name].T
-            biased = biased + f @ self.content_bias[name]
+            # E and β' in one product with f: (n, c + 1)
+            both = content(torch.cat([self.project[name], self.content_bias[name][None]]), items)
+            projected, biased = projected + both[:, :-1], biased + both[:, -1]
         return projected, biased
-
-
-def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator))

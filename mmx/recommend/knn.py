@@ -1,0 +1,122 @@
+"""Item-item graphs: each item's nearest items by the cosine of their feature vectors.
+
+The search is exact and goes block by block, so that no (items, items) matrix is ever held:
+beside the vectors and one scaled copy of them it needs (items, k) numbers. An item without a
+vector has no neighbours and is nobody's neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmx.recommend.features import Features
+from mmx.recommend.graph import Sparse
+
+QUERIES_AT_ONCE = 16_384  # rows searched between two looks at memory, on CPU
+BLOCK_BYTES = 256 << 20  # of similarities at once, on an accelerator
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed edges from an item to its nearest ones, sorted by item, best first."""
+
+    rows: torch.Tensor  # (edges,) int64 the item
+    columns: torch.Tensor  # (edges,) int64 one of its nearest
+    similarity: torch.Tensor  # (edges,) float32 cosine
+
+
+def knn_edges(features: Features, k: int, *, itself: bool = True) -> Edges:
+    """The k most similar items of every item that has a vector.
+
+    With ``itself`` an item counts as its own neighbour (the first, as cosine 1), as in LATTICE
+    and FREEDOM. Fewer than k items with a vector give fewer edges.
+    """
+    known = features.normalised()
+    items = torch.from_numpy(np.flatnonzero(known.present))
+    vectors = known.matrix if known.present.all() else known.matrix[known.present]
+    return edges_between(torch.from_numpy(vectors), items, k, itself=itself)
+
+
+def edges_between(vectors: torch.Tensor, items: torch.Tensor, k: int, *, itself: bool) -> Edges:
+    """The edges among (n,) items from their (n, d) vectors of norm 1. Nothing is learned here."""
+    count = len(vectors)
+    wanted = min(k if itself else k + 1, count)
+    if not count or not wanted:
+        none = items.new_zeros(0)
+        return Edges(none, none, vectors.new_zeros(0))
+    similarity, places = search(vectors.detach(), wanted)  # (n, wanted) each
+    rows = torch.arange(count, device=items.device)[:, None].expand_as(places)
+    kept = torch.ones_like(places, dtype=torch.bool) if itself else _without(rows, places, k)
+    return Edges(items[rows[kept]], items[places[kept]], similarity[kept])
+
+
+def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exact search of (n, d) vectors among themselves by inner product.
+
+    Returns (n, k) similarities, best first, and (n, k) row numbers. FAISS on CPU; matrix
+    products in blocks of bounded size on an accelerator.
+    """
+    if vectors.device.type == "cpu":
+        return _search_faiss(vectors.numpy(), k)
+    rows = max(1, BLOCK_BYTES // (4 * len(vectors)))
+    return search_in_blocks(vectors, k, rows)
+
+
+def search_in_blocks(
+    vectors: torch.Tensor, k: int, rows: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``search`` by dense products of ``rows`` queries at a time."""
+    parts = [(block @ vectors.T).topk(k, dim=1) for block in vectors.split(rows)]
+    return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
+
+
+def _search_faiss(vectors: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    import faiss
+
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    similarity = np.empty((len(vectors), k), dtype=np.float32)
+    places = np.empty((len(vectors), k), dtype=np.int64)
+    for start in range(0, len(vectors), QUERIES_AT_ONCE):
+        block = slice(start, start + QUERIES_AT_ONCE)
+        similarity[block], places[block] = faiss.knn(
+            vectors[block], vectors, k, metric=faiss.METRIC_INNER_PRODUCT
+        )
+    return torch.from_numpy(similarity), torch.from_numpy(places)
+
+
+def _without(rows: torch.Tensor, places: torch.Tensor, k: int) -> torch.Tensor:
+    """Which of (n, k + 1) neighbours stay when each row loses itself, or else its last."""
+    own = places == rows
+    missing = ~own.any(1)  # more than k items are exactly as similar as the item itself
+    own[missing, -1] = places.shape[1] > k
+    return ~own
+
+
+def normalised(
+    rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, n: int
+) -> torch.Tensor:
+    """D^-½ A D^-½ of (edges,) values ≥ 0, D the sums of the rows; an empty row stays empty.
+
+    A need not be symmetric: D is of the rows on both sides (LATTICE, equation 4).
+    Differentiable in ``values``.
+    """
+    degrees = values.new_zeros(n).index_add(0, rows, values)
+    full = degrees > 0
+    scale = torch.where(full, torch.where(full, degrees, 1).rsqrt(), 0)
+    return scale[rows] * values * scale[columns]
+
+
+def knn_graph(features: Features, k: int, *, weighted: bool = True) -> Sparse:
+    """The normalised (items, items) k-NN matrix, an item among its own neighbours.
+
+    Entries are the cosines, negative ones 0 (LATTICE), or all 1 where not ``weighted``
+    (FREEDOM).
+    """
+    edges = knn_edges(features, k)
+    n = len(features.matrix)
+    values = edges.similarity.clamp(min=0) if weighted else torch.ones_like(edges.similarity)
+    scaled = normalised(edges.rows, edges.columns, values, n)
+    return Sparse(edges.rows, edges.columns, scaled, (n, n))

@@ -1,0 +1,78 @@
+"""EASE: the linear item-item model with a closed form.
+
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (arXiv 1905.03375).
+
+    min_B ‖X − XB‖²_F + λ‖B‖²_F   with diag(B) = 0                       (equations 2 to 4)
+    P = (XᵀX + λI)⁻¹,  B_ij = −P_ij / P_jj for i ≠ j, 0 on the diagonal   (equation 8)
+    s_ui = Σ_{j taken by u} B_ji
+
+The item-item matrix is dense: items² × 4 bytes in the run, three times that while it is made,
+and the inverse costs some items³ operations. For catalogues where that is too much there is
+ItemKNN; ``keep`` makes only the result sparse.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmx.errors import OptionError, RunError
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of EASE."""
+
+    reg: float = 400.0  # λ, in users
+    keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
+
+    def __post_init__(self) -> None:
+        if self.reg <= 0 or self.keep < 0:
+            raise OptionError("--set reg must be positive, --set keep not negative")
+
+
+def fit(config: Config, world: World) -> ItemItem:
+    """The exact solution in float32. Raises RunError when the matrices do not fit in memory."""
+    weights = regress(gram(world.train), config.reg)
+    return ItemItem(sparser(weights, config.keep) if config.keep else weights, world.train)
+
+
+def gram(train: UserItems) -> np.ndarray:
+    """XᵀX, (items, items) float32. Raises RunError when it does not fit in memory."""
+    items = train.n_items
+    needed, there = 12 * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise RunError(
+            f"EASE of {items} items needs {needed / 2**30:.0f} GiB of memory, here are "
+            f"{there / 2**30:.0f}; choose --model itemknn"
+        )
+    product = np.empty((items, items), dtype=np.float32)
+    for block, both in co_occurrences(train, block_rows(items)):
+        product[block] = both
+    return product
+
+
+def regress(gram: np.ndarray, reg: float) -> np.ndarray:
+    """B of equation 8 from a Gram matrix (items, items), whose memory it uses up."""
+    matrix = torch.from_numpy(gram)
+    matrix.diagonal().add_(reg)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
+        raise RunError(f"--set reg={reg:g} is too small for float32; raise it")
+    inverse = torch.cholesky_inverse(factor, out=matrix)  # P
+    inverse /= -inverse.diagonal().clone()  # column j by −P_jj
+    inverse.diagonal().zero_()
+    return inverse.numpy()
+
+
+def sparser(weights: np.ndarray, keep: int) -> SparseRows:
+    """Of each row the ``keep`` entries largest in size; the others become zero."""
+    step = block_rows(len(weights))
+    blocks = (weights[start : start + step] for start in range(0, len(weights), step))
+    return SparseRows.stacked([kept(block, keep, np.abs(block)) for block in blocks])

@@ -1,0 +1,116 @@
+"""MMGCL: multi-modal graph channels, contrasted over two augmented views with hard negatives.
+
+Yi, Wang, Ounis and Macdonald, "Multi-modal Graph Contrastive Learning for Micro-video
+Recommendation", SIGIR 2022. View 1 drops edges of the graph (modality edge dropout), view 2
+masks one modality of some items (modality masking); the challenging negative of a user is the
+positive item with one modality exchanged for that of the sampled negative item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmx.errors import OptionError
+from mmx.recommend.channels import Channels
+from mmx.recommend.initial import linear
+from mmx.recommend.losses import bpr_loss
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of MMGCL."""
+
+    dim: int = 64  # length of every channel's embeddings and of the fused ones
+    layers: int = 3  # steps of propagation
+    ssl_weight: float = 0.01  # λ: weight of the contrastive loss
+    temperature: float = 0.2  # τ
+    edge_dropout: float = 0.1  # share of training pairs left out of view 1
+    masking: float = 0.1  # share of items whose chosen modality is masked in view 2
+    normalise: bool = True  # scale every feature vector to norm 1 first
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in one step."""
+
+    kept: torch.Tensor  # (pairs,) bool: training pairs that view 1 keeps
+    masked: torch.Tensor  # (items, 1) bool: items whose modality view 2 masks
+    modality: int  # which modality view 2 masks
+    exchanged: int  # which modality of the positive item the hard negative exchanges
+
+
+class Model(nn.Module):
+    """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
+
+    def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
+        """Raises OptionError when the world has no features."""
+        super().__init__()
+        if not world.features:
+            raise OptionError("mmgcl needs item features; give --features")
+        self.config, k = config, config.dim
+        self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise)
+        self.read_user = linear(self.channels.width, k, generator)
+        self.read_item = linear(self.channels.width, k, generator)
+        self.generator = torch.Generator()
+        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def loss(
+        self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+    ) -> torch.Tensor:
+        """BPR of (B,) triples plus λ times InfoNCE in each of the two views."""
+        draws, starts = self.draw(), self.channels.starts()
+        of_users, of_items = self.channels.propagate(starts)
+        u = self.read_user(of_users[users])  # (B, k)
+        i, j = self.read_item(of_items[positives]), self.read_item(of_items[negatives])
+        main = bpr_loss((u * i).sum(1), (u * j).sum(1))
+        edges = self.channels.graph.values_of(self.channels.graph.weights(draws.kept))
+        masked = list(starts)
+        masked[1 + draws.modality] = starts[1 + draws.modality].masked_fill(draws.masked, 0.0)
+        contrast = sum(
+            self._contrast(*view, users, positives, negatives, draws.exchanged)
+            for view in (
+                self.channels.propagate(starts, edges),
+                self.channels.propagate(masked),
+            )
+        )
+        return main + self.config.ssl_weight * contrast
+
+    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(users, k) and (items, k)."""
+        of_users, of_items = self.channels.propagate(self.channels.starts())
+        return self.read_user(of_users), self.read_item(of_items)
+
+    def draw(self) -> Draws:
+        """The random choices of one step, from the model's own generator."""
+        pairs, items = len(self.channels.graph.users), len(self.channels.item)
+        kept = torch.rand(pairs, generator=self.generator) >= self.config.edge_dropout
+        masked = torch.rand(items, 1, generator=self.generator) < self.config.masking
+        modalities = len(self.channels.names)
+        picks = torch.randint(modalities, (2,), generator=self.generator).tolist()
+        device = self.channels.user.device
+        return Draws(kept.to(device), masked.to(device), *picks)
+
+    def _contrast(
+        self,
+        of_users: torch.Tensor,
+        of_items: torch.Tensor,
+        users: torch.Tensor,
+        positives: torch.Tensor,
+        negatives: torch.Tensor,
+        exchanged: int,
+    ) -> torch.Tensor:
+        """InfoNCE of users and positives against the batch's items and one hard negative each."""
+        mine = of_items[positives]  # (B, width)
+        hard = mine.clone()
+        place = self.channels.place(exchanged)
+        hard[:, place] = of_items[negatives][:, place]
+        u = F.normalize(self.read_user(of_users[users]))  # (B, k)
+        i, h = F.normalize(self.read_item(mine)), F.normalize(self.read_item(hard))
+        logits = torch.cat([u @ i.T, (u * h).sum(1, keepdim=True)], 1)  # (B, B + 1)
+        target = torch.arange(len(users), device=users.device)
+        return F.cross_entropy(logits / self.config.temperature, target)

@@ -1,0 +1,26 @@
+"""Popularity: every user is shown what most users took. The floor under every table.
+
+    s_ui = |U_i|, the number of users who took item i in training
+
+It learns nothing of a user, so that a new one is served like all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmx.recommend.scoring import Factors
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Popularity has no hyper-parameters."""
+
+
+def fit(config: Config, world: World) -> Factors:
+    """Embeddings of length 1: a one for each user, its count for each item."""
+    users = np.ones((world.n_users, 1), dtype=np.float32)
+    return Factors(users, world.train.item_counts[:, None].astype(np.float32))

@@ -1,0 +1,172 @@
+"""Sparse products and the user-item graph against dense matrices and loops in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmx.recommend import graph as graph_module
+from mmx.recommend.graph import Sparse, UserItemGraph, mean_of_layers
+from mmx.recommend.interactions import UserItems
+from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_train
+
+NODES = N_USERS + N_ITEMS
+
+
+@pytest.fixture
+def graph() -> UserItemGraph:
+    return UserItemGraph(toy_train())
+
+
+def random_matrix(seed: int, rows: int = 5, columns: int = 8) -> tuple[Sparse, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    full = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    full *= torch.rand(rows, columns, generator=generator) < 0.4
+    r, c = full.nonzero().T
+    shuffled = torch.randperm(len(r), generator=generator)
+    r, c = r[shuffled], c[shuffled]
+    return Sparse(r, c, full[r, c], (rows, columns)), full
+
+
+def normalised(kept: list[bool] | None = None) -> torch.Tensor:
+    """D^-½ A D^-½ by loops over the pairs."""
+    full = torch.zeros(NODES, NODES, dtype=torch.float64)
+    pairs = [p for n, p in enumerate(PAIRS) if kept is None or kept[n]]
+    for u, i in pairs:
+        degree_u = sum(1 for v, _ in pairs if v == u)
+        degree_i = sum(1 for _, j in pairs if j == i)
+        weight = 1 / (degree_u * degree_i) ** 0.5
+        full[u, N_USERS + i] = full[N_USERS + i, u] = weight
+    return full
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_product_and_both_gradients_equal_the_dense_ones(seed: int) -> None:
+    matrix, full = random_matrix(seed)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(8, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    values = matrix.values.clone().requires_grad_()
+    (matrix(x, values) * weight).sum().backward()
+    mine = x.grad.clone(), values.grad.clone()
+    x.grad = None
+    dense = full.clone().requires_grad_()
+    expected = dense @ x
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(matrix(x), expected)
+    torch.testing.assert_close(mine[0], x.grad)
+    torch.testing.assert_close(mine[1], dense.grad[matrix.rows, matrix.columns])
+    torch.testing.assert_close(matrix.dense(), full)
+
+
+def test_constant_and_given_values_have_the_same_gradient() -> None:
+    matrix, full = random_matrix(3)
+    for values in (None, matrix.values.clone()):
+        x = torch.ones(8, 2, dtype=torch.float64, requires_grad=True)
+        matrix(x, values).sum().backward()
+        torch.testing.assert_close(x.grad, full.sum(0)[:, None].expand(8, 2))
+
+
+def test_value_gradients_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, _ = random_matrix(4)
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    gradients = []
+    for size in (1 << 20, 2):
+        monkeypatch.setattr(graph_module, "ENTRIES_AT_ONCE", size)
+        values = matrix.values.clone().requires_grad_()
+        matrix(x, values).square().sum().backward()
+        gradients.append(values.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_an_empty_matrix_gives_zeros() -> None:
+    none = torch.zeros(0, dtype=torch.long)
+    matrix = Sparse(none, none, torch.zeros(0), (2, 3))
+    x = torch.ones(3, 4, requires_grad=True)
+    result = matrix(x)
+    result.sum().backward()
+    assert result.tolist() == [[0] * 4] * 2
+    assert x.grad.tolist() == [[0] * 4] * 3
+
+
+def test_the_csr_product_of_the_accelerator_path_agrees() -> None:
+    matrix, full = random_matrix(5)
+    x = torch.ones(8, 2, dtype=torch.float64)
+    torch.testing.assert_close(
+        graph_module.csr_product(matrix.indptr, matrix.columns, matrix.values, x), full @ x
+    )
+
+
+def test_user_item_graph_is_normalised_once_and_symmetric(graph: UserItemGraph) -> None:
+    full = graph.dense().double()
+    torch.testing.assert_close(full, normalised(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(full, full.T)
+    assert not full[N_USERS + 8].any()  # the item nobody took
+
+
+def test_dropping_renormalises_over_what_is_kept(graph: UserItemGraph) -> None:
+    in_order = sorted(PAIRS)
+    generator = torch.Generator().manual_seed(0)
+    values = graph.dropped(0.5, generator, renormalise=True)
+    full = graph.dense(values).double()
+    kept = {(u, i) for u, i in in_order if full[u, N_USERS + i] > 0}
+    assert 0 < len(kept) < len(PAIRS)
+    torch.testing.assert_close(
+        full, normalised([p in kept for p in PAIRS]), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_dropping_without_renormalising_is_right_on_average(graph: UserItemGraph) -> None:
+    generator = torch.Generator().manual_seed(0)
+    draws = [graph.dropped(0.25, generator, renormalise=False) for _ in range(4000)]
+    for values in draws[:5]:
+        full = graph.dense(values)
+        torch.testing.assert_close(full, full.T)
+        ratio = (values / graph.values).unique()
+        torch.testing.assert_close(ratio, torch.tensor([0, 1 / 0.75])[-len(ratio) :])
+    mean = torch.stack(draws).mean(0)
+    torch.testing.assert_close(mean, graph.values, rtol=0.05, atol=0)
+
+
+def test_dropping_is_decided_by_the_generator(graph: UserItemGraph) -> None:
+    first, same, other = (
+        graph.dropped(0.5, torch.Generator().manual_seed(s), renormalise=True) for s in (1, 1, 2)
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_mean_of_layers_equals_the_sum_of_powers(graph: UserItemGraph, layers: int) -> None:
+    x = torch.randn(NODES, 4, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    weight = torch.randn(NODES, 4, generator=torch.Generator().manual_seed(3))
+    result = mean_of_layers(graph, x, layers)
+    (result * weight).sum().backward()
+    power, full = torch.eye(NODES, dtype=torch.float64), normalised()
+    mean = torch.zeros_like(power)
+    for _ in range(layers + 1):
+        mean += power / (layers + 1)
+        power = power @ full
+    torch.testing.assert_close(result.double(), mean @ x.double(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(x.grad.double(), mean.T @ weight.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_mean_of_layers_with_dropped_pairs(graph: UserItemGraph) -> None:
+    values = graph.dropped(0.4, torch.Generator().manual_seed(5), renormalise=True)
+    full, x = graph.dense(values), torch.ones(NODES, 2, requires_grad=True)
+    result = mean_of_layers(graph, x, 2, values)
+    result.sum().backward()
+    expected = (torch.eye(NODES) + full + full @ full) / 3
+    torch.testing.assert_close(result, expected @ torch.ones(NODES, 2))
+    torch.testing.assert_close(x.grad, expected.T @ torch.ones(NODES, 2))
+
+
+def test_a_user_without_items_has_an_empty_row() -> None:
+    train = UserItems.from_pairs(np.array([0, 2]), np.array([1, 1]), 3, 4)
+    graph = UserItemGraph(train)
+    x = torch.ones(7, 1)
+    assert graph(x)[:, 0].tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5, 0, 2**0.5, 0, 0])
