@@ -34,10 +34,11 @@ def knn_edges(features: Features, k: int, *, itself: bool = True) -> Edges:
     With ``itself`` an item counts as its own neighbour (the first, as cosine 1), as in LATTICE
     and FREEDOM. Fewer than k items with a vector give fewer edges.
     """
-    known = features.normalised()
-    items = torch.from_numpy(np.flatnonzero(known.present))
-    vectors = known.matrix if known.present.all() else known.matrix[known.present]
-    return edges_between(torch.from_numpy(vectors), items, k, itself=itself)
+    norms = np.sqrt(np.einsum("id,id->i", features.matrix, features.matrix))  # (items,)
+    items = np.flatnonzero(features.present & (norms > 0))
+    vectors = features.matrix[items]  # the one copy, scaled where it lies
+    vectors /= norms[items, None]
+    return edges_between(torch.from_numpy(vectors), torch.from_numpy(items), k, itself=itself)
 
 
 def edges_between(vectors: torch.Tensor, items: torch.Tensor, k: int, *, itself: bool) -> Edges:
@@ -65,9 +66,7 @@ def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return search_in_blocks(vectors, k, rows)
 
 
-def search_in_blocks(
-    vectors: torch.Tensor, k: int, rows: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def search_in_blocks(vectors: torch.Tensor, k: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     """``search`` by dense products of ``rows`` queries at a time."""
     parts = [(block @ vectors.T).topk(k, dim=1) for block in vectors.split(rows)]
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])

@@ -16,6 +16,7 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.processes import Processes
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
 
@@ -89,7 +90,8 @@ def train(
     run goes on where it was and ends, on a CPU, in the very same weights. Raises RunError when
     the loss is not finite or the checkpoint is of another job.
     """
-    device = torch.device(options.device)
+    processes = Processes(options.device)
+    device = processes.device
     model.to(device)
     generator = torch.Generator(device).manual_seed(options.seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -97,6 +99,7 @@ def train(
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
     sampler = NegativeSampler(data.train, device, options.negatives)
     best = Trained(score(model), {})
+    whole = getattr(model, "whole_batch", False)  # the loss contrasts the rows of a batch
     keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
@@ -108,10 +111,12 @@ def train(
         if hasattr(model, "epoch_start"):  # papers that rebuild or resample a graph every epoch
             model.epoch_start(generator)
         for users, positives, negatives in _batches(sampler, options, generator):
+            batch, share = processes.share(users, positives, negatives, whole=whole)
             with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
-                loss = model.loss(users, positives, negatives)
+                loss = model.loss(*batch) * share
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            processes.sum_gradients(parameters)
             if options.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, options.clip)
             optimiser.step()
@@ -121,21 +126,25 @@ def train(
         row = {"epoch": epoch, "loss": mean_loss, "seconds": time.perf_counter() - start}
         start = time.perf_counter()
         if epoch == options.epochs or epoch % options.eval_every == 0:
-            row |= _validate(model, data, best, epoch)
+            row |= _validate(model, data, best, epoch, processes)
         row["evaluation_seconds"] = time.perf_counter() - start
         best.history.append(row)
         progress(_told(row, options, best))
-        keeper.save(epoch, best)
+        if processes.is_main:
+            keeper.save(epoch, best)
     return best
 
 
-def _validate(model: Any, data: Interactions, best: Trained, epoch: int) -> dict[str, float]:
+def _validate(
+    model: Any, data: Interactions, best: Trained, epoch: int, processes: Processes
+) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
     scorer = score(model)
     valid = {}
     if len(data.valid.indices):
         valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
     reached = valid.get(VALIDATED_ON, float(epoch))  # without validation the last epoch counts
+    reached = processes.agree(reached)
     if reached > best.best:
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
         best.state = copy.deepcopy(model.state_dict())

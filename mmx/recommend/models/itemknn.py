@@ -3,9 +3,9 @@
 Sarwar, Karypis, Konstan and Riedl, "Item-Based Collaborative Filtering Recommendation
 Algorithms", WWW 2001: the cosine of two items' user vectors, a prediction as a sum over the
 items a user took. Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms", ACM
-TOIS 2004: each item keeps its N most similar ones only, and its row may be scaled to sum 1.
-The shrinkage against cosines of few users is that of Bell and Koren, "Improved Neighborhood-based
-Collaborative Filtering", KDD Cup Workshop 2007.
+TOIS 2004: each item keeps its N most similar ones only. The shrinkage of cosines that rest on
+few users is that of Bell and Koren, "Improved Neighborhood-based Collaborative Filtering", KDD
+Cup Workshop 2007.
 
     W_ji = |U_i ∩ U_j| / (√(|U_i| |U_j|) + h)   for the N items i ≠ j where that is largest
     s_ui = Σ_{j taken by u} W_ji
@@ -28,7 +28,6 @@ class Config:
 
     neighbours: int = 200  # N, items
     shrinkage: float = 10.0  # h, users
-    normalise: bool = False  # scale every item's row of neighbours to sum 1
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.shrinkage < 0:
@@ -42,12 +41,11 @@ def fit(config: Config, world: World) -> ItemItem:
     for block, both in co_occurrences(world.train, block_rows(world.n_items)):  # (b, items)
         scale = lengths[block, None] * lengths + np.float32(config.shrinkage)
         similar = np.divide(both, scale, out=np.zeros_like(both), where=scale > 0)
-        parts.append(neighbours_of(similar, block, config.neighbours, config.normalise))
+        parts.append(neighbours_of(similar, block, config.neighbours))
     return ItemItem(SparseRows.stacked(parts), world.train)
 
 
-def neighbours_of(similar: np.ndarray, block: slice, count: int, normalise: bool) -> SparseRows:
+def neighbours_of(similar: np.ndarray, block: slice, count: int) -> SparseRows:
     """The most similar items of a block of items, (b, items), other than each itself."""
     similar[np.arange(len(similar)), np.arange(block.start, block.stop)] = 0
-    rows = kept(np.maximum(similar, 0), count)
-    return rows.summing_to_one() if normalise else rows
+    return kept(np.maximum(similar, 0), count)

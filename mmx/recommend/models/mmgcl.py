@@ -47,6 +47,8 @@ class Draws:
 class Model(nn.Module):
     """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
 
+    whole_batch = True  # the other rows of a batch are the contrast
+
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
         super().__init__()

@@ -1,0 +1,71 @@
+"""Several devices: one process each, started by ``torchrun``, all with the same weights.
+
+Every process draws the same batches from the same seed, takes its share of each, and the
+gradients are summed, so the result equals that of one process up to the order of a sum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+
+class Processes:
+    """This process among those that train together; alone unless torchrun started several."""
+
+    def __init__(self, device: str) -> None:
+        """Joins the others where there are some, on CPU by gloo and on GPUs by NCCL."""
+        self.rank, self.size, self.device = 0, 1, torch.device(device)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from accelerate import PartialState
+
+            state = PartialState(cpu=self.device.type == "cpu")
+            self.rank, self.size, self.device = (
+                state.process_index,
+                state.num_processes,
+                state.device,
+            )
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one writes files and draws progress."""
+        return self.rank == 0
+
+    def share(
+        self, *batch: torch.Tensor, whole: bool = False
+    ) -> tuple[tuple[torch.Tensor, ...], float]:
+        """This process's rows of (B,) tensors, and the weight of their loss in the sum.
+
+        ``whole`` gives every process all rows: for losses that contrast them with each other.
+        """
+        if self.size == 1 or whole:
+            return batch, 1.0 / self.size
+        mine = tuple(part[self.rank :: self.size] for part in batch)
+        return mine, len(mine[0]) / len(batch[0])
+
+    def sum_gradients(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Add up the gradients of all processes, in place."""
+        if self.size == 1:
+            return
+        from accelerate.utils import reduce
+
+        for parameter in parameters:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = reduce(gradient, reduction="sum")
+
+    def agree(self, value: float) -> float:
+        """The first process's value, so that all decide alike."""
+        if self.size == 1:
+            return value
+        from accelerate.utils import broadcast
+
+        return float(broadcast(torch.tensor(value, dtype=torch.float64, device=self.device)).item())
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()

@@ -1,0 +1,45 @@
+"""Two processes end where one does, up to the order of a sum."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+PROGRAM = """
+import sys
+import numpy as np
+from mmx.recommend.processes import Processes
+from tests.recommend.test_training import log, run
+trained = run(log(), epochs=3, lr=1e-2)
+if Processes("cpu").is_main:
+    np.savez(sys.argv[1], users=trained.scorer.users, items=trained.scorer.items)
+"""
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+    results = []
+    for count in ("1", "2"):
+        out = tmp_path / f"{count}.npz"
+        rendezvous = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+        command = [*launcher, count, *rendezvous, str(script), str(out)]
+        root = str(Path(__file__).parents[2])
+        done = subprocess.run(
+            command, env={**_environment(), "PYTHONPATH": root}, capture_output=True, text=True,
+            timeout=180, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        results.append(np.load(out))
+    for name in ("users", "items"):
+        np.testing.assert_allclose(results[0][name], results[1][name], atol=2e-4)
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
