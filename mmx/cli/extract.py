@@ -47,6 +47,15 @@ def extract(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the square the encoder sees, px.")
     ] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Shorter side before the centre is cut, px.")
+    ] = None,
+    resize_mode: Annotated[
+        str | None, typer.Option(help="crop, squash or pad. Default: the encoder's own.")
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="bicubic, bilinear … Default: the encoder's own.")
+    ] = None,
     mean: Annotated[str | None, typer.Option(help="R,G,B mean of the weights' training.")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B deviation, likewise.")] = None,
     retry_failed: Annotated[
@@ -83,6 +92,7 @@ def extract(
     )
     items = load_items(data)
     special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
+    special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
     special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}
     encoder = open_encoder(
         model,
@@ -90,6 +100,7 @@ def extract(
         device=device,
         precision=precision,
         modalities=tuple(modalities.split(",")) if modalities else None,
+        progress=note,
         **{name: value for name, value in special.items() if value is not None},
     )
     with progress_bar("rate", "bottleneck") as bar:

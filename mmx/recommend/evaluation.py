@@ -21,6 +21,7 @@ class Evaluation:
     users: np.ndarray  # (n,) user numbers
     relevant: np.ndarray  # (n,) held-out items of each
     metrics: dict[str, np.ndarray]  # "recall@20" → (n,)
+    items: int  # different held-out items that count
     unscored: int  # users with held-out items but none in training: left out
 
     @property
@@ -56,7 +57,8 @@ def evaluate(
         hits = hit_matrix(ranked, users[rows], held_out)
         parts.append(all_metrics(hits, relevant[rows], cutoffs))
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Evaluation(users, relevant, metrics, int(wanted.sum()) - len(users))
+    different = len(np.unique(held_out.rows(users).indices))
+    return Evaluation(users, relevant, metrics, different, int(wanted.sum()) - len(users))
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

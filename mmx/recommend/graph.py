@@ -25,9 +25,11 @@ class Sparse(nn.Module):
     """A sparse (rows, columns) matrix of fixed pattern, beside its transpose.
 
     A call multiplies it with a dense (columns, d) matrix. The entries' values can be given to
-    the call, and may require a gradient; by default they are the constants it was made with.
+    the call, in CSR order, and may require a gradient; by default they are the constants it was
+    made with.
     """
 
+    order: torch.Tensor
     indptr: torch.Tensor
     columns: torch.Tensor
     values: torch.Tensor
@@ -43,11 +45,15 @@ class Sparse(nn.Module):
         values: torch.Tensor,
         shape: tuple[int, int],
     ) -> None:
-        """From (entries,) row numbers, column numbers and values in any order, none twice."""
+        """From (entries,) row numbers, column numbers and values in any order.
+
+        Entries at the same place add up.
+        """
         super().__init__()
         order = torch.argsort(rows * shape[1] + columns)
         back = torch.argsort(columns[order] * shape[0] + rows[order])
         self.shape = shape
+        self._keep("order", order)  # the given entry that each entry of the CSR is
         self._keep("indptr", _starts(rows, shape[0]))
         self._keep("columns", columns[order])
         self._keep("values", values[order])
@@ -78,7 +84,7 @@ class Sparse(nn.Module):
         """The (rows, columns) matrix itself, for small ones."""
         values = self.values if values is None else values
         full = values.new_zeros(self.shape)
-        return full.index_put((self.rows, self.columns), values)
+        return full.index_put((self.rows, self.columns), values, accumulate=True)
 
 
 class _Product(torch.autograd.Function):
@@ -158,10 +164,9 @@ class UserItemGraph(Sparse):
         values = (degrees[rows] * degrees[columns]).rsqrt().float()
         super().__init__(rows, columns, values, (nodes, nodes))
         self.n_users, self.n_items = train.n_users, train.n_items
-        order = torch.argsort(rows * nodes + columns)
         self._keep("users", users)
         self._keep("items", items)
-        self._keep("pair", torch.arange(len(users)).repeat(2)[order])
+        self._keep("pair", torch.arange(len(users)).repeat(2)[self.order])
 
     def weights(self, kept: torch.Tensor) -> torch.Tensor:
         """(pairs,) 1/√(d_u d_i) where degrees count the kept pairs only; 0 for the others.

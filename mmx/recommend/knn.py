@@ -99,7 +99,7 @@ def normalised(
 ) -> torch.Tensor:
     """D^-½ A D^-½ of (edges,) values ≥ 0, D the sums of the rows; an empty row stays empty.
 
-    A need not be symmetric: D is of the rows on both sides (LATTICE, equation 4).
+    A need not be symmetric: D is of the rows on both sides (LATTICE, equation 3).
     Differentiable in ``values``.
     """
     degrees = values.new_zeros(n).index_add(0, rows, values)

@@ -2,12 +2,12 @@
 
 config.json            all that is needed to repeat the run
 metrics.json           {"valid": {"recall@20": …}, "test": {…}, "counts": {…}}
-history.parquet        per epoch: loss, seconds, validation metrics
+history.parquet        per epoch: loss, seconds, validation metrics; a closed form has one row
 per_user.parquet       per user: test metrics
-users.parquet          user_id and final embedding, in the order of the vocabulary
-items.parquet          item_id, final embedding and the dataset's columns, likewise
+users.parquet          user_id, in the order of the vocabulary, and final embedding if there is one
+items.parquet          item_id, final embedding likewise, and the dataset's columns
 interactions.parquet   the filtered log with the split that was used
-model.safetensors      the parameters of the best epoch
+model.safetensors      the parameters of the best epoch; item-item weights; the parts of a fusion
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.torch import save_file
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from mmx.errors import RunError
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
-from mmx.recommend.training import Trained
 
 FORMAT = 1
 
@@ -43,33 +45,44 @@ class Run:
     items: pa.Table  # item_id and the dataset's columns, without embeddings
     scorer: Scorer
 
+    def can(self, what: str) -> bool:
+        """Whether the model scores "cold_items", which nobody took, or "new_users"."""
+        return bool(self.config.get("can", {}).get(what, False))
+
 
 def save_run(
     path: Path,
     *,
     config: dict[str, Any],
     evaluations: dict[str, Evaluation],
-    trained: Trained,
+    scorer: Scorer,
+    history: list[dict[str, float]],
     data: Interactions,
     split: pa.Table,
     items: pa.Table,
+    parameters: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write all files beside ``path`` and rename the folder when it is complete."""
+    """Write all files beside ``path`` and rename the folder when it is complete.
+
+    ``parameters`` are those of a model whose scorer is Factors; any other scorer is kept whole.
+    """
+    record, tensors = pack(scorer)
+    users = pa.table({"user_id": data.users.ids})
+    if isinstance(scorer, Factors):
+        tensors = parameters or {}
+        users, items = _with(users, scorer.users), _with(items, scorer.items)
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        _write_json(temporary / "config.json", {"format": FORMAT, **config})
+        _write_json(temporary / "config.json", {"format": FORMAT, "scorer": record, **config})
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
-        pq.write_table(pa.Table.from_pylist(trained.history), temporary / "history.parquet")
+        pq.write_table(pa.Table.from_pylist(history), temporary / "history.parquet")
         pq.write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
-        users = pa.table({"user_id": data.users.ids})
-        pq.write_table(_with(users, trained.scorer.users), temporary / "users.parquet")
-        pq.write_table(_with(items, trained.scorer.items), temporary / "items.parquet")
+        pq.write_table(users, temporary / "users.parquet")
+        pq.write_table(items, temporary / "items.parquet")
         pq.write_table(split, temporary / "interactions.parquet")
-        save_file(
-            {k: v.contiguous() for k, v in trained.state.items()}, temporary / "model.safetensors"
-        )
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
@@ -88,18 +101,29 @@ def open_run(path: Path | str) -> Run:
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if config.get("format") != FORMAT:
+            raise RunError(f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain")
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         users = pq.read_table(path / "users.parquet")
         items = pq.read_table(path / "items.parquet")
         split = pq.read_table(path / "interactions.parquet")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        data = Interactions.from_table(split, items["item_id"], users["user_id"])
+        scorer = _scorer(path, config, users, items, data)
+    except (OSError, ValueError, KeyError, pa.ArrowException, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise RunError(f"the run {path} is broken: {reason}; train it again") from error
-    if config.get("format") != FORMAT:
-        raise RunError(f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain")
-    data = Interactions.from_table(split, items["item_id"], users["user_id"])
-    scorer = Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
-    return Run(path, config, metrics, data, items.drop_columns(["embedding"]), scorer)
+    if isinstance(scorer, Factors):
+        items = items.drop_columns(["embedding"])
+    return Run(path, config, metrics, data, items, scorer)
+
+
+def _scorer(
+    path: Path, config: dict[str, Any], users: pa.Table, items: pa.Table, data: Interactions
+) -> Scorer:
+    record = config.get("scorer", {"kind": "factors"})
+    if record["kind"] == "factors":
+        return Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
+    return unpack(record, load_file(path / "model.safetensors"), data.train)
 
 
 def metrics_of(evaluations: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
@@ -107,6 +131,7 @@ def metrics_of(evaluations: dict[str, Evaluation]) -> dict[str, dict[str, float]
     counts: dict[str, float] = {}
     for name, evaluation in evaluations.items():
         counts[f"{name}_users"] = len(evaluation.users)
+        counts[f"{name}_items"] = evaluation.items
         counts[f"{name}_users_without_training"] = evaluation.unscored
     return {**{name: e.means for name, e in evaluations.items()}, "counts": counts}
 

@@ -1,4 +1,4 @@
-"""clip: through open_clip and transformers, on tiny networks with random weights."""
+"""clip: through open_clip equals open_clip, on tiny networks with random weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoders import open_encoder
-from mmx.extract.images import prepare
-from tests.extract.kit import TEXTS, check_encoder, pictures, pixel_batch
+from mmx.extract.encoders import hub, open_encoder
+from tests.extract.kit import TEXTS, assert_close, check_encoder, ours, pictures, word_tokenizer
 
 TINY: dict[str, Any] = {
     "embed_dim": 24,
@@ -76,18 +74,6 @@ def official(name: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
         )
 
 
-def ours(encoder: Any) -> tuple[np.ndarray, np.ndarray]:
-    return (
-        encoder.encode_image(pixel_batch(encoder, pictures())),
-        encoder.encode_text(encoder.tokenize(TEXTS)),
-    )
-
-
-def assert_close(got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> None:
-    for mine, theirs in zip(got, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-6)
-
-
 def test_a_weights_file_equals_open_clip(tiny: Path) -> None:
     encoder = open_encoder("clip:tiny-test", weights=tiny)
     assert_close(ours(encoder), official("tiny-test", pretrained=str(tiny)))
@@ -127,12 +113,43 @@ def test_a_local_directory(tmp_path: Path, tiny: Path) -> None:
         open_encoder("clip:tiny-test", weights=tiny).card.parameters_sha256
     )
     (tmp_path / "open_clip_model.safetensors").unlink()
-    with pytest.raises(EncoderError, match="must be a directory with open_clip_config.json"):
+    with pytest.raises(EncoderError, match=r"must be a directory with open_clip_config.json"):
         open_encoder(f"clip:local-dir:{tmp_path}")
 
 
+def test_a_local_directory_with_a_tokenizer_of_its_own(tmp_path: Path) -> None:
+    word_tokenizer().save_pretrained(tmp_path)
+    text = TINY["text_cfg"] | {"vocab_size": 10, "hf_tokenizer_name": "own", "context_length": 8}
+    config = {"model_cfg": TINY | {"text_cfg": text}, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    torch.manual_seed(4)
+    model = open_clip.create_model(f"local-dir:{tmp_path}")
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    encoder = open_encoder(f"clip:local-dir:{tmp_path}")
+    assert_close(ours(encoder), official(f"local-dir:{tmp_path}"))
+    batch = encoder.tokenize(["a  red\nx", "x " * 7, "x " * 8])
+    assert batch.count.tolist() == [4, 8, 8]
+    assert batch.truncated.tolist() == [False, False, True]
+
+
+def test_a_tokenizer_that_lies_on_the_hub(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "reachable", lambda url: False)
+    word_tokenizer().save_pretrained(tmp_path)
+    text = TINY["text_cfg"] | {"hf_tokenizer_name": "nobody/nothing"}
+    configs = open_clip.factory._MODEL_CONFIGS
+    monkeypatch.setitem(configs, "tiny-hub", TINY | {"text_cfg": text})
+    with pytest.raises(EncoderError, match="--tokenizer DIR, or --modalities image"):
+        open_encoder("clip:tiny-hub", weights=tiny)
+    check_encoder(open_encoder("clip:tiny-hub", weights=tiny, modalities=("image",)))
+    encoder = open_encoder("clip:tiny-hub", weights=tiny, tokenizer=tmp_path)
+    assert encoder.tokenize(["a red x"]).count.tolist() == [4]
+    assert encoder.card.tokenizer == "nobody/nothing"
+
+
 def test_the_shipped_mini() -> None:
-    from mmx.extract.encoders.openclip import MINI
+    from mmx.extract.encoders.catalogue import MINI
 
     if not MINI.is_dir():
         pytest.skip("clip:mini has not been trained yet")
@@ -255,153 +272,3 @@ def test_options_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
     ]:
         with pytest.raises(OptionError, match=told):
             open_encoder("clip:tiny-test", weights=tiny, **options)  # type: ignore[arg-type]
-
-
-# Hugging Face layout
-
-
-def clip_tokenizer() -> transformers.CLIPTokenizer:
-    """The tokenizer of every published CLIP, built from the copy that open_clip carries."""
-    simple = open_clip.SimpleTokenizer()
-    rename = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-    vocabulary = {rename.get(token, token): number for token, number in simple.encoder.items()}
-    merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.__getitem__)
-    return transformers.CLIPTokenizer(vocab=vocabulary, merges=[tuple(m) for m in merges if m])
-
-
-def siglip_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = ["<pad>", "</s>", "<unk>", "a", "red", "leather", "handbag", "x", "42", "!"]
-    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-
-
-SIZES = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2}
-SIZES |= {"num_attention_heads": 2}
-
-
-@pytest.fixture(scope="module")
-def hf_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf-clip")
-    text = SIZES | {"max_position_embeddings": 20, "vocab_size": 49408, "eos_token_id": 49407}
-    config = transformers.CLIPConfig(
-        text_config=text | {"bos_token_id": 49406, "pad_token_id": 49407},
-        vision_config=SIZES | {"image_size": 33, "patch_size": 8},
-        projection_dim=24,
-    )
-    torch.manual_seed(1)
-    transformers.CLIPModel(config).save_pretrained(folder)
-    processor = transformers.CLIPImageProcessor(
-        size={"shortest_edge": 37}, crop_size={"height": 33, "width": 33}
-    )
-    processor.save_pretrained(folder)
-    clip_tokenizer().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def hf_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf-siglip")
-    config = transformers.SiglipConfig(
-        text_config=SIZES | {"max_position_embeddings": 16, "vocab_size": 10},
-        vision_config=SIZES | {"image_size": 32, "patch_size": 8},
-    )
-    torch.manual_seed(2)
-    transformers.SiglipModel(config).save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    transformers.SiglipImageProcessor(size=size, resample=2).save_pretrained(folder)
-    siglip_tokenizer().save_pretrained(folder)
-    return folder
-
-
-def official_hf(folder: Path, limit: int, mask: bool) -> tuple[np.ndarray, np.ndarray]:
-    """transformers' own pipeline in its Pillow form, as the model cards show it."""
-    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    images = [processor(picture, return_tensors="pt")["pixel_values"] for picture in pictures()]
-    padding = {"padding": "max_length"} if not mask else {"padding": True}
-    tokens = tokenizer(TEXTS, truncation=True, max_length=limit, return_tensors="pt", **padding)
-    kept = {k: v for k, v in tokens.items() if k == "input_ids" or (mask and "mask" in k)}
-    with torch.inference_mode():
-        outputs = (
-            model.get_image_features(pixel_values=torch.cat(images)).pooler_output,
-            model.get_text_features(**kept).pooler_output,
-        )
-    image, text = (torch.nn.functional.normalize(output, dim=-1).numpy() for output in outputs)
-    return image, text
-
-
-def test_hugging_face_clip(hf_clip: Path) -> None:
-    encoder = open_encoder(f"clip:hf:{hf_clip}")
-    assert_close(ours(encoder), official_hf(hf_clip, 20, mask=True))
-    check_encoder(encoder)
-    card = encoder.card
-    assert (card.library, card.architecture, card.dimensions) == (
-        "transformers",
-        "clip",
-        {"image": 24, "text": 24},
-    )
-    assert (card.image_rule["size"], card.image_rule["resize"], card.text_limit) == (33, 37, 20)
-
-
-def test_hugging_face_siglip(hf_siglip: Path) -> None:
-    encoder = open_encoder(f"clip:hf:{hf_siglip}")
-    assert_close(ours(encoder), official_hf(hf_siglip, 16, mask=False))
-    check_encoder(encoder)
-    assert encoder.card.image_rule["mode"] == "squash"
-    assert encoder.card.image_rule["interpolation"] == "bilinear"
-    assert encoder.card.dimensions == {"image": 32, "text": 32}
-
-
-def test_hugging_face_token_counts(hf_clip: Path, hf_siglip: Path) -> None:
-    texts = ["!", "a red x", " ".join(["x"] * 15), " ".join(["x"] * 16), "x " * 300]
-    siglip = open_encoder(f"clip:hf:{hf_siglip}").tokenize(texts)
-    assert siglip.count.tolist() == [2, 4, 16, 16, 16]
-    assert siglip.truncated.tolist() == [False, False, False, True, True]
-    clip = open_encoder(f"clip:hf:{hf_clip}").tokenize(texts)
-    assert clip.count.tolist() == [3, 5, 17, 18, 20]
-    assert clip.truncated.tolist() == [False, False, False, False, True]
-
-
-def test_hugging_face_weights_from_elsewhere(hf_clip: Path, tmp_path: Path) -> None:
-    model = transformers.CLIPModel.from_pretrained(hf_clip, dtype=torch.float32)
-    with torch.no_grad():
-        model.visual_projection.weight.mul_(-1)
-    save_file(model.state_dict(), tmp_path / "w.safetensors")
-    before = ours(open_encoder(f"clip:hf:{hf_clip}"))
-    after = ours(open_encoder(f"clip:hf:{hf_clip}", weights=tmp_path / "w.safetensors"))
-    assert_close((-after[0], after[1]), before)
-    # a directory takes the place of the name, which then need not exist
-    moved = open_encoder("clip:hf:nobody/nothing", weights=hf_clip)
-    assert_close(ours(moved), before)
-    assert moved.card.name == "clip:hf:nobody/nothing"
-
-
-def test_hugging_face_directories_that_are_not_whole(hf_clip: Path, tmp_path: Path) -> None:
-    for path in hf_clip.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    state = load_file(tmp_path / "model.safetensors")
-    del state["visual_projection.weight"]
-    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EncoderError, match=r"lacks 1 parameters \(visual_projection.weight\)"):
-        open_encoder(f"clip:hf:{tmp_path}")
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match="the model of .* cannot be loaded"):
-        open_encoder(f"clip:hf:{tmp_path}")
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(EncoderError, match="is a 'bert' model; clip:hf takes clip, siglip"):
-        open_encoder(f"clip:hf:{tmp_path}")
-    (tmp_path / "config.json").unlink()
-    with pytest.raises(EncoderError, match="configuration of .* cannot be loaded"):
-        open_encoder(f"clip:hf:{tmp_path}")
-
-
-def test_pictures_are_prepared_at_the_size_of_the_card(hf_clip: Path) -> None:
-    encoder = open_encoder(f"clip:hf:{hf_clip}")
-    assert prepare(pictures()[0], encoder.image_rule).shape == (33, 33, 3)

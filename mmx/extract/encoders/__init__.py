@@ -1,0 +1,124 @@
+"""Encoders by name. Nothing heavy is imported until one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmx.errors import EncoderError, suggestion
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
+from mmx.extract.encoders.request import OPTIONS, Request
+
+__all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
+
+
+def open_encoder(
+    spec: str,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+    modalities: tuple[str, ...] | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Encoder:
+    """The encoder that ``spec`` names, ready to encode.
+
+    ``clip``, ``clip:ARCH/TAG``, ``clip:mini``, ``clip:hf:REPO``, ``clip:local-dir:PATH``,
+    ``timm:ARCH[.TAG]``, ``torchvision:ARCH[.TAG]``, ``sbert:NAME_OR_PATH``,
+    ``vlmo[:VARIANT]``, ``toy``; a ``weights`` file replaces what the name would fetch.
+    ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
+    ``progress`` is told in one line what may take long.
+
+    Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
+    ``resize_mode`` (crop, squash, pad), ``interpolation``, ``mean`` and ``std`` (three numbers,
+    of RGB in [0, 1]), ``tokenizer`` (directory), ``head`` (of VLMo). What they change stands
+    in the card.
+
+    Raises EncoderError for a name that is unknown, weights that cannot be had or do not fit;
+    OptionError for options that are misspelt, unused by this encoder or contradictory.
+    """
+    family, _, name = spec.partition(":")
+    opener = _OPENERS.get(family)
+    if opener is None:
+        raise EncoderError(f"no encoder '{spec}'{_hint(family, spec)}")
+    request = Request(
+        spec,
+        name,
+        Path(weights) if weights is not None else None,
+        device,
+        precision,
+        tuple(modalities) if modalities is not None else None,
+        progress or (lambda line: None),
+        {key: value for key, value in options.items() if value is not None},
+    )
+    return opener(request)
+
+
+def _hint(family: str, spec: str) -> str:
+    if ":" not in spec:  # perhaps the family was forgotten: resnet50, all-MiniLM-L6-v2
+        inner = [known for known in ENCODERS if known.rpartition(":")[2].partition(".")[0] == spec]
+        if inner:
+            return f"; did you mean '{inner[0]}'?"
+    return suggestion(family, _OPENERS)
+
+
+def _clip(request: Request) -> Encoder:
+    if request.name == "hf" or request.name.startswith("hf:"):
+        from mmx.extract.encoders.huggingface import open_huggingface
+
+        return open_huggingface(request)
+    from mmx.extract.encoders.openclip import open_openclip
+
+    return open_openclip(request)
+
+
+def _timm(request: Request) -> Encoder:
+    from mmx.extract.encoders.timm_nets import open_timm
+
+    return open_timm(request)
+
+
+def _torchvision(request: Request) -> Encoder:
+    from mmx.extract.encoders.torchvision_nets import open_torchvision
+
+    return open_torchvision(request)
+
+
+def _sbert(request: Request) -> Encoder:
+    from mmx.extract.encoders.sentence import open_sentence
+
+    return open_sentence(request)
+
+
+def _vlmo(request: Request) -> Encoder:
+    request.only("head", "tokenizer", "image_size")
+    from mmx.extract.vlmo.encoder import open_vlmo
+
+    return open_vlmo(
+        request.name,
+        request.weights,
+        precision=request.precision,
+        device=request.device,
+        modalities=request.modalities,
+        progress=request.progress,
+        **request.options,
+    )
+
+
+def _toy(request: Request) -> Encoder:
+    from mmx.extract.encoders.toy import open_toy
+
+    return open_toy(request)
+
+
+_OPENERS: dict[str, Callable[[Request], Encoder]] = {
+    "clip": _clip,
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "sbert": _sbert,
+    "vlmo": _vlmo,
+    "toy": _toy,
+}

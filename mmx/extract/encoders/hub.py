@@ -1,0 +1,120 @@
+"""Calling the libraries' loaders: silently, quickly without a network, with one clear error.
+
+Without a network the Hugging Face client retries each file for 45 seconds with growing
+pauses. So the hub is knocked at once before the first request, and where nobody answers the
+client is put into its own offline mode, in which cached files still load.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import sys
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+from mmx.errors import EncoderError
+
+PATIENCE = 3.0  # seconds to wait for a server to accept a connection
+
+# What the loaders raise for files that are absent, foreign or unreachable. The clients' own
+# errors (LocalEntryNotFoundError, RepositoryNotFoundError, URLError, timeouts) are OSErrors.
+LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, http.client.HTTPException)
+
+
+@contextmanager
+def loading(what: str, mend: str, *, remote: bool = True) -> Iterator[None]:
+    """Run a loader in the block; its errors become an EncoderError of one line.
+
+    ``what`` names the thing that is loaded, ``mend`` the option that helps. ``remote`` is
+    False where no hub is asked.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        why = stack.enter_context(_hub()) if remote else None
+        try:
+            yield
+        except LOADING_ERRORS as error:
+            raise EncoderError(_line(what, why, error, mend)) from error
+
+
+def _line(what: str, why: str | None, error: Exception, mend: str) -> str:
+    if why is not None and any(isinstance(cause, OSError) for cause in _causes(error)):
+        return f"{what} is not on this machine and {why}; {mend}"
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{what} cannot be loaded ({reason or type(error).__name__}); {mend}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:  # open_clip wraps what the client raised in a RuntimeError
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def _hub() -> Iterator[str | None]:
+    """Offline mode for the block where the hub does not answer; yields why, or None."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        yield "HF_HUB_OFFLINE is set"
+    elif reachable(constants.ENDPOINT):
+        yield None
+    else:
+        constants.HF_HUB_OFFLINE = True
+        try:
+            yield f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached"
+        finally:
+            constants.HF_HUB_OFFLINE = False
+
+
+def reachable(url: str) -> bool:
+    """Whether the server (or the proxy on the way to it) accepts a connection."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme=parts.scheme)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep a library's warnings, log lines and progress bars off the terminal."""
+    root, silent, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(silent)  # or logging.warning() would install a handler that prints
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), _no_bars():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(silent)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    hub, models = (
+        sys.modules.get(name) for name in ("huggingface_hub.utils", "transformers.utils.logging")
+    )
+    back = []
+    if hub is not None and not hub.are_progress_bars_disabled():
+        hub.disable_progress_bars()
+        back.append(hub.enable_progress_bars)
+    if models is not None and models.is_progress_bar_enabled():
+        models.disable_progress_bar()
+        back.append(models.enable_progress_bar)
+    try:
+        yield
+    finally:
+        for enable in back:
+            enable()

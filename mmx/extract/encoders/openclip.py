@@ -1,0 +1,229 @@
+"""CLIP and its relatives through open_clip (Ilharco et al., OpenCLIP, 2021).
+
+A trap: weights like "openai" were trained with QuickGELU, a slightly different activation,
+while open_clip builds the architecture "ViT-B-16" with GELU and only warns of it. Here the
+activation follows the tag, and the card says which it is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+
+from mmx.cache.card import EncoderCard
+from mmx.errors import EncoderError, OptionError, some
+from mmx.extract.encoder import TextBatch
+from mmx.extract.encoders.catalogue import MINI
+from mmx.extract.encoders.hub import loading
+from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
+from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
+from mmx.extract.encoders.weights import (
+    file_sha256,
+    load_strictly,
+    parameters_sha256,
+    read_state_dict,
+)
+from mmx.extract.images import ImageRule
+
+DEFAULT = "ViT-B-16/openai"
+SCHEMAS = ("local-dir:", "hf-hub:")
+MODES = {"shortest": "crop", "longest": "pad", "squash": "squash"}
+
+
+def open_openclip(request: Request) -> TorchEncoder:
+    """``clip``, ``clip:ARCH/TAG``, ``clip:ARCH`` with weights, ``clip:local-dir:PATH``,
+    ``clip:hf-hub:REPO`` and ``clip:mini``.
+
+    Raises EncoderError for an unknown architecture or tag, weights that do not fit or cannot
+    be had; OptionError for options that CLIP does not use.
+    """
+    request.only(*PICTURE_OPTIONS, "tokenizer")
+    hardware = Hardware.of(request.device, request.precision)
+    wanted, weights = request.wanted(("image", "text")), request.needs_file()
+    name, tag = _parts(request)
+    model = _model(request, name, tag)
+    if weights is not None:
+        _load(model, weights, request)
+    rule = request.rule(_rule(model.visual.preprocess_cfg)) if "image" in wanted else None
+    tokenizer = _Tokenizer.of(request, name, model) if "text" in wanted else None
+    dimension = _dimension(name, model)
+    card = EncoderCard(
+        name=request.spec,
+        library="open_clip",
+        architecture=_architecture(name),
+        weights=weights.name if weights else tag or _architecture(name),
+        dimensions=dict.fromkeys(wanted, dimension),
+        normalised=True,
+        precision=request.precision,
+        parameters_sha256=parameters_sha256(model.state_dict()),
+        weights_sha256=file_sha256(weights) if weights else None,
+        image_rule=rule.as_dict() if rule else None,
+        tokenizer=tokenizer.name if tokenizer else None,
+        text_limit=tokenizer.limit if tokenizer else None,
+        output="projection into the joint image-text space",
+        extra={"activation": _activation(model)},
+    )
+    hardware.place(model)
+    passes = (model.encode_image, model.encode_text)
+    return TorchEncoder(card, rule, hardware, *passes, tokenizer, model)
+
+
+def _parts(request: Request) -> tuple[str, str | None]:
+    """open_clip's model name and the weights tag, checked."""
+    name = request.name or DEFAULT
+    if name == "mini":
+        return f"local-dir:{MINI}", None
+    if name.startswith(SCHEMAS):
+        return name, None
+    architecture, _, tag = name.partition("/")
+    known = open_clip.list_models()
+    if architecture not in known:
+        hint = near(architecture, [*known, "mini"], "open_clip.list_models() names all")
+        raise EncoderError(f"clip has no architecture '{architecture}'{hint}")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag and not open_clip.get_pretrained_cfg(architecture, tag):
+        hint = near(tag, tags, "open_clip.list_pretrained() names all")
+        raise EncoderError(f"clip:{architecture} has no weights '{tag}'{hint}")
+    if not tag and request.weights is None:
+        choice = f"give clip:{architecture}/TAG (TAG: {some(tags, 5)}) or " if tags else "give "
+        raise EncoderError(f"{request.spec} names no weights; {choice}--weights PATH")
+    return architecture, tag or None
+
+
+def _model(request: Request, name: str, tag: str | None) -> Any:
+    """The network, with the weights of its tag or directory unless a file is to replace them."""
+    schema = name.startswith(SCHEMAS)
+    official = request.weights is None
+    facts = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+    if official and not name.startswith("local-dir:"):
+        request.progress(f"loading {request.spec} (fetched once, then cached)")
+    mend = "download the weights elsewhere and give --weights PATH"
+    if name.startswith("local-dir:"):
+        mend = "it must be a directory with open_clip_config.json and weights"
+    remote = name.startswith("hf-hub:") or (official and not schema)
+    with (
+        loading(request.spec, mend, remote=remote or _has_hub_tower(name)),
+        torch.random.fork_rng(devices=[]),
+    ):
+        return open_clip.create_model(
+            name,
+            pretrained=tag if official else None,
+            load_weights=official,
+            require_pretrained=official,
+            pretrained_text=False,
+            force_quick_gelu=bool(facts.get("quick_gelu")),
+            force_image_size=request.options.get("image_size"),
+            force_preprocess_cfg={k: v for k, v in facts.items() if k in _PREPROCESSING} or None,
+        ).eval()
+
+
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+
+
+def _has_hub_tower(name: str) -> bool:
+    config = None if name.startswith(SCHEMAS) else open_clip.get_model_config(name)
+    return bool(config and config["text_cfg"].get("hf_model_name"))
+
+
+def _load(model: Any, path: Path, request: Request) -> None:
+    """A local checkpoint, brought into open_clip's own layout where it is a known other one."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
+
+    state = convert_state_dict(model, read_state_dict(path))
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):  # a number or an array of one number
+        own = getattr(model, name, None)
+        if name in state and own is not None:
+            state[name] = state[name].reshape(own.shape)
+    if "image_size" in request.options:
+        resize_pos_embed(state, model)
+    load_strictly(model, state, source=f"--weights {path}", architecture=request.spec)
+
+
+def _rule(config: dict[str, Any]) -> ImageRule:
+    size = config["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise EncoderError(f"the encoder sees {width} x {height} px; mmx knows only squares")
+    return ImageRule(
+        size=height,
+        resize=height,
+        mode=MODES[config["resize_mode"]],  # type: ignore[arg-type]
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        fill=config["fill_color"],
+    )
+
+
+def _dimension(name: str, model: Any) -> int:
+    config = open_clip.get_model_config(name)
+    if config is not None:
+        return int(config["embed_dim"])
+    return int(model.text_projection.shape[-1])
+
+
+def _architecture(name: str) -> str:
+    return Path(name).name if name.startswith("local-dir:") else name
+
+
+def _activation(model: Any) -> str:
+    quick = any(type(module).__name__ == "QuickGELU" for module in model.modules())
+    return "QuickGELU" if quick else "GELU"
+
+
+class _Tokenizer:
+    """open_clip's tokenizer, and what it made of each text."""
+
+    def __init__(self, tokenizer: Any, name: str) -> None:
+        self.tokenizer, self.name = tokenizer, name
+        self.limit = int(tokenizer.context_length)
+        # open_clip's BPE takes time quadratic in a word's length: 7 seconds for 20,000 letters.
+        # A word beyond this many characters fills the limit by itself, so its rest is not seen.
+        self._longest = 64 * self.limit
+        self._endless = re.compile(rf"\S{{{self._longest},}}")
+
+    @classmethod
+    def of(cls, request: Request, name: str, model: Any) -> _Tokenizer:
+        """The architecture's own tokenizer; ``--tokenizer DIR`` where that lies on the hub."""
+        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+        own = config.get("hf_tokenizer_name")
+        given = request.options.get("tokenizer")
+        if given and not own:
+            raise OptionError(f"--tokenizer is not used: {request.spec} has one of its own")
+        mend = "download the tokenizer elsewhere and give --tokenizer DIR, or --modalities image"
+        remote = bool(own) and not given and not name.startswith("local-dir:")
+        with loading(f"the tokenizer of {request.spec}", mend, remote=remote):
+            if not given:
+                made = open_clip.get_tokenizer(name)
+                return cls(made, own or type(made).__name__)
+            made = open_clip.tokenizer.HFTokenizer(
+                str(given),
+                context_length=config.get("context_length", model.context_length),
+                tokenizer_mode=config.get("tokenizer_mode"),
+                **(config.get("tokenizer_kwargs") or {}),
+            )
+            return cls(made, str(own))
+
+    def __call__(self, texts: list[str]) -> TextBatch:
+        texts = [self._endless.sub(lambda run: run[0][: self._longest], text) for text in texts]
+        tokens = self.tokenizer(texts)  # (B, limit)
+        full = np.array([self._length(text, row) for text, row in zip(texts, tokens, strict=True)])
+        return TextBatch(tokens, np.minimum(full, self.limit).astype(np.int32), full > self.limit)
+
+    def _length(self, text: str, row: torch.Tensor) -> int:
+        """Tokens of the whole text, the two special ones included."""
+        if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):
+            clean = self.tokenizer.clean_fn(text)
+            extra = 3 if self.tokenizer.tokenizer_mode == "clips" else 0
+            ids = self.tokenizer.tokenizer(clean, add_special_tokens=not extra, verbose=False)
+            return len(ids["input_ids"]) + extra
+        last = int((row == self.tokenizer.eot_token_id).nonzero()[-1])
+        return last + 1 if last + 1 < self.limit else len(self.tokenizer.encode(text)) + 2

@@ -1,0 +1,124 @@
+"""What was asked of an encoder, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmx.errors import EncoderError, OptionError, some, suggestion
+from mmx.extract.images import INTERPOLATION, ImageRule
+
+MODALITIES = ("image", "text", "fused")  # in store order
+RESIZE_MODES = ("crop", "squash", "pad")
+
+# Options that change how a picture becomes pixels; all image encoders take them.
+PICTURE_OPTIONS = ("image_size", "resize", "resize_mode", "interpolation", "mean", "std")
+OPTIONS = (*PICTURE_OPTIONS, "tokenizer", "head")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of ``open_encoder``, taken apart."""
+
+    spec: str  # as given, e.g. "timm:resnet50"
+    name: str  # what follows the family, "resnet50"; "" when nothing does
+    weights: Path | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
+    progress: Callable[[str], None] = lambda line: None  # told in one line what takes long
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and not self.weights.exists():
+            raise EncoderError(f"--weights {self.weights} does not exist")
+
+    def only(self, *allowed: str) -> None:
+        """Refuse options that the encoder would not use. Raises OptionError."""
+        for name in self.options:
+            if name not in OPTIONS:
+                raise OptionError(f"no option {_flag(name)}{suggestion(name, OPTIONS)}")
+            if name not in allowed:
+                raise OptionError(f"{_flag(name)} is not used by {self.spec}; drop it")
+
+    def wanted(self, given: tuple[str, ...], extra: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The modalities to encode, in store order. Raises OptionError for others.
+
+        ``given`` come by themselves, ``extra`` only when they are asked for.
+        """
+        if self.modalities is None:
+            return given
+        known = (*given, *extra)
+        for modality in self.modalities:
+            if modality not in known:
+                raise OptionError(
+                    f"--modalities {modality}: {self.spec} encodes {', '.join(known)} only"
+                )
+        if not self.modalities:
+            raise OptionError(f"--modalities is empty; {self.spec} encodes {', '.join(given)}")
+        return tuple(m for m in MODALITIES if m in self.modalities)
+
+    def needs_file(self) -> Path | None:
+        """``weights``, which must be a file for this encoder, not a directory."""
+        if self.weights is not None and not self.weights.is_file():
+            raise EncoderError(f"--weights {self.weights} must be a file for {self.spec}")
+        return self.weights
+
+    def rule(self, own: ImageRule) -> ImageRule:
+        """The encoder's own image rule with the picture options put in.
+
+        A new ``image_size`` without ``resize`` keeps the fraction that the centre crop leaves.
+        Raises OptionError for values that make no rule.
+        """
+        options = {k: v for k, v in self.options.items() if k in PICTURE_OPTIONS}
+        size = _positive("image_size", options.get("image_size", own.size))
+        mode = options.get("resize_mode", own.mode)
+        whole = mode != own.mode  # the crop fraction of another mode means nothing
+        resize = _positive(
+            "resize", options.get("resize", size if whole else own.resize * size // own.size)
+        )
+        interpolation = options.get("interpolation", own.interpolation)
+        _one_of("resize_mode", mode, RESIZE_MODES)
+        _one_of("interpolation", interpolation, INTERPOLATION)
+        mean = _triple("mean", options.get("mean", own.mean))
+        std = _triple("std", options.get("std", own.std))
+        if min(std) <= 0:
+            raise OptionError(f"--std {std} must be above 0")
+        rule = replace(own, size=size, resize=resize, mode=mode, interpolation=interpolation)
+        return replace(rule, mean=mean, std=std)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _positive(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise OptionError(f"{_flag(name)} {value} must be a number of pixels, 1 or more")
+    return value
+
+
+def _one_of(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise OptionError(f"{_flag(name)} {value}{suggestion(str(value), known)}")
+
+
+def _triple(name: str, value: Any) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(v) for v in value)
+    except (TypeError, ValueError):
+        raise OptionError(f"{_flag(name)} {value} must be three numbers, for R, G and B") from None
+    return red, green, blue
+
+
+def near(word: str, known: Iterable[str], where: str) -> str:
+    """``suggestion``, but of a long list only its beginning and ``where`` to read the rest."""
+    names = list(known)
+    hint = suggestion(word, names)
+    return (
+        hint
+        if "did you mean" in hint or len(names) <= 12
+        else f"; known: {some(names, 5)} ({where})"
+    )

@@ -1,0 +1,62 @@
+"""How a run keeps its scorer: numbers in tensors, everything else in a record for JSON.
+
+{"kind": "factors"}                                  users, items
+{"kind": "item-item", "columns": 7050}               weights, or indptr, indices, values
+{"kind": "fused", "weights": […], "parts": [{…}, …]} those of part 0 as 0.users …, and so on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmx.errors import RunError
+from mmx.recommend.fusion import Fused
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.item_item import ItemItem, SparseRows
+from mmx.recommend.scoring import Factors, Scorer
+
+
+def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The record and the tensors of a scorer."""
+    if isinstance(scorer, Factors):
+        return {"kind": "factors"}, _tensors(users=scorer.users, items=scorer.items)
+    if isinstance(scorer, ItemItem):
+        record: dict[str, Any] = {"kind": "item-item", "columns": scorer.n_items}
+        if isinstance(scorer.weights, np.ndarray):
+            return record, _tensors(weights=scorer.weights)
+        w = scorer.weights
+        return record, _tensors(indptr=w.indptr, indices=w.indices, values=w.values)
+    if isinstance(scorer, Fused):
+        packed = [pack(part) for part in scorer.parts]
+        record = {"kind": "fused", "weights": list(scorer.weights)}
+        record["parts"] = [part for part, _ in packed]
+        named = {f"{n}.{k}": v for n, (_, own) in enumerate(packed) for k, v in own.items()}
+        return record, named
+    raise RunError(f"a {type(scorer).__name__} cannot be saved")
+
+
+def unpack(
+    record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], train: UserItems
+) -> Scorer:
+    """The scorer again. Raises KeyError when a tensor is missing."""
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if record["kind"] == "factors":
+        return Factors(arrays["users"], arrays["items"])
+    if record["kind"] == "item-item":
+        if "weights" in arrays:
+            return ItemItem(arrays["weights"], train)
+        sparse = (arrays[name] for name in ("indptr", "indices", "values"))
+        return ItemItem(SparseRows(*sparse, record["columns"]), train)
+    parts = []
+    for number, part in enumerate(record["parts"]):
+        mine = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{number}.")}
+        parts.append(unpack(part, mine, train))
+    return Fused(tuple(parts), tuple(record["weights"]), train)
+
+
+def _tensors(**arrays: np.ndarray) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
