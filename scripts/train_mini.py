@@ -26,7 +26,6 @@ import open_clip
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
@@ -42,33 +41,26 @@ SEED = 20_231  # of training; the shipped sample is seed 7
 SAMPLE_SEED = 7
 SIZE = 64  # px, what the model sees
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # of RGB in [0, 1]
+EPOCHS, BATCH, RATE = 6, 256, 1e-3  # passes over the pictures, pairs in a step, of AdamW
 VOCABULARY = 768  # tokens: 256 bytes, 3 special ones, the rest pieces of words
 CONTEXT = 32  # tokens
 
+VISION = {"image_size": SIZE, "patch_size": 8, "width": 96, "head_width": 32, "layers": 3}
+TEXT = {
+    "context_length": CONTEXT,
+    "vocab_size": VOCABULARY,
+    "hf_tokenizer_name": "mini",  # any name: the files beside the configuration are read
+    "width": 96,
+    "heads": 3,
+    "layers": 2,
+}
 CONFIG = {
-    "model_cfg": {
-        "embed_dim": 96,
-        "vision_cfg": {
-            "image_size": SIZE,
-            "patch_size": 8,
-            "width": 128,
-            "head_width": 32,
-            "layers": 3,
-        },
-        "text_cfg": {
-            "context_length": CONTEXT,
-            "vocab_size": VOCABULARY,
-            "hf_tokenizer_name": "mini",  # any name: the files beside the configuration are read
-            "width": 128,
-            "heads": 4,
-            "layers": 2,
-        },
-    },
+    "model_cfg": {"embed_dim": 96, "vision_cfg": VISION, "text_cfg": TEXT},
     "preprocess_cfg": {
         "size": SIZE,
         "mode": "RGB",
-        "mean": list(MEAN),
-        "std": list(STD),
+        "mean": MEAN,
+        "std": STD,
         "interpolation": "bicubic",
         "resize_mode": "shortest",
         "fill_color": 0,
@@ -103,9 +95,9 @@ def any_scene(rng: np.random.Generator) -> Scene:
 
 
 def any_brand(rng: np.random.Generator) -> str:
-    syllables = ["".join(rng.choice(list(p)) for p in ("bdfgklmnprstvz", "aeiou", "lmnrsx "))]
-    syllables += ["".join(rng.choice(list(p)) for p in ("bdfgklmnprstvz", "aeiou"))]
-    return "".join(syllables).replace(" ", "").capitalize()
+    """An invented name of two syllables, another one for every product."""
+    letters = ("bdfgklmnprstvz", "aeiou", "lmnrsx", "bdfgklmnprstvz", "aeiou")
+    return "".join(rng.choice(list(choice)) for choice in letters).capitalize()
 
 
 def draw_block(seed: int, count: int) -> tuple[np.ndarray, list[str], list[Look]]:
@@ -116,8 +108,7 @@ def draw_block(seed: int, count: int) -> tuple[np.ndarray, list[str], list[Look]
         look = training_look(rng)
         width, height = rng.integers(150, 230, size=2).tolist()
         pixels[row] = prepare(draw(look, any_scene(rng), (width, height), rng), RULE)
-        title, text = describe(look, any_brand(rng), rng)
-        texts.append(text if rng.random() < 0.5 else title)
+        texts.append(describe(look, any_brand(rng), rng)[rng.integers(2)])  # title or long text
         looks.append(look)
     return pixels, texts, looks
 
@@ -184,7 +175,9 @@ def groups(texts: list[str], looks: list[Look]) -> torch.Tensor:
     return torch.tensor(columns).T
 
 
-def contrastive_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+def contrastive_loss(
+    image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, same: torch.Tensor
+) -> torch.Tensor:
     """Symmetric InfoNCE over (B, d) unit vectors.
 
     ``same`` (B, 2): a pair with the same text or the same look is no negative and is masked.
@@ -196,28 +189,31 @@ def contrastive_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
+def learning_rate(step: int, steps: int) -> float:
     """Linear warm-up over a twentieth of the steps, then a cosine to zero."""
     warm = steps // 20
     if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        return RATE * (step + 1) / warm
+    return RATE * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
-def train(model, tokens, pixels, same, *, epochs: int, batch: int, peak: float) -> None:
-    decay = [p for p in model.parameters() if p.ndim >= 2]
+def train(
+    model: torch.nn.Module, tokens: torch.Tensor, pixels: torch.Tensor, same: torch.Tensor
+) -> None:
+    """``tokens`` (N, 32), ``pixels`` (N, 64, 64, 3) uint8, ``same`` (N, 2) from ``groups``."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
-    settings = [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(settings, lr=peak, betas=(0.9, 0.98))
-    per_epoch = len(pixels) // batch
-    started, steps, step = time.perf_counter(), epochs * per_epoch, 0
-    for epoch in range(epochs):
+    settings = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(settings, lr=RATE, betas=(0.9, 0.98))
+    per_epoch = len(pixels) // BATCH
+    started, step = time.perf_counter(), 0
+    for epoch in range(EPOCHS):
         total = 0.0
-        for rows in torch.randperm(len(pixels))[: per_epoch * batch].view(per_epoch, batch):
+        for rows in torch.randperm(len(pixels))[: per_epoch * BATCH].view(per_epoch, BATCH):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps, peak)
-            image = model.encode_image(as_input(pixels[rows]), normalize=True)
-            text = model.encode_text(tokens[rows], normalize=True)
+                group["lr"] = learning_rate(step, EPOCHS * per_epoch)
+            image = model.encode_image(as_input(pixels[rows]), normalize=True)  # (B, 96)
+            text = model.encode_text(tokens[rows], normalize=True)  # (B, 96)
             loss = contrastive_loss(image, text, model.logit_scale.exp(), same[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -225,8 +221,8 @@ def train(model, tokens, pixels, same, *, epochs: int, batch: int, peak: float) 
             optimizer.step()
             model.logit_scale.data.clamp_(max=math.log(100))
             total, step = total + loss.item(), step + 1
-        seconds = time.perf_counter() - started
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / per_epoch:.3f}  {seconds:.0f} s", flush=True)
+        took = time.perf_counter() - started
+        print(f"epoch {epoch + 1}/{EPOCHS}  loss {total / per_epoch:.3f}  {took:.0f} s", flush=True)
 
 
 # --- 4. Figures ------------------------------------------------------------------------------
@@ -241,7 +237,11 @@ def sample_pairs() -> tuple[torch.Tensor, list[str], list[Look]]:
         rows = [r for r in table.to_pylist() if r["image"] and r["text"]]
         pixels = [prepare(decode((Path(directory) / r["image"]).read_bytes()), RULE) for r in rows]
     numbers = [int(r["item_id"].removeprefix("sku-")) for r in rows]
-    return torch.from_numpy(np.stack(pixels)), [r["title"] for r in rows], [looks[n] for n in numbers]
+    return (
+        torch.from_numpy(np.stack(pixels)),
+        [r["title"] for r in rows],
+        [looks[n] for n in numbers],
+    )
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -272,40 +272,30 @@ def measure(directory: Path) -> None:
 # --- 5. All together -------------------------------------------------------------------------
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=16_000)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=256, help="pairs in one step")
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--measure", action="store_true", help="do not train")
-    options = parser.parse_args()
-    if not options.measure:
-        build(options)
-    measure(options.out)
-
-
-def build(options: argparse.Namespace) -> None:
+def build(out: Path, pictures: int) -> None:
     torch.manual_seed(SEED)
     started = time.perf_counter()
-    pixels, texts, looks = draw_all(options.pictures, workers=min(2, os.cpu_count() or 1))
+    pixels, texts, looks = draw_all(pictures, workers=min(2, os.cpu_count() or 1))
     print(f"{len(texts)} pictures drawn in {time.perf_counter() - started:.0f} s", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
-    train_tokenizer(texts, options.out)
-    name = f"local-dir:{options.out}"
-    model = open_clip.create_model(name, load_weights=False)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    train_tokenizer(texts, out)
+    model = open_clip.create_model(f"local-dir:{out}", load_weights=False)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    tokens = open_clip.get_tokenizer(name)(texts)  # (N, 32)
-    train(
-        model, tokens, pixels, groups(texts, looks),
-        epochs=options.epochs, batch=options.batch, peak=options.rate,
-    )  # fmt: skip
-    weights = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, options.out / "open_clip_model.safetensors", metadata={"format": "pt"})
+    tokens = open_clip.get_tokenizer(f"local-dir:{out}")(texts)  # (N, 32)
+    train(model, tokens, pixels, groups(texts, looks))
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, out / "open_clip_model.safetensors", metadata={"format": "pt"})
+    (out / "open_clip_model.safetensors").chmod(0o644)
     print(f"{time.perf_counter() - started:.0f} s in all")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pictures", type=int, default=16_000)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--measure", action="store_true", help="the figures alone, no training")
+    options = parser.parse_args()
+    if not options.measure:
+        build(options.out, options.pictures)
+    measure(options.out)

@@ -53,11 +53,18 @@ def demo(
 
 
 def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
+    from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import TrainJob, fit
+    from mmx.recommend.training import TrainOptions
 
     features = [FeatureSpec(store)] if store else []
-    return fit(TrainJob(data, model, features), out / "runs" / model, overwrite=True)
+    # The sample is small: larger steps than the defaults reach the same in a few seconds.
+    # Negatives by popularity: drawn uniformly, an item that nobody took yet is only ever a
+    # negative, and no model could recommend it.
+    training = TrainOptions(lr=5e-3, batch_size=1024, patience=10, negatives="popularity")
+    job = TrainJob(data, model, features, split=SplitRule("temporal"), training=training)
+    return fit(job, out / "runs" / model, overwrite=True)
 
 
 def _comparison(runs: dict[str, Run]) -> list[dict[str, object]]:
@@ -83,10 +90,13 @@ def _comparison(runs: dict[str, Run]) -> list[dict[str, object]]:
 
 def _top(run: Run) -> list[dict[str, object]]:
     """What the first shopper took, and the top ten for them."""
+    import numpy as np
+
     from mmx.recommend.recommendation import Wanted, recommend
 
     user = run.data.users.ids[0].as_py()
-    took = run.items["text"].take(run.data.train.rows([0]).indices[:5]).to_pylist()
+    taken = run.data.train.rows(np.zeros(1, dtype=np.int64)).indices[:5]
+    took = [text or "(no text)" for text in run.items["text"].take(taken).to_pylist()]
     note(f"4. mmx recommend {run.path} --user {user} --k 10   ({user} took: {'; '.join(took)})")
     rows = recommend(run, [user], Wanted(k=10)).to_pylist()
     texts = run.items["text"].take(run.data.items.numbers([r["item_id"] for r in rows]))

@@ -105,9 +105,7 @@ def _must_be_directory(directory: Path) -> None:
     if not directory.exists():
         raise DataError(f"no dataset at {directory}: --data takes an existing dataset directory")
     if not directory.is_dir():
-        raise DataError(
-            f"{directory} is a file; --data takes the directory with items.parquet"
-        )
+        raise DataError(f"{directory} is a file; --data takes the directory with items.parquet")
 
 
 def _repeated(ids: pa.ChunkedArray) -> list[str]:

@@ -19,6 +19,8 @@ RGB = tuple[int, int, int]
 
 CANVAS = 224  # px, side of the square the product is painted on before it is placed
 
+OUTLINE: RGB = (72, 66, 64)  # drawn around every part
+
 COLOURS: dict[str, RGB] = {
     "red": (200, 38, 44),
     "orange": (238, 126, 30),
@@ -86,15 +88,10 @@ def _painted(look: Look, rng: np.random.Generator) -> Image.Image:
     """The product alone, RGBA, CANVAS px square."""
     colour, accent = _shade(look.colour, rng), _shade(look.accent, rng)
     texture = _texture(look.pattern, colour, accent, rng)
-    edge = tuple(int(0.62 * c) for c in colour)
-    canvas = Image.new("RGBA", (CANVAS, CANVAS), (*edge, 0))
+    canvas = Image.new("RGBA", (CANVAS, CANVAS), (*OUTLINE, 0))
+    fills: dict[Ink, Image.Image | RGB] = {**INKS, "body": texture, "accent": accent}
     for part in SHAPES[look.category][look.shape]:
-        fill: Image.Image | RGB
-        if part.ink == "body":
-            fill = texture
-        else:
-            fill = accent if part.ink == "accent" else INKS[part.ink]
-        _paint(canvas, part, fill)
+        _paint(canvas, part, fills[part.ink])
     return canvas
 
 
@@ -106,7 +103,7 @@ def _paint(canvas: Image.Image, part: Part, fill: Image.Image | RGB) -> None:
     box = (max(0, left - 3), max(0, top - 3), min(CANVAS, right + 3), min(CANVAS, bottom + 3))
     mask = mask.crop(box)
     rim = mask.filter(ImageFilter.BoxBlur(2)).point([0] * 8 + [255] * 248)
-    canvas.paste((72, 66, 64, 255), box, rim)
+    canvas.paste((*OUTLINE, 255), box, rim)
     canvas.paste(fill.crop(box) if isinstance(fill, Image.Image) else fill, box, mask)
 
 
@@ -215,7 +212,7 @@ def _backdrop(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> 
     width, height = size
     x = np.arange(width, dtype=np.float32)[None, :]  # (1, w)
     y = np.arange(height, dtype=np.float32)[:, None]  # (h, 1)
-    light = np.ones((1, 1), dtype=np.float32)  # (1 or h, 1 or w)
+    light: np.ndarray = np.ones((1, 1), dtype=np.float32)  # (1 or h, 1 or w)
     if scene.backdrop == "gradient":
         light = 0.84 + 0.18 * y / height
     elif scene.backdrop == "floor":

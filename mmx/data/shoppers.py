@@ -68,8 +68,8 @@ def simulate(
     """
     users, items = utility.shape
     limit = max(1, min(items // 3, int((launched <= 0).sum())))
-    counts = (4 + rng.lognormal(2.2, 0.75, users)).astype(int).clip(1, limit)
-    first = rng.uniform(0, 0.7 * DAYS, users)
+    counts = (4 + rng.lognormal(2.2, 0.75, (users,))).astype(int).clip(1, limit)
+    first = rng.uniform(0, 0.7 * DAYS, (users,))
     logs = [_shop(utility[u], launched, counts[u], first[u], rng) for u in range(users)]
     taken = np.concatenate([chosen for chosen, _ in logs])
     times = np.concatenate([days for _, days in logs])
@@ -84,7 +84,7 @@ def _shop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One shopper's items and days. Adding Gumbel noise and taking the best draws from softmax."""
     days = np.sort(rng.uniform(first, DAYS, count))
-    noisy = utility + rng.gumbel(size=(count, len(utility)))
+    noisy = utility + rng.gumbel(size=(count, len(utility)))  # (count, items)
     noisy[launched > days[:, None]] = -np.inf
     chosen = np.empty(count, dtype=np.int64)
     for visit in range(count):

@@ -15,7 +15,7 @@ class Content(nn.Module):
     absent: torch.Tensor  # (items, 1) float, 1 where absent
 
     def __init__(self, features: Features, *, normalise: bool = True) -> None:
-        """``normalise`` scales every present vector to norm 1 first."""
+        """``normalise`` centres the present vectors and scales them to norm 1 first."""
         super().__init__()
         known = features.normalised() if normalise else features
         matrix = torch.from_numpy(known.matrix)

@@ -26,10 +26,17 @@ class Features:
         return self.matrix.shape[1]
 
     def normalised(self) -> Features:
-        """Every present vector scaled to L2 norm 1, so that modalities weigh alike."""
-        norms = np.linalg.norm(self.matrix, axis=1, keepdims=True)
-        scaled = self.matrix / np.maximum(norms, np.finfo(np.float32).tiny)
-        return Features(scaled.astype(np.float32, copy=False), self.present & (norms[:, 0] > 0))
+        """Every present vector minus their mean, then scaled to L2 norm 1.
+
+        Embeddings of one encoder share a large common part, which says nothing of an item;
+        without it, and at one length, modalities weigh alike and train well. A vector equal to
+        the mean stays zero.
+        """
+        centred = self.matrix - self.matrix[self.present].mean(0) if self.present.any() else 0
+        centred = np.where(self.present[:, None], centred, 0)
+        norms = np.linalg.norm(centred, axis=1, keepdims=True)
+        scaled = centred / np.maximum(norms, np.finfo(np.float32).tiny)
+        return Features(scaled.astype(np.float32), self.present)
 
 
 @dataclass(frozen=True)

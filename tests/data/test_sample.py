@@ -96,17 +96,16 @@ def test_every_shape_and_pattern_looks_different() -> None:
         np.asarray(draw(look, WHITE, (96, 96), np.random.default_rng(5)), dtype=float).ravel()
         for look in looks
     ]
-    apart = [
-        np.abs(a - b).mean() for n, a in enumerate(pictures) for b in pictures[n + 1 :]
-    ]
+    apart = [np.abs(a - b).mean() for n, a in enumerate(pictures) for b in pictures[n + 1 :]]
     assert min(apart) > 2.0  # grey levels on average; noise alone would be under 0.1
 
 
 def test_every_backdrop_and_mark_can_be_drawn() -> None:
     look = Look("mug", 0, "red", "plain", "white")
     seen = {
-        draw(look, Scene(b, (200, 220, 240), m, (9, 9, 9)), (64, 80), np.random.default_rng(1))
-        .tobytes()
+        draw(
+            look, Scene(b, (200, 220, 240), m, (9, 9, 9)), (64, 80), np.random.default_rng(1)
+        ).tobytes()
         for b in BACKDROPS
         for m in MARKS
     }

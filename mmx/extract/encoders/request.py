@@ -61,7 +61,9 @@ class Request:
         return tuple(m for m in MODALITIES if m in self.modalities)
 
     def needs_file(self) -> Path | None:
-        """``weights``, which must be a file for this encoder, not a directory."""
+        """``weights``: a file, or the run directory of `mmx finetune` with one in it."""
+        if self.weights is not None and (self.weights / "model.safetensors").is_file():
+            return self.weights / "model.safetensors"
         if self.weights is not None and not self.weights.is_file():
             raise EncoderError(f"--weights {self.weights} must be a file for {self.spec}")
         return self.weights

@@ -15,18 +15,64 @@ class ModelRecord:
 
     name: str
     title: str
-    module: str  # holds the classes Config and Model
+    module: str  # holds Config, and the class Model or the function fit
     features: str  # "none" or "required"
     citation: str
+    closed_form: bool = False  # fit(config, world) → Scorer; else Model is trained by gradients
+    cold_items: bool = False  # scores items that nobody took, by what they are
+    new_users: bool = True  # scores users given as a list of items
 
     def load(self) -> Any:
-        """The module with its ``Config`` and ``Model`` (imports torch)."""
+        """The module with its ``Config`` and its ``Model`` or ``fit`` (imports torch)."""
         return import_module(self.module)
 
 
 MODELS = {
     record.name: record
     for record in (
+        ModelRecord(
+            "popularity",
+            "How many users took an item",
+            "mmx.recommend.models.popularity",
+            "none",
+            "the floor under every table",
+            closed_form=True,
+        ),
+        ModelRecord(
+            "itemknn",
+            "Cosine neighbours among items by their users",
+            "mmx.recommend.models.itemknn",
+            "none",
+            "Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, ACM TOIS 2004",
+            closed_form=True,
+        ),
+        ModelRecord(
+            "itemknn-cbf",
+            "Cosine neighbours among items by their contents",
+            "mmx.recommend.models.itemknn_cbf",
+            "required",
+            "Lops et al., Content-based Recommender Systems, Recommender Systems Handbook, 2011",
+            closed_form=True,
+            cold_items=True,
+        ),
+        ModelRecord(
+            "ease",
+            "Linear item-item regression",
+            "mmx.recommend.models.ease",
+            "none",
+            "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019",
+            closed_form=True,
+        ),
+        ModelRecord(
+            "ease-content",
+            "Linear item-item regression on interactions and contents",
+            "mmx.recommend.models.ease_content",
+            "required",
+            "Jeunen et al., Closed-Form Models for Collaborative Filtering with Side-Information, "
+            "RecSys 2020",
+            closed_form=True,
+            cold_items=True,
+        ),
         ModelRecord(
             "bpr",
             "Matrix factorisation with BPR",
@@ -40,6 +86,7 @@ MODELS = {
             "mmx.recommend.models.vbpr",
             "required",
             "He and McAuley, VBPR: Visual Bayesian Personalized Ranking, AAAI 2016",
+            cold_items=True,
         ),
         ModelRecord(
             "lightgcn",
@@ -48,6 +95,21 @@ MODELS = {
             "none",
             "He et al., LightGCN: Simplifying and Powering Graph Convolution Network for "
             "Recommendation, SIGIR 2020",
+        ),
+        ModelRecord(
+            "lattice",
+            "LATTICE: LightGCN and item graphs learned from features",
+            "mmx.recommend.models.lattice",
+            "required",
+            "Zhang et al., Mining Latent Structures for Multimedia Recommendation, MM 2021",
+        ),
+        ModelRecord(
+            "mmgcn",
+            "MMGCN: one graph network per modality",
+            "mmx.recommend.models.mmgcn",
+            "required",
+            "Wei et al., MMGCN: Multi-modal Graph Convolution Network for Personalized "
+            "Recommendation of Micro-video, MM 2019",
         ),
         ModelRecord(
             "mmgcl",

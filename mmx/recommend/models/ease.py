@@ -6,9 +6,9 @@ Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (arXiv 19
     P = (XᵀX + λI)⁻¹,  B_ij = −P_ij / P_jj for i ≠ j, 0 on the diagonal   (equation 8)
     s_ui = Σ_{j taken by u} B_ji
 
-The item-item matrix is dense: items² × 4 bytes in the run, three times that while it is made,
-and the inverse costs some items³ operations. For catalogues where that is too much there is
-ItemKNN; ``keep`` makes only the result sparse.
+The item-item matrix is dense: items² × 4 bytes in the run, twice that in memory while it is made
+and written, and the inverse costs some items³ operations. Where that is too much there is ItemKNN;
+``keep`` makes only the result sparse.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def fit(config: Config, world: World) -> ItemItem:
 def gram(train: UserItems) -> np.ndarray:
     """XᵀX, (items, items) float32. Raises RunError when it does not fit in memory."""
     items = train.n_items
-    needed, there = 12 * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, there = 8 * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise RunError(
             f"EASE of {items} items needs {needed / 2**30:.0f} GiB of memory, here are "
@@ -62,13 +62,15 @@ def regress(gram: np.ndarray, reg: float) -> np.ndarray:
     """B of equation 8 from a Gram matrix (items, items), whose memory it uses up."""
     matrix = torch.from_numpy(gram)
     matrix.diagonal().add_(reg)
-    factor, failed = torch.linalg.cholesky_ex(matrix)
+    turned = matrix.mT  # the order LAPACK works in, so that both steps run in place
+    failed = torch.empty((), dtype=torch.int32)
+    torch.linalg.cholesky_ex(turned, upper=True, out=(turned, failed))
     if failed:
         raise RunError(f"--set reg={reg:g} is too small for float32; raise it")
-    inverse = torch.cholesky_inverse(factor, out=matrix)  # P
-    inverse /= -inverse.diagonal().clone()  # column j by −P_jj
-    inverse.diagonal().zero_()
-    return inverse.numpy()
+    torch.cholesky_inverse(turned, upper=True, out=turned)  # P, symmetric
+    matrix /= -matrix.diagonal().clone()  # column j by −P_jj
+    matrix.diagonal().zero_()
+    return gram
 
 
 def sparser(weights: np.ndarray, keep: int) -> SparseRows:

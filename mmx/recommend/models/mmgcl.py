@@ -31,7 +31,7 @@ class Config:
     temperature: float = 0.2  # τ
     edge_dropout: float = 0.1  # share of training pairs left out of view 1
     masking: float = 0.1  # share of items whose chosen modality is masked in view 2
-    normalise: bool = True  # scale every feature vector to norm 1 first
+    normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
 
 @dataclass(frozen=True)

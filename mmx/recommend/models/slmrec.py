@@ -29,7 +29,7 @@ class Config:
     temperature: float = 0.2  # τ of the recommendation loss
     ssl_weight: float = 0.01  # weight of the auxiliary task
     ssl_temperature: float = 0.2  # τ of the auxiliary task
-    normalise: bool = True  # scale every feature vector to norm 1 first
+    normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
 
 class Model(nn.Module):

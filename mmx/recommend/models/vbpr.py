@@ -5,6 +5,10 @@ He and McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedba
 own embedding matrix E_m and their projections add up, which is the paper's model on the
 concatenated features. An item without a vector of some modality takes that modality's
 learned default vector, in training and in scoring.
+
+An item that nobody took in training is met there only as a negative, so that its γ_i and β_i
+learn nothing but that it is not wanted. ``cold=trained`` scores it with them, as the paper does;
+``cold=prior`` sets both to 0, the mean of their prior, and lets the content alone speak.
 """
 
 from __future__ import annotations
@@ -27,9 +31,14 @@ class Config:
 
     dim: int = 64  # length of the latent factors γ
     content_dim: int = 64  # length of the content factors θ
-    reg: float = 1e-2  # λ_Θ: weight of ½‖·‖² of the embeddings and biases a triple touches
-    content_reg: float = 0.0  # λ_E: weight of ½‖·‖² of E and β'
-    normalise: bool = True  # scale every feature vector to norm 1 first
+    reg: float = 0.03  # λ_Θ: weight of ½‖·‖² of the embeddings and biases a triple touches
+    content_reg: float = 3e-3  # λ_E: weight of ½‖·‖² of E and β'
+    normalise: bool = True  # centre feature vectors and scale them to norm 1 first
+    cold: str = "trained"  # γ_i and β_i of items nobody took: as trained, or prior for 0
+
+    def __post_init__(self) -> None:
+        if self.cold not in ("trained", "prior"):
+            raise OptionError(f"--set cold={self.cold} is unknown; known: trained, prior")
 
 
 class Model(nn.Module):
@@ -37,6 +46,8 @@ class Model(nn.Module):
 
     α and β_u of the paper cancel in every ranking of one user's items and are left out.
     """
+
+    taken: torch.Tensor
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -49,6 +60,8 @@ class Model(nn.Module):
         self.item = xavier(items, config.dim, generator)  # γ_i
         self.taste = xavier(users, config.content_dim, generator)  # θ_u
         self.bias = nn.Parameter(torch.zeros(items))  # β_i
+        taken = torch.from_numpy(world.train.item_counts > 0)  # (items,)
+        self.register_buffer("taken", taken, persistent=False)
         self.content, self.project = nn.ModuleDict(), nn.ParameterDict()
         self.content_bias = nn.ParameterDict()
         for name, features in sorted(world.features.items()):
@@ -85,10 +98,13 @@ class Model(nn.Module):
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
         content, content_bias = self._content()
         ones = torch.ones_like(self.user[:, :1])
-        bias = (self.bias + content_bias)[:, None]
+        item: torch.Tensor = self.item
+        bias: torch.Tensor = self.bias
+        if self.config.cold == "prior":
+            item, bias = item * self.taken[:, None], bias * self.taken
         return (
             torch.cat([self.user, self.taste, ones], 1),
-            torch.cat([self.item, content, bias], 1),
+            torch.cat([item, content, (bias + content_bias)[:, None]], 1),
         )
 
     def _content(self, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,77 @@
+"""Time and peak memory of an exact item-item k-NN graph over random features.
+
+    python benchmarks/knn_graph.py --items 200000 --dim 384 --k 10
+    python benchmarks/knn_graph.py --items 1000000 --dim 384 --k 10 --queries 20000
+
+The work grows with items² · dim. With --queries only that many items are searched for (among
+all), and the seconds of the whole are extrapolated; memory is that of the real thing but for
+the (items, k) results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+
+import numpy as np
+
+from mmx.recommend.features import Features
+
+
+def made_up(items: int, dim: int) -> Features:
+    """Random vectors, every hundredth absent."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((items, dim), dtype=np.float32)
+    present = np.arange(items) % 100 != 99
+    matrix[~present] = 0
+    return Features(matrix, present)
+
+
+def whole(features: Features, k: int) -> float:
+    """Seconds to build the normalised graph."""
+    from mmx.recommend.knn import knn_graph
+
+    start = time.perf_counter()
+    knn_graph(features, k)
+    return time.perf_counter() - start
+
+
+def part(features: Features, k: int, queries: int) -> float:
+    """Seconds the search of all items would take, from that of some."""
+    import faiss
+
+    known = features.normalised()
+    start = time.perf_counter()
+    faiss.knn(known.matrix[:queries], known.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return (time.perf_counter() - start) * len(known.matrix) / queries
+
+
+def main() -> None:
+    """Measure once and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=200_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--queries", type=int, default=0, help="0 searches for all items")
+    asked = parser.parse_args()
+    features = made_up(asked.items, asked.dim)
+    k, queries = asked.k, asked.queries
+    seconds = part(features, k, queries) if queries else whole(features, k)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        json.dumps(
+            {
+                **vars(asked),
+                "seconds": round(seconds, 1),
+                "extrapolated": bool(asked.queries),
+                "vectors_gb": round(features.matrix.nbytes / 2**30, 2),
+                "peak_gb": round(peak, 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

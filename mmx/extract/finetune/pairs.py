@@ -1,0 +1,107 @@
+"""What fine-tuning reads: pictures and texts of the catalogue, and who belongs with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmx.data.dataset import Items
+from mmx.errors import DataError
+from mmx.extract.encoder import Encoder
+from mmx.extract.inputs import clean_text
+from mmx.extract.pixels import cached_pixels
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Items that have both a picture and a text, split into training and validation."""
+
+    images: np.ndarray  # (items, s, s, 3) uint8, memory-mapped
+    texts: Sequence[str | None]  # of all items
+    train: np.ndarray  # (n,) item rows
+    valid: np.ndarray  # (m,) item rows
+    known: np.ndarray  # (items,) bool: has both
+    groups: np.ndarray  # (items, 2) int64: which picture and which text, alike where the same
+    truncated: float  # share of texts that the tokenizer cuts
+
+    def pixels(self, rows: torch.Tensor) -> torch.Tensor:
+        """(n,) rows → (n, s, s, 3) uint8."""
+        return torch.from_numpy(self.images[rows.numpy()])
+
+    def words(self, rows: torch.Tensor) -> list[str]:
+        """(n,) rows → texts."""
+        return [str(self.texts[row]) for row in rows.tolist()]
+
+    def alike(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, B) bool: same picture or same text."""
+        mine = torch.from_numpy(self.groups[rows.numpy()])
+        other = mine if others is None else torch.from_numpy(self.groups[others.numpy()])
+        return (mine[:, None] == other[None]).any(-1)
+
+
+def load_pairs(
+    items: Items,
+    encoder: Encoder,
+    folder: Path,
+    *,
+    valid_share: float,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pairs:
+    """Decode what is needed once and hold out a share of the pairs for validation.
+
+    Items with the same picture or text stay on one side. Raises DataError when fewer than
+    four pairs are there.
+    """
+    assert encoder.image_rule is not None
+    found = cached_pixels(items, encoder.image_rule, folder, progress=progress)
+    texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
+    whole = found.present & np.array([text is not None for text in texts])
+    rows = np.flatnonzero(whole)
+    if len(rows) < 4:
+        raise DataError(f"{items.path} has {len(rows)} items with picture and text; 4 are needed")
+    groups = np.stack([_same_pictures(found.images, whole), _numbered(texts)], 1)
+    held = _held_out(groups[rows], valid_share, seed)
+    cut = [encoder.tokenize([str(texts[row])]).truncated[0] for row in rows]
+    train, valid = rows[~held], rows[held]
+    return Pairs(found.images, texts, train, valid, whole, groups, float(np.mean(cut)))
+
+
+def _same_pictures(images: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    import hashlib
+
+    digests = [
+        hashlib.blake2b(images[row].tobytes(), digest_size=8).digest() if whole[row] else bytes([0])
+        for row in range(len(whole))
+    ]
+    return _numbered(digests)
+
+
+def _numbered(values: Sequence[object]) -> np.ndarray:
+    """Equal values get equal numbers."""
+    seen: dict[object, int] = {}
+    return np.array([seen.setdefault(value, len(seen)) for value in values], dtype=np.int64)
+
+
+def _held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """(n,) bool: about ``share`` of all rows, what hangs together by picture or text whole."""
+    parent = list(range(len(groups)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for column in groups.T:
+        first: dict[int, int] = {}
+        for row, key in enumerate(column.tolist()):
+            parent[root(row)] = root(first.setdefault(key, row))
+    component = np.array([root(row) for row in range(len(groups))])
+    names = np.unique(component)
+    chosen = np.random.default_rng(seed).permutation(names)[: max(1, round(share * len(names)))]
+    return np.isin(component, chosen)

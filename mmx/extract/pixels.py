@@ -1,0 +1,82 @@
+"""Decoded pictures at encoder size, kept in a memory-mapped file between epochs and runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmx.cache.files import replacing
+from mmx.data.dataset import Items
+from mmx.extract.images import ImageRule
+from mmx.extract.inputs import Loader
+
+BLOCK = 512  # pictures decoded before they are written
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The catalogue's pictures, prepared by one image rule."""
+
+    images: np.ndarray  # (items, s, s, 3) uint8, memory-mapped; zero where there is none
+    present: np.ndarray  # (items,) bool
+
+
+def cached_pixels(
+    items: Items,
+    rule: ImageRule,
+    folder: Path,
+    *,
+    workers: int = 2,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pixels:
+    """Decode every picture once; later calls with the same pictures and rule only map the file.
+
+    A changed picture (by size and time of change), item or rule makes a new file.
+    """
+    path = folder / f"pixels-{_key(items, rule)}.npy"
+    known = path.with_suffix(".present.npy")
+    if not (path.exists() and known.exists()):
+        _decode(items, rule, path, known, workers, progress)
+    return Pixels(np.load(path, mmap_mode="r"), np.load(known))
+
+
+def _decode(
+    items: Items,
+    rule: ImageRule,
+    path: Path,
+    known: Path,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    loader = Loader(items.directory, rule, takes_text=False)
+    present = np.zeros(len(items), dtype=bool)
+    names = items.table["image"].to_pylist()
+    with replacing(path) as temporary, ThreadPoolExecutor(workers) as pool:
+        shape = (len(items), rule.size, rule.size, 3)
+        images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for start in range(0, len(items), BLOCK):
+            block = names[start : start + BLOCK]
+            for row, loaded in enumerate(pool.map(loader.load, block, [None] * len(block)), start):
+                if loaded.pixels is not None:
+                    images[row], present[row] = loaded.pixels, True
+            progress(min(start + BLOCK, len(items)), len(items))
+        images.flush()
+        with replacing(known) as other, other.open("wb") as file:
+            np.save(file, present)
+
+
+def _key(items: Items, rule: ImageRule) -> str:
+    digest = hashlib.blake2b(items.fingerprint().encode(), digest_size=12)
+    digest.update(json.dumps(rule.as_dict(), sort_keys=True).encode())
+    for name in items.table["image"].to_pylist():
+        path = items.directory / name if name else None
+        if path is not None and path.exists():
+            facts = path.stat()
+            digest.update(f"{facts.st_size}:{facts.st_mtime_ns}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""EASE with item embeddings: the items' contents help to say which item goes with which.
+
+Jeunen, Van Balen and Goethals, "Closed-Form Models for Collaborative Filtering with
+Side-Information", RecSys 2020, for any vectors in the place of tags and with both of its ideas:
+
+    collective (CEASE)   C = argmin_B ‖X − XB‖² + α ‖Fᵀ − FᵀB‖² + λ ‖B‖²,  diag(B) = 0
+    additive (Add-EASE)  B = (1 − β) C + β S,  S = argmin_B ‖Fᵀ − FᵀB‖² + λ_S ‖B‖²,  diag(B) = 0
+
+F (items, d) holds one column block per modality, each vector scaled to norm 1 and weighted by
+the root of its modality's share. Both regressions have the closed form of EASE on a Gram matrix,
+XᵀX + αFFᵀ and FFᵀ. The first carries what the interactions teach to items that few took. The
+second is what an item has that nobody took: there the first one's weights are small.
+
+An item without a vector in a modality has zeros there: it is not explained by content in that
+modality and explains no other item by it; its interactions count as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmx.errors import OptionError
+from mmx.recommend.item_item import ItemItem, block_rows
+from mmx.recommend.modalities import modality_weights
+from mmx.recommend.models.ease import gram, regress, sparser
+from mmx.recommend.world import World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters of EASE with item embeddings."""
+
+    reg: float = 300.0  # λ, in users
+    content: float = 30.0  # α, users that one dimension of the contents counts for
+    share: float = 0.1  # β, of the content regression in the result, 0 to 1
+    content_reg: float = 10.0  # λ_S, in dimensions
+    weights: str = ""  # of modalities, as image:0.3,text:0.7; empty weighs all alike
+    keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
+
+    def __post_init__(self) -> None:
+        if self.reg <= 0 or self.content_reg <= 0:
+            raise OptionError("--set reg and --set content_reg must be positive")
+        if self.content < 0 or not 0 <= self.share <= 1 or self.keep < 0:
+            raise OptionError("--set content and keep must not be negative, share within 0 to 1")
+
+
+def fit(config: Config, world: World) -> ItemItem:
+    """The exact solution in float32. Raises RunError when the matrices do not fit in memory."""
+    vectors = _vectors(config, world)  # (items, d)
+    matrix = gram(world.train)
+    for block in _blocks(world.n_items):
+        matrix[block] += np.float32(config.content) * (vectors[block] @ vectors.T)
+    weights = regress(matrix, config.reg)
+    if config.share:
+        _mix_in(weights, vectors, config)
+    return ItemItem(sparser(weights, config.keep) if config.keep else weights, world.train)
+
+
+def _vectors(config: Config, world: World) -> np.ndarray:
+    """F: all modalities side by side, so that FFᵀ is their weighted sum."""
+    shares = modality_weights(config.weights, world.features)
+    return np.concatenate(
+        [
+            np.float32(share**0.5) * world.features[name].normalised().matrix
+            for name, share in shares.items()
+        ],
+        axis=1,
+    )
+
+
+def _mix_in(weights: np.ndarray, vectors: np.ndarray, config: Config) -> None:
+    """C becomes B in place.
+
+    With H = F (FᵀF + λ_S I)⁻¹ Fᵀ the inverse of FFᵀ + λ_S I is (I − H) / λ_S, hence S has
+    H_ij / (1 − H_jj) off its diagonal and only a (d, d) matrix is inverted.
+    """
+    wide = vectors.astype(np.float64)
+    ridge = wide.T @ wide + config.content_reg * np.eye(vectors.shape[1])
+    solved = np.linalg.solve(ridge, wide.T).astype(np.float32)  # (d, items)
+    scale = np.float32(config.share) / (1 - np.einsum("id,di->i", vectors, solved))
+    for block in _blocks(len(weights)):
+        weights[block] *= np.float32(1 - config.share)
+        weights[block] += (vectors[block] @ solved) * scale
+    np.fill_diagonal(weights, 0)
+
+
+def _blocks(items: int) -> Iterator[slice]:
+    for start in range(0, items, block_rows(items)):
+        yield slice(start, start + block_rows(items))
