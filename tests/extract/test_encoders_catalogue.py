@@ -82,12 +82,16 @@ def test_records_of_timm_and_torchvision_are_true() -> None:
 
 def test_records_of_vlmo_are_true() -> None:
     from mmx.extract.vlmo.config import ARCHITECTURES
+    from mmx.extract.vlmo.records import find
 
-    named = {spec.removeprefix("vlmo:"): r for spec, r in ENCODERS.items() if r.family == "vlmo"}
-    assert sorted(named) == sorted(ARCHITECTURES)
-    for name, config in ARCHITECTURES.items():
-        assert named[name].dimensions == {"image": config.width, "text": config.width}
-        assert (named[name].pixels, named[name].tokens) == (config.image_size, config.max_text_len)
+    named = {spec.partition(":")[2]: r for spec, r in ENCODERS.items() if r.family == "vlmo"}
+    for name, record in named.items():
+        variant = find(name)
+        config = ARCHITECTURES[variant.architecture]
+        fused = {"fused": config.width} if "_384_" not in name else {}
+        expected = {"image": config.width, "text": config.width, **fused}
+        assert record.dimensions == expected
+        assert (record.pixels, record.tokens) == (variant.image_size, config.max_text_len)
 
 
 def test_the_record_of_mini_is_true() -> None:

@@ -55,6 +55,13 @@ def _both(d: int) -> dict[str, int]:
     return {"image": d, "text": d}
 
 
+def _all(d: int) -> dict[str, int]:
+    return {"image": d, "text": d, "fused": d}
+
+
+_OF_VLMO = ("head", "tokenizer", "image_size")
+
+
 def _mini() -> list[EncoderRecord]:
     """The encoder that mmx ships; its sizes stand in its own configuration."""
     config = MINI / "open_clip_config.json"
@@ -127,17 +134,25 @@ _RECORDS = [
         "better and slower", SBERT, "Apache-2.0",
     ),
     EncoderRecord(
-        "vlmo:base_plus", "mmx", _both(544), 224, 40, 740,
-        "one network for images, texts and pairs; vlmo alone means this one",
-        VLMO, "MIT", ("head", "tokenizer"),
+        "vlmo", "mmx", _all(544), 224, 40, 740,
+        "vlmo:base_plus, one network for images, texts and pairs", VLMO, "MIT", _OF_VLMO,
     ),
     EncoderRecord(
-        "vlmo:base", "mmx", _both(768), 224, 40, 810,
-        "wider and less deep, relative positions", VLMO, "MIT", ("head", "tokenizer"),
+        "vlmo:base", "mmx", _all(768), 224, 40, 810,
+        "wider and less deep, relative positions", VLMO, "MIT", _OF_VLMO,
     ),
     EncoderRecord(
-        "vlmo:large", "mmx", _both(1024), 224, 40, 2396,
-        "the large one", VLMO, "MIT", ("head", "tokenizer"),
+        "vlmo:large", "mmx", _all(1024), 224, 40, 2396, "the large one", VLMO, "MIT", _OF_VLMO,
+    ),
+    *(
+        EncoderRecord(
+            f"vlmo:{size}_384_{task}", "mmx", _both(d), 384, 40, megabytes,
+            f"fine-tuned for retrieval on {name}; no fused pass", VLMO, "MIT", _OF_VLMO,
+        )
+        for size, d, megabytes in (
+            ("base_plus", 544, 740), ("base", 768, 810), ("large", 1024, 2396),
+        )
+        for task, name in (("coco", "COCO"), ("f30k", "Flickr30K"))
     ),
     EncoderRecord(
         "toy", "mmx", _both(8), 8, 64, 0,
