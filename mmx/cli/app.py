@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mmx import __version__
-from mmx.cli import demo, extract, inspect, recommend, train
+from mmx.cli import demo, extract, finetune, fuse, inspect, recommend, train
 
 app = typer.Typer(
     name="mmx",
@@ -37,9 +37,11 @@ for command in (
     demo.demo,
     extract.extract,
     extract.encoders,
+    finetune.finetune,
     inspect.info,
     inspect.sql,
     train.train,
+    fuse.fuse,
     train.evaluate,
     train.models,
     recommend.recommend,

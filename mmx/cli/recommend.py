@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ import typer
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from mmx.recommend.recommendation import Wanted
+    from pyarrow import Table
+
     from mmx.recommend.run import Run
 
 
@@ -20,6 +22,10 @@ def recommend(
         list[str] | None, typer.Option(help="User id as in the interactions; repeatable.")
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
+    items_from: Annotated[
+        str | None,
+        typer.Option(help="Someone new who took these items: A,B,C, or @FILE with one a line."),
+    ] = None,
     k: Annotated[int, typer.Option(help="Items a user.")] = 20,
     exclude: Annotated[
         str | None, typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line.")
@@ -36,25 +42,27 @@ def recommend(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """The top K items of a user, or of all users."""
+    """The top K items of a user, of all users, or of someone new who took some items."""
     from mmx.errors import OptionError, RunError
-    from mmx.recommend.recommendation import Wanted
+    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
     from mmx.recommend.recommendation import recommend as ask
     from mmx.recommend.run import open_run
 
-    if bool(user) == everyone:
-        raise OptionError("give either --user ID or --all")
+    if [bool(user), everyone, items_from is not None].count(True) != 1:
+        raise OptionError("give either --user ID or --all or --items-from A,B,C")
     if everyone and out is None:
         raise OptionError("--all needs --out FILE.parquet")
     if out is not None and out.exists() and not overwrite:
         raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
     opened = open_run(run)
     wanted = Wanted(k, _ids(exclude) or [], _ids(only), seen)
+    tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
+    if items_from is not None:
+        tables = iter([recommend_from(opened, _ids(items_from) or [], wanted)])
     if out is not None:
-        _write(opened, user, wanted, out)
+        _write(tables, out)
         return
-    table = ask(opened, user or [], wanted)
-    rows = _described(opened, table.to_pylist())
+    rows = _described(opened, next(tables).to_pylist())
     if as_json:
         print_json(rows)
         return
@@ -82,14 +90,11 @@ def _described(run: Run, rows: list[dict]) -> list[dict]:
     return [{**row, "text": text} for row, text in zip(rows, texts, strict=True)]
 
 
-def _write(run: Run, users: list[str] | None, wanted: Wanted, out: Path) -> None:
+def _write(tables: Iterator[Table], out: Path) -> None:
     import pyarrow.parquet as pq
 
     from mmx.cache.files import replacing
-    from mmx.recommend.recommendation import recommend as ask
-    from mmx.recommend.recommendation import recommend_all
 
-    tables = iter([ask(run, users, wanted)] if users else recommend_all(run, wanted))
     first = next(tables)
     count = first.num_rows
     with replacing(out) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, listed, note, print_json, print_table, progress_bar
+from mmx.cli.output import settings as terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from mmx.recommend.run import Run
     from mmx.recommend.training import TrainProgress
 
 SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
@@ -38,15 +41,41 @@ def train(
     unknown_items: Annotated[
         str, typer.Option(help="Interactions with items not in the table: error or drop.")
     ] = "error",
-    epochs: Annotated[int, typer.Option(help="At most; early stopping ends most runs.")] = 1000,
-    batch_size: Annotated[int, typer.Option(help="Triples a step.")] = 2048,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="At most; early stopping ends most runs.", show_default="1000"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Triples a step.", show_default="2048")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate of Adam.", show_default="0.001")
+    ] = None,
+    lr_decay: Annotated[
+        float | None,
+        typer.Option(help="Factor on the learning rate after each epoch.", show_default="1.0"),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Largest gradient norm; 0 does not clip.", show_default="0.0"),
+    ] = None,
     patience: Annotated[
-        int, typer.Option(help="Evaluations without a better validation Recall@20.")
-    ] = 20,
-    eval_every: Annotated[int, typer.Option(help="Epochs between evaluations.")] = 1,
+        int | None,
+        typer.Option(help="Evaluations without a better validation Recall@20.", show_default="20"),
+    ] = None,
+    eval_every: Annotated[
+        int | None, typer.Option(help="Epochs between evaluations.", show_default="1")
+    ] = None,
+    negatives: Annotated[
+        str | None,
+        typer.Option(help="How they are drawn: uniform, popularity.", show_default="uniform"),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of the forward pass: float32, bfloat16.", show_default="float32"),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …", show_default="cpu")] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation, order, negatives, split.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda …")] = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at --out.")] = (
         False
     ),
@@ -54,24 +83,36 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Stage 2: train a recommender, choose the epoch on validation, test once."""
+    """Stage 2: train a recommender, choose the epoch on validation, test once.
+
+    A killed run goes on where it was with the same command. Options from --epochs to --device
+    are of models that are trained in epochs; a closed form refuses them.
+    """
     from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import TrainJob, fit
+    from mmx.recommend.models import find_model
     from mmx.recommend.run import free_path
     from mmx.recommend.training import TrainOptions
 
     specs = [FeatureSpec.parse(text) for text in features or []]
     name = "-".join([model, *(spec.path.name.removesuffix(".parquet") for spec in specs)])
-    training = TrainOptions(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        patience=patience,
-        eval_every=eval_every,
-        seed=seed,
-        device=device,
-    )
+    chosen = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "lr_decay": lr_decay,
+        "clip": clip,
+        "patience": patience,
+        "eval_every": eval_every,
+        "negatives": negatives,
+        "precision": precision,
+        "device": device,
+    }
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    if find_model(model).closed_form:
+        _refuse(model, given)
+    training = TrainOptions(**given, seed=seed)
     job = TrainJob(
         data=data,
         model=model,
@@ -82,13 +123,33 @@ def train(
         training=training,
     )
     out = out or free_path(Path("runs"), name)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    terminal.quiet = terminal.quiet or not first
+    closed = find_model(model).closed_form
     with progress_bar("state") as bar:
-        run = fit(job, out, overwrite=overwrite, progress=_drawer(bar, epochs))
+        progress = _drawer(bar, None if closed else training.epochs)
+        run = fit(job, out, overwrite=overwrite, progress=progress)
+    if first:
+        print_run(run, as_json)
+
+
+def _refuse(model: str, given: dict[str, Any]) -> None:
+    """Raises OptionError when an option of the training loop was given to a closed form."""
+    from mmx.errors import OptionError
+
+    if given:
+        option = next(iter(given)).replace("_", "-")
+        raise OptionError(f"{model} has a closed form and no epochs; drop --{option}")
+
+
+def print_run(run: Run, as_json: bool) -> None:
+    """What a finished run reached."""
+    best = run.config["best_epoch"]
     if as_json:
-        print_json({"run": str(run.path), "best_epoch": run.config["best_epoch"], **run.metrics})
+        print_json({"run": str(run.path), "best_epoch": best, **run.metrics})
         return
     print_metrics(run.metrics)
-    note(f"{run.path}: best epoch {run.config['best_epoch']}")
+    note(f"{run.path}" if best is None else f"{run.path}: best epoch {best}")
 
 
 def evaluate(
@@ -98,22 +159,33 @@ def evaluate(
         int | None,
         typer.Option(help="Count only held-out items with at most so many training interactions."),
     ] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Count only those without any: items nobody took.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate a finished run again: full ranking, training items masked."""
-    from mmx.errors import OptionError
+    from mmx.errors import OptionError, RunError
     from mmx.recommend.evaluation import evaluate as measure
     from mmx.recommend.run import metrics_of, open_run
 
     if split not in ("valid", "test"):
         raise OptionError(f"--split {split} is unknown; known: valid, test")
+    if cold and tail is not None:
+        raise OptionError("--cold means --tail 0; give one of the two")
     opened = open_run(run)
+    tail = 0 if cold else tail
     held_out = opened.data.valid if split == "valid" else opened.data.test
     targets = None if tail is None else opened.data.train.item_counts <= tail
-    metrics = metrics_of({split: measure(opened.scorer, held_out, opened.data.train,
-                                         targets=targets)})  # fmt: skip
+    measured = measure(opened.scorer, held_out, opened.data.train, targets=targets)
+    if tail is not None and not len(measured.users):
+        raise RunError(f"{run}: no {split} item has at most {tail} training interactions; "
+                       "raise --tail")  # fmt: skip
+    if cold and not opened.can("cold_items"):
+        note(f"{opened.config['model']} cannot score items that nobody took: their order is chance")
+    metrics = metrics_of({split: measured})
     if as_json:
         print_json({"run": str(run), "tail": tail, **metrics})
     else:
@@ -131,6 +203,9 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "model": record.name,
             "what it is": record.title,
             "features": record.features,
+            "trained": "in closed form" if record.closed_form else "in epochs",
+            "cold items": record.cold_items,
+            "new users": record.new_users,
             "settings": {f.name: f.default for f in fields(record.load().Config)},
             "citation": record.citation,
         }
@@ -155,10 +230,11 @@ def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
     for split in splits:
         left_out = metrics["counts"][f"{split}_users_without_training"]
         extra = f", {left_out:.0f} without training items left out" if left_out else ""
-        note(f"{split}: {metrics['counts'][f'{split}_users']:.0f} users{extra}")
+        users, items = (metrics["counts"][f"{split}_{what}"] for what in ("users", "items"))
+        note(f"{split}: {users:.0f} users, {items:.0f} different items{extra}")
 
 
-def _drawer(bar: Bar, epochs: int) -> Callable[[TrainProgress], None]:
+def _drawer(bar: Bar, epochs: int | None) -> Callable[[TrainProgress], None]:
     task = bar.add_task("training", total=epochs, state="")
 
     def draw(state: TrainProgress) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmx.recommend.interactions import UserItems
+from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.metrics import CUTOFFS, all_metrics
 from mmx.recommend.scoring import Scorer, rank
 
@@ -59,6 +59,12 @@ def evaluate(
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     different = len(np.unique(held_out.rows(users).indices))
     return Evaluation(users, relevant, metrics, different, int(wanted.sum()) - len(users))
+
+
+def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:
+    """What metrics.json is made of: the one time that a run looks at the test split."""
+    parts = (("valid", data.valid), ("test", data.test))
+    return {name: evaluate(scorer, part, data.train) for name, part in parts}
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
+import time
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,11 +18,13 @@ from mmx.cache.schema import library_versions
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, RunError, suggestion
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.processes import Processes
 from mmx.recommend.run import Run, open_run, save_run
+from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.world import World
 
@@ -33,7 +39,17 @@ class TrainJob:
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
-    training: TrainOptions = field(default_factory=TrainOptions)
+    training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model after training, by whatever means."""
+
+    scorer: Scorer
+    history: list[dict[str, float]]  # one row per epoch, or one in all
+    best_epoch: int | None = None  # None where there are no epochs
+    parameters: dict[str, torch.Tensor] | None = None  # of a model trained by gradients
 
 
 def fit(
@@ -45,6 +61,8 @@ def fit(
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
+    A killed run goes on where it was when called again with the same job and ``out``;
+    ``overwrite`` starts anew. Under torchrun every process trains and the first one writes.
     Raises an MmxError of the kind that fits before anything is written.
     """
     record = find_model(job.model)
@@ -56,33 +74,73 @@ def fit(
     split = split_interactions(log, rule)
     data = Interactions.from_table(split, items.ids)
     features, origins = load_features(job.features, data.items)
-    generator = torch.Generator().manual_seed(job.training.seed)
-    model = record.load().Model(config, World(data.train, features), generator)
-    trained = train(model, data, job.training, progress)
-    evaluations = {
-        name: evaluate(trained.scorer, part, data.train)
-        for name, part in (("valid", data.valid), ("test", data.test))
+    world = World(data.train, features)
+    description = {
+        "model": job.model,
+        "settings": asdict(config),
+        "can": {"cold_items": record.cold_items, "new_users": record.new_users},
+        "training": None if record.closed_form else asdict(job.training),
+        "data": str(job.data),
+        "split": asdict(rule),
+        "unknown_items": job.unknown_items,
+        "features": origins,
+        "versions": library_versions(),
     }
-    save_run(
-        out,
-        config={
-            "model": job.model,
-            "settings": asdict(config),
-            "training": asdict(job.training),
-            "data": str(job.data),
-            "split": asdict(rule),
-            "unknown_items": job.unknown_items,
-            "features": origins,
-            "best_epoch": trained.best_epoch,
-            "versions": library_versions(),
-        },
-        evaluations=evaluations,
-        trained=trained,
-        data=data,
-        split=split,
-        items=items.table,
-    )
+    if record.closed_form:
+        fitted = _solved(record, config, world, data)
+    else:
+        model = record.load().Model(config, world, _generator(job))
+        checkpoint = _checkpoint(out, description, data)
+        if overwrite:
+            _forget(out)
+        trained = train(model, data, job.training, progress, checkpoint)
+        fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
+    processes = Processes(job.training.device)
+    if processes.is_main:
+        save_run(
+            out,
+            config={**description, "best_epoch": fitted.best_epoch},
+            evaluations=evaluate_splits(fitted.scorer, data),
+            scorer=fitted.scorer,
+            history=fitted.history,
+            parameters=fitted.parameters,
+            data=data,
+            split=split,
+            items=items.table,
+        )
+        _forget(out)
+    processes.wait()
     return open_run(out)
+
+
+def _solved(record: ModelRecord, config: Any, world: World, data: Interactions) -> Fitted:
+    """A closed form; its history is one row with what it cost and what it reached."""
+    start = time.perf_counter()
+    scorer = record.load().fit(config, world)
+    row = {"seconds": time.perf_counter() - start}
+    start = time.perf_counter()
+    if len(data.valid.indices):
+        valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
+        row |= {f"valid_{name}": value for name, value in valid.items()}
+    return Fitted(scorer, [{**row, "evaluation_seconds": time.perf_counter() - start}])
+
+
+def _generator(job: TrainJob) -> torch.Generator:
+    return torch.Generator().manual_seed(job.training.seed)
+
+
+def _checkpoint(out: Path, description: dict[str, Any], data: Interactions) -> Path:
+    """Beside ``out``, named after the job, so that no other job goes on from it."""
+    job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+    for part in (data.train, data.valid):
+        job.update(part.keys.tobytes())
+    return out.with_name(f".{out.name}.{job.hexdigest()[:12]}.checkpoint")
+
+
+def _forget(out: Path) -> None:
+    """Remove the checkpoints of runs that were to land at ``out``."""
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.checkpoint"):
+        path.unlink(missing_ok=True)
 
 
 def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:

@@ -1,73 +1,93 @@
-"""Several recommenders as one: a weighted sum of their scores, made comparable user by user.
+"""``mmx fuse``: several finished runs as one that stands alone.
 
-A part's scores of a user are put on one scale first: minus their mean, divided by their
-standard deviation, both over the items that the user did not take in training (z-scores; Fox and
-Shaw's CombSUM, "Combination of Multiple Searches", TREC-2 1994, on normalised scores). A part
-that scores everything alike says nothing and counts 0.
-
-The weights come from validation alone, by forward selection with replacement (Caruana,
-Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004):
-begin with the best single part, then again and again give one more vote to the part with which
-validation Recall@20 is highest; a part's weight is its share of the votes.
+How the parts' scores add up stands in ``mmx.recommend.fused``. Their weights come from validation
+alone, by forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
+Selection from Libraries of Models", ICML 2004): begin with the best single part, then again and
+again give one more vote to the part with which validation Recall@20 is highest; a part's weight is
+its share of the votes at the round that reached most. Candidates are the best items of each part.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
+from mmx.cache.schema import library_versions
+from mmx.errors import OptionError, RunError
+from mmx.recommend.evaluation import evaluate_splits
+from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
+from mmx.recommend.run import Run, open_run, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 
-VOTES = 20  # weights are multiples of at least 1/20
+VOTES = 20  # rounds of the selection
 DEPTH = 200  # best items of each part that compete while weights are learned
-USERS = 20_000  # validation users the weights are learned on, drawn at random
+USERS = 20_000  # validation users the weights are learned on, drawn at random where there are more
 CUTOFF = 20
+ABILITIES = ("cold_items", "new_users")
 
 
-@dataclass(frozen=True)
-class Fused:
-    """Weighted sum of the parts' z-scores."""
+def fuse(paths: Sequence[Path], out: Path, *, overwrite: bool = False, seed: int = 0) -> Run:
+    """Learn the weights of finished runs on validation, evaluate on test once, write the run.
 
-    parts: tuple[Scorer, ...]
-    weights: tuple[float, ...]  # one for each part, sum 1
-    train: UserItems  # what each user took, left out of mean and deviation
-
-    @property
-    def n_items(self) -> int:
-        """Items of the catalogue."""
-        return self.parts[0].n_items
-
-    def scores(self, users: np.ndarray) -> np.ndarray:
-        """(n,) user numbers → (n, items)."""
-        total = np.zeros((len(users), self.n_items), dtype=np.float32)
-        for part, weight in zip(self.parts, self.weights, strict=True):
-            if weight:
-                total += np.float32(weight) * z_scores(part.scores(users), self.train.rows(users))
-        return total
-
-
-def z_scores(scores: np.ndarray, taken: UserItems) -> np.ndarray:
-    """(n, items) scores, changed in place: (s − mean) / deviation over the items not taken."""
-    count = np.maximum(scores.shape[1] - taken.counts, 1)[:, None]
-    scores -= (_sums(scores, taken) / count).astype(np.float32)
-    deviation = np.sqrt(_sums(np.square(scores), taken) / count)  # (n, 1)
-    scores *= np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    return scores
-
-
-def _sums(values: np.ndarray, taken: UserItems) -> np.ndarray:
-    """(n, 1) float64 sums over the items not taken."""
-    mine = values[taken.users, taken.indices].astype(np.float64)
-    of_taken = np.bincount(taken.users, weights=mine, minlength=len(values))
-    return np.asarray(values.sum(1, dtype=np.float64) - of_taken)[:, None]
+    The parts are copied into it, so that it needs them no more. Raises OptionError for fewer
+    than two runs or one given twice, RunError when ``out`` exists or the runs are not of the
+    same items, users and split.
+    """
+    if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
+        raise OptionError("mmx fuse takes two or more different runs")
+    if out.exists() and not overwrite:
+        raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
+    runs = [open_run(path) for path in paths]
+    first = runs[0]
+    for other in runs[1:]:
+        _must_match(first, other)
+    start = time.perf_counter()
+    weights = learned_weights([run.scorer for run in runs], first.data, seed)
+    seconds = time.perf_counter() - start
+    used = [number for number, weight in enumerate(weights) if weight]
+    scorer = Fused(
+        tuple(runs[number].scorer for number in used),
+        tuple(weights[number] for number in used),
+        first.data.train,
+    )
+    evaluations = evaluate_splits(scorer, first.data)
+    valid = {f"valid_{k}": v for k, v in evaluations["valid"].means.items() if k.endswith("@20")}
+    save_run(
+        out,
+        config={
+            "model": "fusion",
+            "settings": {"seed": seed},
+            "can": {
+                what: all(run.can(what) for run in runs) for what in ("cold_items", "new_users")
+            },
+            "parts": [
+                {"run": str(run.path), "weight": weight, "config": run.config}
+                for run, weight in zip(runs, weights, strict=True)
+            ],
+            "data": first.config["data"],
+            "split": first.config["split"],
+            "features": [origin for run in runs for origin in run.config["features"]],
+            "best_epoch": None,
+            "versions": library_versions(),
+        },
+        evaluations=evaluations,
+        scorer=scorer,
+        history=[{"seconds": seconds, **valid}],
+        data=first.data,
+        split=pq.read_table(first.path / "interactions.parquet"),
+        items=first.items,
+    )
+    return open_run(out)
 
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:
-    """One weight for each part, chosen on validation Recall@20 (see above); equal without it."""
+    """One weight for each part by validation Recall@20; equal ones where nothing validates."""
     users = np.flatnonzero((data.valid.counts > 0) & (data.train.counts > 0))
     if not len(users):
         return [1 / len(parts)] * len(parts)
@@ -119,5 +139,29 @@ def _candidates(
     twice[:, 1:] = items[:, 1:] == items[:, :-1]
     values = np.stack([np.take_along_axis(scores, items, 1) for scores in scored])
     values[:, twice] = -np.inf
-    worth = held_out.found_in(items) / held_out.counts[:, None]
+    worth = held_out.found_in(items) * ~twice / held_out.counts[:, None]
     return torch.from_numpy(values), torch.from_numpy(worth.astype(np.float32))
+
+
+def _must_match(run: Run, other: Run) -> None:
+    """Raises RunError unless both are of the same items, users and split."""
+    ours, theirs = run.data, other.data
+    same = {
+        "items": ours.items.ids.equals(theirs.items.ids),
+        "users": ours.users.ids.equals(theirs.users.ids),
+        **{
+            name: _equal(getattr(ours, name), getattr(theirs, name))
+            for name in ("train", "valid", "test")
+        },
+    }
+    for what, equal in same.items():
+        if not equal:
+            word = what if what in ("items", "users") else f"{what} interactions"
+            raise RunError(
+                f"{run.path} and {other.path} have different {word}; fuse runs of one dataset, "
+                "split and seed"
+            )
+
+
+def _equal(left: UserItems, right: UserItems) -> bool:
+    return np.array_equal(left.keys, right.keys)

@@ -9,6 +9,7 @@ very unequal length better.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from torch import nn
 from mmx.recommend.interactions import UserItems
 
 ENTRIES_AT_ONCE = 1 << 20  # of a gradient with respect to the entries' values
+
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")  # tested here
 
 
 class Sparse(nn.Module):

@@ -4,11 +4,12 @@ Item-item weights know no users: a new one is a history like any other. A run wi
 needs a vector for the newcomer. It is read off the users that the run does know: their trained
 vectors p_u are regressed on what their items' vectors q_i say,
 
-    x_u = [Σ_{i taken by u} q_i / √n_u, 1],   W = argmin ‖XW − P‖² + λ‖W‖²,   p_new = x_new W
+    x_u = [Σ_{i taken by u} q_i / √n_u, 1],   W = argmin ‖XW − P‖² + λ‖W'‖²,   p_new = x_new W
 
-The sum over √n is how SVD++ folds a user's items in (Koren, "Factorization Meets the
-Neighborhood", KDD 2008, section 4). The map is linear, so that it holds for any model whose
-scores are inner products, a constant 1 beside an item bias included.
+W' is W without the row of the constant, and λ is relative to the size of X. The sum over √n is how
+SVD++ folds a user's items in (Koren, "Factorization Meets the Neighborhood", KDD 2008, section 4).
+The map is linear, so that it holds for any model whose scores are inner products, a constant 1
+beside an item bias included.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from __future__ import annotations
 import numpy as np
 
 from mmx.errors import RunError
-from mmx.recommend.fusion import Fused
+from mmx.recommend.fused import Fused
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem, sum_of_rows
 from mmx.recommend.scoring import Factors, Scorer
 
-REG = 1.0  # λ; between 0.1 and 10 nothing changes in what was measured
+REG = 1e-2  # λ as a share of the mean squared length of X's columns
 
 
 def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
@@ -44,8 +45,11 @@ def _folded_in(scorer: Factors, train: UserItems, histories: UserItems) -> np.nd
     """(n, k) float32 vectors of new users."""
     known = np.flatnonzero(train.counts > 0)
     x = _summary(scorer.items, train.rows(known))  # (known, k + 1)
-    ridge = x.T @ x + REG * np.eye(x.shape[1])
-    weights = np.linalg.solve(ridge, x.T @ scorer.users[known].astype(np.float64))
+    gram = x.T @ x
+    squares = np.diag(gram)[:-1]
+    ridge = np.append(np.full(len(squares), REG * squares.mean()), 0.0)  # the constant is free
+    targets = x.T @ scorer.users[known].astype(np.float64)
+    weights = np.linalg.lstsq(gram + np.diag(ridge), targets, rcond=None)[0]
     return np.asarray(_summary(scorer.items, histories) @ weights, dtype=np.float32)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mmx.errors import RunError
-from mmx.recommend.fusion import Fused
+from mmx.recommend.fused import Fused
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem, SparseRows
 from mmx.recommend.scoring import Factors, Scorer
@@ -49,8 +49,8 @@ def unpack(
     if record["kind"] == "item-item":
         if "weights" in arrays:
             return ItemItem(arrays["weights"], train)
-        sparse = (arrays[name] for name in ("indptr", "indices", "values"))
-        return ItemItem(SparseRows(*sparse, record["columns"]), train)
+        indptr, indices, values = (arrays[name] for name in ("indptr", "indices", "values"))
+        return ItemItem(SparseRows(indptr, indices, values, record["columns"]), train)
     parts = []
     for number, part in enumerate(record["parts"]):
         mine = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{number}.")}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mmx.errors import OptionError
+from mmx.errors import OptionError, RunError
+from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.run import Run
-from mmx.recommend.scoring import rank
+from mmx.recommend.scoring import Scorer, rank
 
 USERS_AT_ONCE = 16_384
 
@@ -38,24 +39,54 @@ def recommend(run: Run, users: Sequence[str], wanted: Wanted | None = None) -> p
     Raises UnknownIdError when a user or item id is not in the run.
     """
     numbers = run.data.users.numbers(users)
-    return pa.concat_tables(list(_lists(run, numbers, wanted or Wanted())))
+    return pa.concat_tables(list(_known(run, numbers, wanted or Wanted())))
 
 
 def recommend_all(run: Run, wanted: Wanted | None = None) -> Iterator[pa.Table]:
     """The top K of every user, some thousand users a table."""
-    yield from _lists(run, np.arange(len(run.data.users)), wanted or Wanted())
+    yield from _known(run, np.arange(len(run.data.users)), wanted or Wanted())
 
 
-def _lists(run: Run, users: np.ndarray, wanted: Wanted) -> Iterator[pa.Table]:
-    allowed, hidden = _allowed(run, wanted), _hidden(run, wanted)
+def recommend_from(run: Run, items: Sequence[str], wanted: Wanted | None = None) -> pa.Table:
+    """The top K of someone of whom only these items are known; user_id is null.
+
+    The items themselves are hidden unless ``seen`` is "none". How a vector for the newcomer is
+    found where a model needs one stands in ``mmx.recommend.inductive``. Raises RunError when the
+    run cannot score new users, UnknownIdError when an item id is not in it.
+    """
+    wanted = wanted or Wanted()
+    if not run.can("new_users"):
+        raise RunError(f"{run.config['model']} cannot score new users; give --user ID instead")
+    if not items:
+        raise OptionError("--items-from names no item; give at least one")
+    numbers = run.data.items.numbers(items)
+    n_items = len(run.data.items)
+    history = UserItems.from_pairs(np.zeros(len(numbers), np.int64), numbers, 1, n_items)
+    hidden = _nothing(1, n_items) if wanted.seen == "none" else history
+    scorer = newcomers(run.scorer, run.data.train, history)
+    someone = pa.nulls(1, run.data.users.ids.type)
+    return pa.concat_tables(
+        list(_lists(run, scorer, np.zeros(1, np.int64), someone, hidden, wanted))
+    )
+
+
+def _known(run: Run, users: np.ndarray, wanted: Wanted) -> Iterator[pa.Table]:
+    yield from _lists(run, run.scorer, users, run.data.users.ids, _hidden(run, wanted), wanted)
+
+
+def _lists(
+    run: Run, scorer: Scorer, users: np.ndarray, ids: pa.Array, hidden: UserItems, wanted: Wanted
+) -> Iterator[pa.Table]:
+    """Lists of (n,) users, whose numbers count in ``scorer``, ``ids`` and ``hidden`` alike."""
+    allowed = _allowed(run, wanted)
     for start in range(0, max(len(users), 1), USERS_AT_ONCE):
         mine = users[start : start + USERS_AT_ONCE]
-        found = rank(run.scorer, mine, wanted.k, hidden, allowed)
+        found = rank(scorer, mine, wanted.k, hidden, allowed)
         shown = found.items >= 0  # fewer than K candidates: the row is absent, never an id of -1
         rows, columns = np.nonzero(shown)
         yield pa.table(
             {
-                "user_id": run.data.users.externals(mine[rows]),
+                "user_id": ids.take(pa.array(mine[rows])),
                 "rank": pa.array(columns + 1, pa.int32()),
                 "item_id": run.data.items.externals(found.items[shown]),
                 "score": found.scores[shown],
@@ -76,6 +107,9 @@ def _allowed(run: Run, wanted: Wanted) -> np.ndarray | None:
 
 def _hidden(run: Run, wanted: Wanted) -> UserItems:
     if wanted.seen == "none":
-        n_users, n_items = len(run.data.users), len(run.data.items)
-        return UserItems(np.zeros(n_users + 1, dtype=np.int64), np.zeros(0, np.int64), n_items)
+        return _nothing(len(run.data.users), len(run.data.items))
     return run.data.train if wanted.seen == "train" else run.data.seen
+
+
+def _nothing(n_users: int, n_items: int) -> UserItems:
+    return UserItems(np.zeros(n_users + 1, dtype=np.int64), np.zeros(0, np.int64), n_items)

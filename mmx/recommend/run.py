@@ -102,7 +102,9 @@ def open_run(path: Path | str) -> Run:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if config.get("format") != FORMAT:
-            raise RunError(f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain")
+            raise RunError(
+                f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain"
+            )
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         users = pq.read_table(path / "users.parquet")
         items = pq.read_table(path / "items.parquet")
@@ -159,7 +161,7 @@ def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     flat = column.combine_chunks().flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    return np.require(flat, requirements="W").reshape(len(column), -1)  # torch warns of others
 
 
 def _write_json(path: Path, value: object) -> None:

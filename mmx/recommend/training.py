@@ -94,8 +94,9 @@ def train(
     device = processes.device
     model.to(device)
     generator = torch.Generator(device).manual_seed(options.seed)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=options.lr, fused=True)
+    groups = _groups(model, options.lr)
+    parameters = [p for group in groups for p in group["params"]]
+    optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
     sampler = NegativeSampler(data.train, device, options.negatives)
     best = Trained(score(model), {})
@@ -116,6 +117,8 @@ def train(
                 loss = model.loss(*batch) * share
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            if hasattr(model, "after_backward"):  # the encoder takes its gradients from here
+                model.after_backward()
             processes.sum_gradients(parameters)
             if options.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, options.clip)
@@ -133,6 +136,13 @@ def train(
         if processes.is_main:
             keeper.save(epoch, best)
     return best
+
+
+def _groups(model: Any, lr: float) -> list[dict[str, Any]]:
+    """Parameters by learning rate; a model trained end to end has two."""
+    if hasattr(model, "parameter_groups"):
+        return model.parameter_groups(lr)
+    return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": lr}]
 
 
 def _validate(

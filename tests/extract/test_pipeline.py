@@ -174,7 +174,7 @@ def test_removed_items_need_prune(tmp_path: Path) -> None:
     rows = load_items(data).table.select(["item_id", "image", "text"]).to_pylist()
     write_items(data, rows[2:])
     before = out.read_bytes()
-    with pytest.raises(StoreError, match="holds 2 items that .* --prune"):
+    with pytest.raises(StoreError, match=r"holds 2 items that .* --prune"):
         run(data, out)
     assert out.read_bytes() == before
     report = run(data, out, prune=True)
@@ -212,7 +212,7 @@ def test_stores_of_two_encoders_are_never_mixed(tmp_path: Path) -> None:
         run(data, out, Foreign())
     run(data, out)
     before = out.read_bytes()
-    with pytest.raises(StoreError, match="differs in architecture, normalised; .*--overwrite"):
+    with pytest.raises(StoreError, match=r"differs in architecture, normalised; .*--overwrite"):
         run(data, out, Foreign())
     with pytest.raises(StoreError, match="holds float32"):
         run(data, out, dtype="float16")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmx.recommend import graph as graph_module
 from mmx.recommend.graph import Sparse, UserItemGraph, mean_of_layers
 from mmx.recommend.interactions import UserItems
-from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_train
+from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_model, toy_train, triples
 
 NODES = N_USERS + N_ITEMS
 
@@ -93,12 +93,26 @@ def test_an_empty_matrix_gives_zeros() -> None:
     assert x.grad.tolist() == [[0] * 4] * 3
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 def test_the_csr_product_of_the_accelerator_path_agrees() -> None:
     matrix, full = random_matrix(5)
     x = torch.ones(8, 2, dtype=torch.float64)
     torch.testing.assert_close(
         graph_module.csr_product(matrix.indptr, matrix.columns, matrix.values, x), full @ x
     )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", ["lightgcn", "lattice", "mmgcn"])
+def test_a_step_on_an_accelerator_equals_one_on_the_cpu(name: str) -> None:
+    modalities = () if name == "lightgcn" else ("image", "text")
+    steps = []
+    for device in ("cpu", "cuda"):
+        model = toy_model(name, *modalities, dim=4).to(device)
+        model.loss(*(part.to(device) for part in triples())).backward()
+        steps.append({key: p.grad.cpu() for key, p in model.named_parameters()})
+    for key, gradient in steps[0].items():
+        torch.testing.assert_close(steps[1][key], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_user_item_graph_is_normalised_once_and_symmetric(graph: UserItemGraph) -> None:
@@ -115,9 +129,7 @@ def test_dropping_renormalises_over_what_is_kept(graph: UserItemGraph) -> None:
     full = graph.dense(values).double()
     kept = {(u, i) for u, i in in_order if full[u, N_USERS + i] > 0}
     assert 0 < len(kept) < len(PAIRS)
-    torch.testing.assert_close(
-        full, normalised([p in kept for p in PAIRS]), rtol=1e-6, atol=1e-7
-    )
+    torch.testing.assert_close(full, normalised([p in kept for p in PAIRS]), rtol=1e-6, atol=1e-7)
 
 
 def test_dropping_without_renormalising_is_right_on_average(graph: UserItemGraph) -> None:

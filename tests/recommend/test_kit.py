@@ -31,7 +31,7 @@ def settings(name: str) -> list[str]:
 
 
 def learns_by_steps(name: str) -> bool:
-    return hasattr(find_model(name).load().Model, "loss")
+    return not find_model(name).closed_form
 
 
 @pytest.fixture(scope="module")

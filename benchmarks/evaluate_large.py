@@ -1,0 +1,96 @@
+"""Full-ranking evaluation of many users over a large catalogue, and what memory it takes.
+
+    python benchmarks/evaluate_large.py                                   # 20,000 × 1,000,000
+    python benchmarks/evaluate_large.py --users 200000 --items 1000000
+    python benchmarks/evaluate_large.py --users 19445 --items 7050 --rounds 7 --train 6
+    python benchmarks/evaluate_large.py --users 20000 --items 1000000 --scorer item-item
+
+Embeddings, training and held-out items are drawn from a seed. Items are taken about as often as
+in a shop (a power law), so that users have a few or some hundred training items to mask.
+Every round measures the same; the best one counts on a machine that does other things too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+import torch
+
+from mmx.recommend.evaluation import evaluate
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.item_item import ItemItem, SparseRows
+from mmx.recommend.scoring import Factors, Scorer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=64, help="length of an embedding")
+    parser.add_argument("--train", type=float, default=8.0, help="mean training items of a user")
+    parser.add_argument("--held-out", type=int, default=2, help="held-out items of a user")
+    parser.add_argument("--scorer", choices=["factors", "item-item"], default="factors")
+    parser.add_argument("--keep", type=int, default=50, help="weights of an item; item-item only")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rng = np.random.default_rng(0)
+    train, held_out = interactions(options, rng)
+    scorer = scorer_of(options, train, rng)
+    print(f"{options.users:,} users × {options.items:,} items, {options.scorer}, "
+          f"{options.threads} threads; memory before {peak():.2f} GB")  # fmt: skip
+    seconds, used = [], []
+    for _ in range(options.rounds):
+        start, cpu = time.perf_counter(), time.process_time()
+        found = evaluate(scorer, held_out, train)
+        seconds.append(time.perf_counter() - start)
+        used.append(time.process_time() - cpu)
+    rate, recall = options.users / min(seconds), found.means["recall@20"]
+    print(
+        f"{min(seconds):.2f} s, {min(used):.2f} CPU s, {rate:,.0f} users/s, "
+        f"peak memory {peak():.2f} GB, recall@20 {recall:.5f}"
+    )
+
+
+def interactions(
+    options: argparse.Namespace, rng: np.random.Generator
+) -> tuple[UserItems, UserItems]:
+    """Training items, and held-out ones that are none of them."""
+    counts = np.minimum(rng.lognormal(np.log(options.train), 0.8, options.users), 2000)
+    users = np.repeat(np.arange(options.users), np.maximum(counts.astype(np.int64), 1))
+    popular = (options.items * rng.random(len(users)) ** 3).astype(np.int64)
+    train = UserItems.from_pairs(users, popular, options.users, options.items)
+    users = np.repeat(np.arange(options.users), options.held_out)
+    items = rng.integers(0, options.items, len(users))
+    new = ~train.contains(users, items)
+    return train, UserItems.from_pairs(users[new], items[new], options.users, options.items)
+
+
+def scorer_of(options: argparse.Namespace, train: UserItems, rng: np.random.Generator) -> Scorer:
+    if options.scorer == "factors":
+        return Factors(
+            rng.standard_normal((options.users, options.dim), dtype=np.float32),
+            rng.standard_normal((options.items, options.dim), dtype=np.float32),
+        )
+    entries = options.items * options.keep
+    columns = rng.integers(0, options.items, entries, dtype=np.int32)
+    weights = SparseRows(
+        np.arange(0, entries + 1, options.keep),
+        np.sort(columns.reshape(options.items, options.keep), axis=1).ravel(),
+        rng.random(entries, dtype=np.float32),
+        options.items,
+    )
+    return ItemItem(weights, train)
+
+
+def peak() -> float:
+    """Most memory this process ever held, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""``mmx finetune``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from mmx.extract.finetune import FinetuneProgress
+
+
+def finetune(
+    model: Annotated[str, typer.Option(help="Encoder to start from: clip…, vlmo….")],
+    data: Annotated[Path, typer.Option(help="Dataset directory.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-tuned.")] = (
+        None
+    ),
+    weights: Annotated[Path | None, typer.Option(help="Local checkpoint to start from.")] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="itc (default), co-interaction, itm, mlm; repeat to add them up."),
+    ] = None,
+    tune: Annotated[str, typer.Option(help="What trains: full, lora, projection, last:N.")] = (
+        "full"
+    ),
+    epochs: Annotated[int, typer.Option(help="At most.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Pairs contrasted with each other.")] = 128,
+    chunk: Annotated[int, typer.Option(help="Pairs encoded at once; bounds the memory.")] = 32,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-4,
+    patience: Annotated[int, typer.Option(help="Epochs without a lower validation loss.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda …")] = "cpu",
+    tokenizer: Annotated[Path | None, typer.Option(help="vlmo: a local vocab.txt.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at --out.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fine-tune an image-text encoder on the catalogue's own pictures and texts.
+
+    `mmx extract --model … --weights RUN` then encodes with what was learned.
+    """
+    import json
+    import shutil
+
+    from mmx.data.dataset import load_interactions, load_items
+    from mmx.data.splits import SplitRule, split_interactions
+    from mmx.extract.encoders import open_encoder
+    from mmx.extract.finetune import FinetuneOptions
+    from mmx.extract.finetune import finetune as run
+
+    options = FinetuneOptions(
+        objectives=tuple(objective or ["itc"]),
+        tune=tune,
+        epochs=epochs,
+        batch_size=batch_size,
+        chunk=chunk,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+    )
+    items = load_items(data)
+    split = None
+    if "co-interaction" in options.objectives:
+        split = split_interactions(load_interactions(data, items), SplitRule(seed=seed))
+    encoder = open_encoder(
+        model, weights=weights, device=device, progress=note, tokenizer=tokenizer
+    )
+    out = out or Path("runs") / f"{model.replace(':', '-').replace('/', '-')}-tuned"
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    with progress_bar("state") as bar:
+        config = run(items, encoder, out, options, split=split, progress=_drawer(bar, epochs))
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    if as_json:
+        print_json({"run": str(out), **metrics, "truncated_share": config["truncated_share"]})
+        return
+    reached = ", ".join(f"{name} {value:.4f}" for name, value in metrics["valid"].items())
+    note(f"{out}: best epoch {metrics['best_epoch']}, {reached}")
+    note(f"  {config['truncated_share']:.1%} of the texts are longer than the encoder reads")
+    note(f"  mmx extract --model {model} --weights {out} --data {data}")
+
+
+def _drawer(bar: Bar, epochs: int) -> Callable[[FinetuneProgress], None]:
+    task = bar.add_task("fine-tuning", total=epochs, state="")
+
+    def draw(state: FinetuneProgress) -> None:
+        row = state.row
+        bar.update(
+            task,
+            completed=state.epoch,
+            state=f"loss {row['loss']:.3f}, valid {row['valid_loss']:.3f}, "
+            f"recall@10 {row['valid_recall@10']:.3f} (best epoch {state.best_epoch})",
+        )
+
+    return draw

@@ -1,0 +1,140 @@
+"""A scorer made of item-item weights: what a user took speaks for what else to show.
+
+    s_ui = Σ_{j in history of u} W_ji
+
+Row j of W holds what item j says for every item i. Nothing in it belongs to a user, so it
+scores new users, given as lists of items, exactly like old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.scoring import best_of
+
+TERMS_AT_ONCE = 4_000_000  # of the sparse sum; some 30 bytes each
+BLOCK_BYTES = 256 << 20  # of items × items work in memory at once
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """A matrix of float32 in CSR form, of which most entries are zero."""
+
+    indptr: np.ndarray  # (rows + 1,) int64
+    indices: np.ndarray  # (entries,) int32 column numbers, ascending within a row
+    values: np.ndarray  # (entries,) float32
+    n_columns: int
+
+    @classmethod
+    def from_binary(cls, matrix: UserItems) -> SparseRows:
+        """The 0/1 matrix with its ones written out."""
+        ones = np.ones(len(matrix.indices), dtype=np.float32)
+        return cls(matrix.indptr, matrix.indices.astype(np.int32), ones, matrix.n_items)
+
+    @classmethod
+    def stacked(cls, parts: list[SparseRows]) -> SparseRows:
+        """Blocks of rows one below the other."""
+        counts = np.concatenate([np.diff(part.indptr) for part in parts])
+        return cls(
+            np.concatenate([[0], np.cumsum(counts)]),
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            parts[0].n_columns,
+        )
+
+
+@dataclass(frozen=True)
+class ItemItem:
+    """Scores are sums of weight rows over the items of a user's history."""
+
+    weights: np.ndarray | SparseRows  # (items, items) float32, dense or sparse
+    histories: UserItems  # of the users that ``scores`` knows by number
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue."""
+        return self.histories.n_items
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """(n,) user numbers → (n, items)."""
+        return self.scores_of(self.histories.rows(users))
+
+    def scores_of(self, histories: UserItems) -> np.ndarray:
+        """n users known only by their items → (n, items); without items all scores are 0."""
+        return sum_of_rows(histories, self.weights)
+
+    def of(self, histories: UserItems) -> ItemItem:
+        """The same weights for other users."""
+        return replace(self, histories=histories)
+
+
+def sum_of_rows(which: UserItems, weights: np.ndarray | SparseRows) -> np.ndarray:
+    """The binary (n, rows) matrix ``which`` times the weights (rows, columns), dense float32.
+
+    Every sum runs in the order of the row numbers, alone or in a batch, so that one user
+    scores to the bit as among others.
+    """
+    if isinstance(weights, SparseRows):
+        return _sparse_sum(which, weights)
+    rows, starts = torch.from_numpy(which.indices), torch.from_numpy(which.indptr[:-1])
+    return F.embedding_bag(rows, torch.from_numpy(weights), starts, mode="sum").numpy()
+
+
+def co_occurrences(train: UserItems, rows_at_once: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """XᵀX in blocks of rows: which items, and how many users took both, (n, items) float32."""
+    takers, taken = train.transposed(), SparseRows.from_binary(train)
+    for start in range(0, train.n_items, rows_at_once):
+        block = slice(start, min(start + rows_at_once, train.n_items))
+        yield block, sum_of_rows(takers.rows(np.arange(block.start, block.stop)), taken)
+
+
+def block_rows(n_items: int) -> int:
+    """How many rows of an items × items matrix make a block."""
+    return max(1, BLOCK_BYTES // (16 * n_items))
+
+
+def kept(block: np.ndarray, count: int, key: np.ndarray | None = None) -> SparseRows:
+    """The ``count`` best entries of each row of a dense block; zeros are never kept.
+
+    ``key`` of the same shape says what is best, by default the entries themselves. Of equal
+    ones those further left are kept.
+    """
+    _, places = best_of(block if key is None else key, min(count, block.shape[1]))
+    places = np.sort(places, axis=1)
+    values = np.take_along_axis(block, places, 1)
+    rows, which = np.nonzero(values)
+    counts = np.bincount(rows, minlength=len(block))
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indices = places[rows, which].astype(np.int32)
+    return SparseRows(indptr, indices, values[rows, which], block.shape[1])
+
+
+def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:
+    out = np.zeros(which.n_users * weights.n_columns, dtype=np.float32)
+    lengths = np.diff(weights.indptr)[which.indices]  # entries behind each pair
+    for pairs in _pieces(lengths):
+        counts = lengths[pairs]
+        ends = np.cumsum(counts)
+        within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
+        place = np.repeat(weights.indptr[which.indices[pairs]], counts) + within
+        rows = np.repeat(which.users[pairs] * weights.n_columns, counts)
+        np.add.at(out, rows + weights.indices[place], weights.values[place])
+    return out.reshape(which.n_users, weights.n_columns)
+
+
+def _pieces(lengths: np.ndarray) -> Iterator[slice]:
+    """Consecutive pairs whose entries together number about TERMS_AT_ONCE."""
+    if not len(lengths):
+        return
+    piece = np.cumsum(lengths) // TERMS_AT_ONCE
+    cuts = np.flatnonzero(np.diff(piece)) + 1
+    edges = [0, *cuts.tolist(), len(lengths)]
+    for start, end in pairwise(edges):
+        yield slice(start, end)

@@ -1,0 +1,125 @@
+"""Gradients from the ranking loss reach the encoder, exactly; ``--refresh epoch`` sends none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmx.errors import OptionError
+from mmx.recommend.end_to_end import EndToEnd, EndToEndOptions
+from mmx.recommend.features import Features
+from mmx.recommend.models import find_model
+from mmx.recommend.world import World
+from tests.recommend.toy import ABSENT, N_ITEMS, toy_train, triples
+
+D = 4
+MODELS = ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice"]
+
+
+class FakeCatalogue:
+    """Two towers over fixed inputs, one for each modality."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(5)
+        self.inputs = {m: torch.randn(N_ITEMS, 6, generator=generator) for m in ("image", "text")}
+        self.present = {m: ~np.isin(np.arange(N_ITEMS), ABSENT[m]) for m in self.inputs}
+        towers = {
+            m: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, D)) for m in self.inputs
+        }
+        self.model = nn.ModuleDict(towers)
+        for p in self.model.parameters():
+            p.data = 0.4 * torch.randn(p.shape, generator=generator)
+        self.trainable = SimpleNamespace(model=self.model)
+
+    def encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(self.model[modality](self.inputs[modality][rows]), dim=1)
+
+    @torch.no_grad()
+    def features(self, chunk: int) -> dict[str, Features]:
+        found = {}
+        for m, present in self.present.items():
+            vectors = self.encode(m, torch.arange(N_ITEMS)).numpy() * present[:, None]
+            found[m] = Features(vectors.astype(np.float32), present)
+        return found
+
+
+def build(name: str, **options: Any) -> tuple[EndToEnd, FakeCatalogue]:
+    catalogue = FakeCatalogue()
+    module = find_model(name).load()
+    world = World(toy_train(), catalogue.features(8))
+    generator = torch.Generator().manual_seed(1)
+    settings: dict[str, Any] = {"dim": 4}
+    if name == "lattice":
+        settings |= {"neighbours": 4, "frozen": 0.5}
+    inner = module.Model(module.Config(**settings), world, generator)
+    chosen = EndToEndOptions(chunk=2, **options)
+    return EndToEnd(inner, catalogue, chosen), catalogue  # type: ignore[arg-type]
+
+
+def encoder_gradients(catalogue: FakeCatalogue) -> list[torch.Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone()
+            for p in catalogue.model.parameters()]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_equal_plain_back_propagation(name: str) -> None:
+    cached, catalogue = build(name)
+    cached.epoch_start(torch.Generator())
+    loss = cached.loss(*triples())
+    loss.backward()
+    cached.after_backward()
+    mine = encoder_gradients(catalogue)
+    assert sum(g.abs().sum() for g in mine) > 0
+
+    plain, other = build(name)
+    plain.epoch_start(torch.Generator())
+    rows = torch.cat(triples()[1:]).unique()
+    for modality, tables in plain.tables.items():
+        known = rows[torch.from_numpy(other.present[modality])[rows]]
+        for table in tables:  # the batch's rows carry gradient, the others are constants
+            table.matrix = table.matrix.index_put((known,), other.encode(modality, known))
+    expected = plain.inner.loss(*triples())
+    expected.backward()
+    assert abs(loss.item() - expected.item()) < 1e-6
+    for a, b in zip(mine, encoder_gradients(other), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("refresh", ["batch", "epoch"])
+def test_the_encoder_learns_only_with_batch_refresh(refresh: str) -> None:
+    model, catalogue = build("vbpr", refresh=refresh, encoder_lr=0.1)
+    before = [p.detach().clone() for p in catalogue.model.parameters()]
+    optimiser = torch.optim.Adam(model.parameter_groups(0.01))
+    model.epoch_start(torch.Generator())
+    for _ in range(3):
+        loss = model.loss(*triples())
+        optimiser.zero_grad()
+        loss.backward()
+        model.after_backward()
+        optimiser.step()
+    same = [torch.equal(a, b) for a, b in zip(before, catalogue.model.parameters(), strict=True)]
+    assert all(same) if refresh == "epoch" else not any(same)
+
+
+def test_scores_come_from_the_encoder_as_it_is() -> None:
+    model, catalogue = build("vbpr")
+    with torch.no_grad():
+        old = model.factors()[1].clone()
+        for p in catalogue.model.parameters():
+            p.add_(0.5)
+        model._learned = True
+        assert not torch.equal(model.factors()[1], old)
+
+
+def test_a_model_without_features_is_refused() -> None:
+    module = find_model("bpr").load()
+    inner = module.Model(module.Config(), World(toy_train()), torch.Generator())
+    with pytest.raises(OptionError, match="a model with features"):
+        EndToEnd(inner, FakeCatalogue(), EndToEndOptions())  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="--refresh never"):
+        EndToEndOptions(refresh="never")

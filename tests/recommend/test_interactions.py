@@ -1,0 +1,107 @@
+"""The user-item matrix against plain Python sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmx.errors import UnknownIdError
+from mmx.recommend import interactions
+from mmx.recommend.interactions import Interactions, UserItems
+
+USERS, ITEMS = 5, 8
+pairs = st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, ITEMS - 1)), max_size=40)
+
+
+def matrix(of: list[tuple[int, int]]) -> UserItems:
+    users, items = np.array(of, dtype=np.int64).reshape(-1, 2).T
+    return UserItems.from_pairs(users, items, USERS, ITEMS)
+
+
+def as_set(of: UserItems) -> set[tuple[int, int]]:
+    return set(zip(of.users.tolist(), of.indices.tolist(), strict=True))
+
+
+@given(pairs)
+def test_it_holds_the_pairs_once_and_in_order(of: list[tuple[int, int]]) -> None:
+    made = matrix(of)
+    assert list(zip(made.users.tolist(), made.indices.tolist(), strict=True)) == sorted(set(of))
+    assert made.counts.tolist() == [sum(u == user for u, _ in set(of)) for user in range(USERS)]
+    assert made.item_counts.tolist() == [sum(i == n for _, i in set(of)) for n in range(ITEMS)]
+    assert (made.n_users, made.n_items) == (USERS, ITEMS)
+    assert (np.diff(made.keys) > 0).all()
+
+
+@given(pairs)
+def test_contains_answers_for_every_pair(of: list[tuple[int, int]]) -> None:
+    found = matrix(of).contains(np.arange(USERS)[:, None], np.arange(ITEMS)[None, :])
+    assert set(zip(*(x.tolist() for x in np.nonzero(found)), strict=True)) == set(of)
+
+
+@given(pairs, st.lists(st.integers(-1, ITEMS - 1), min_size=USERS, max_size=USERS))
+def test_found_in_looks_up_columns(of: list[tuple[int, int]], column: list[int]) -> None:
+    items = np.stack([np.array(column), np.arange(USERS)], axis=1)
+    expected = [[(user, item) in set(of) for item in row] for user, row in enumerate(items)]
+    assert matrix(of).found_in(items).tolist() == expected
+
+
+def test_found_in_is_the_same_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    made = matrix([(int(u), int(i)) for u, i in rng.integers(0, (USERS, ITEMS), (25, 2))])
+    items = rng.integers(-1, ITEMS, (USERS, 3))
+    whole = made.found_in(items)
+    monkeypatch.setattr(interactions, "PAIRS_COMPARED", 4)
+    np.testing.assert_array_equal(made.found_in(items), whole)
+    assert whole.any()
+
+
+@given(pairs, st.lists(st.integers(0, USERS - 1), max_size=7))
+def test_rows_come_in_the_order_given_and_may_repeat(
+    of: list[tuple[int, int]], users: list[int]
+) -> None:
+    rows = matrix(of).rows(np.array(users, dtype=np.int64))
+    expected = {(n, i) for n, user in enumerate(users) for u, i in of if u == user}
+    assert (as_set(rows), rows.n_users) == (expected, len(users))
+
+
+@given(pairs, pairs)
+def test_union(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
+    assert as_set(matrix(left) | matrix(right)) == set(left) | set(right)
+
+
+@given(pairs)
+def test_transposed(of: list[tuple[int, int]]) -> None:
+    turned = matrix(of).transposed()
+    assert as_set(turned) == {(i, u) for u, i in of}
+    assert (turned.n_users, turned.n_items) == (ITEMS, USERS)
+
+
+def table(rows: list[tuple[str, str, str]]) -> pa.Table:
+    users, items, split = zip(*rows, strict=True)
+    return pa.table({"user_id": users, "item_id": items, "split": split})
+
+
+def test_a_table_becomes_three_matrices_under_one_numbering() -> None:
+    rows = [("b", "y", "train"), ("a", "x", "test"), ("b", "x", "valid"), ("a", "z", "train")]
+    data = Interactions.from_table(table(rows), pa.array(["z", "x", "never", "y"]))
+    assert data.users.ids.to_pylist() == ["b", "a"]
+    assert as_set(data.train) == {(0, 3), (1, 0)}
+    assert as_set(data.valid) == {(0, 1)}
+    assert as_set(data.test) == {(1, 1)}
+    assert as_set(data.seen) == {(0, 3), (1, 0), (0, 1), (1, 1)}
+    assert data.train.item_counts.tolist() == [1, 0, 0, 1]
+
+
+def test_users_can_be_numbered_from_outside() -> None:
+    data = Interactions.from_table(
+        table([("b", "x", "train")]), pa.array(["x"]), pa.array(["a", "b", "c"])
+    )
+    assert (data.train.n_users, as_set(data.train)) == (3, {(1, 0)})
+
+
+def test_an_item_outside_the_catalogue_is_refused() -> None:
+    with pytest.raises(UnknownIdError, match="unknown item: q"):
+        Interactions.from_table(table([("a", "q", "train")]), pa.array(["x"]))

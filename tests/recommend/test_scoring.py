@@ -1,0 +1,152 @@
+"""Ranking equals sorting everything in Python, whatever path it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmx.recommend import scoring
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.scoring import Factors, Ranking, best_of, rank
+
+
+@dataclass(frozen=True)
+class Table:
+    """A scorer that is no Factors, so that it is ranked densely."""
+
+    values: np.ndarray
+
+    @property
+    def n_items(self) -> int:
+        return self.values.shape[1]
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        return self.values[users].copy()
+
+
+def slow(
+    scores: np.ndarray, users: np.ndarray, k: int, exclude: UserItems, allowed: np.ndarray | None
+) -> list[list[int]]:
+    """Item numbers by falling score, equal ones in catalogue order, -1 where none is left."""
+    lists = []
+    for user in users.tolist():
+        hidden = set(exclude.indices[exclude.indptr[user] : exclude.indptr[user + 1]].tolist())
+        pool = [
+            item
+            for item in range(scores.shape[1])
+            if item not in hidden and (allowed is None or allowed[item])
+        ]
+        best = sorted(pool, key=lambda item: (-scores[user, item], item))[:k]
+        lists.append(best + [-1] * (k - len(best)))
+    return lists
+
+
+def excluded(share: float, users: int, items: int, rng: np.random.Generator) -> UserItems:
+    rows, columns = np.nonzero(rng.random((users, items)) < share)
+    return UserItems.from_pairs(rows, columns, users, items)
+
+
+def check(found: Ranking, expected: list[list[int]], scores: np.ndarray, users: np.ndarray) -> None:
+    assert found.items.tolist() == expected
+    for row, user in enumerate(users):
+        for item, score in zip(found.items[row], found.scores[row], strict=True):
+            assert score == (-np.inf if item < 0 else scores[user, item])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 30)),
+    k=st.integers(1, 35),
+    share=st.sampled_from([0.0, 0.2, 0.7, 1.0]),
+    levels=st.sampled_from([1, 2, 5]),
+    some=st.booleans(),
+    factors=st.booleans(),
+)
+def test_it_equals_sorting(
+    seed: int, shape: tuple[int, int], k: int, share: float, levels: int, some: bool, factors: bool
+) -> None:
+    """Scores of few whole numbers: nearly everything ties, and products are exact."""
+    rng, (n_users, n_items) = np.random.default_rng(seed), shape
+    left = rng.integers(-levels, levels + 1, (n_users, 2)).astype(np.float32)
+    right = rng.integers(-levels, levels + 1, (n_items, 2)).astype(np.float32)
+    scores = left @ right.T
+    exclude = excluded(share, n_users, n_items, rng)
+    allowed = rng.random(n_items) < 0.5 if some else None
+    users = rng.integers(0, n_users, 6)  # repeated and unordered
+    scorer = Factors(left, right) if factors else Table(scores)
+    found = rank(scorer, users, k, exclude, allowed)
+    check(found, slow(scores, users, k, exclude, allowed), scores, users)
+
+
+def world(seed: int = 0) -> tuple[Factors, UserItems, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    factors = Factors(
+        rng.normal(size=(40, 8)).astype(np.float32), rng.normal(size=(300, 8)).astype(np.float32)
+    )
+    return factors, excluded(0.3, 40, 300, rng), np.arange(40)
+
+
+def test_search_and_dense_paths_agree() -> None:
+    factors, exclude, users = world()
+    dense = Table(factors.scores(users))
+    searched, sorted_ = (rank(s, users, 20, exclude) for s in (factors, dense))
+    np.testing.assert_array_equal(searched.items, sorted_.items)
+    np.testing.assert_allclose(searched.scores, sorted_.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_users_with_very_much_excluded_take_the_dense_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    factors, exclude, users = world()
+    whole = rank(factors, users, 20, exclude).items
+    asked: list[int] = []
+    scores = Factors.scores
+
+    def noted(self: Factors, users: np.ndarray) -> np.ndarray:
+        asked.extend(users.tolist())
+        return scores(self, users)
+
+    monkeypatch.setattr(Factors, "scores", noted)
+    monkeypatch.setattr(scoring, "SEEN_LIMIT", 90)
+    np.testing.assert_array_equal(rank(factors, users, 20, exclude).items, whole)
+    assert set(asked) == set(np.flatnonzero(exclude.counts > 90).tolist())
+    assert 0 < len(asked) < 40
+
+
+def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    factors, exclude, users = world()
+    for scorer in (factors, Table(factors.scores(users))):
+        whole = rank(scorer, users, 7, exclude).items
+        monkeypatch.setattr(scoring, "CHUNK_BYTES", 1)
+        np.testing.assert_array_equal(rank(scorer, users, 7, exclude).items, whole)
+        monkeypatch.undo()
+
+
+def test_nothing_allowed_gives_empty_lists() -> None:
+    factors, exclude, users = world()
+    found = rank(factors, users, 3, exclude, np.zeros(300, dtype=bool))
+    assert (found.items == -1).all()
+    assert np.isneginf(found.scores).all()
+
+
+def test_nobody_asked() -> None:
+    factors, exclude, _ = world()
+    assert rank(factors, np.zeros(0, dtype=np.int64), 3, exclude).items.shape == (0, 3)
+
+
+def test_everything_ties() -> None:
+    """A popular tie across the K-th place is broken in catalogue order on both paths."""
+    same = Factors(np.ones((3, 1), np.float32), np.ones((50, 1), np.float32))
+    exclude = UserItems.from_pairs(np.array([0, 0, 2]), np.array([0, 3, 49]), 3, 50)
+    found = rank(same, np.arange(3), 4, exclude)
+    assert found.items.tolist() == [[1, 2, 4, 5], [0, 1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_best_of_takes_the_sign_and_both_zeros_right() -> None:
+    scores = np.array([[-1.0, 0.0, -0.0, 2.0, -3.0, 2.0, -1.0]], dtype=np.float32)
+    values, places = best_of(scores, 7)
+    assert places.tolist() == [[3, 5, 1, 2, 0, 6, 4]]
+    assert values.tolist() == [[2.0, 2.0, 0.0, 0.0, -1.0, -1.0, -3.0]]
