@@ -21,14 +21,12 @@ _HOMES = {
     "TrainOptions": "mmx.recommend.training",
     "Wanted": "mmx.recommend.recommendation",
     "evaluate": "mmx.recommend.evaluation",
-    "extract": "mmx.extract.pipeline",
     "fit": "mmx.recommend.fit",
     "load_interactions": "mmx.data.dataset",
     "load_items": "mmx.data.dataset",
     "open_encoder": "mmx.extract.encoders",
     "open_run": "mmx.recommend.run",
     "open_store": "mmx.cache.store",
-    "recommend": "mmx.recommend.recommendation",
     "write_sample": "mmx.data.sample",
 }
 

@@ -83,7 +83,11 @@ def test_itemknn(count: int, shrinkage: float) -> None:
 
 
 def cosine(name: str, j: int, i: int) -> float:
-    a, b = (toy_features(name)[name].matrix[n].astype(float).tolist() for n in (j, i))
+    """Of two items' vectors, each minus the mean of all that there are."""
+    matrix = toy_features(name)[name].matrix.astype(float)
+    known = [row for n, row in enumerate(matrix) if n not in ABSENT[name]]
+    mean = sum(known) / len(known)
+    a, b = ((matrix[n] - mean).tolist() for n in (j, i))
     dot = sum(p * q for p, q in zip(a, b, strict=True))
     return dot / math.sqrt(sum(p * p for p in a) * sum(q * q for q in b))
 

@@ -19,6 +19,7 @@ from tests.recommend.toy import (
     toy_features,
     toy_model,
     triples,
+    vectors64,
 )
 
 K, SHARE, REG = 3, 0.6, 0.05
@@ -43,26 +44,27 @@ def knn(vectors: list[torch.Tensor], present: np.ndarray) -> torch.Tensor:
     return scaled
 
 
-def item_graph(p: Mapping[str, torch.Tensor], names: tuple[str, ...]) -> torch.Tensor:
+def item_graph(
+    p: Mapping[str, torch.Tensor], names: tuple[str, ...], normalise: bool
+) -> torch.Tensor:
     """Equations 4 to 6."""
     total = torch.zeros(N_ITEMS, N_ITEMS, dtype=torch.float64)
     alphas = torch.exp(p["importance"]) / torch.exp(p["importance"]).sum()
     for alpha, name in zip(alphas, sorted(names), strict=True):
-        features = toy_features(*names)[name]
-        raw = [torch.from_numpy(row).double() for row in features.matrix]
+        present, raw = toy_features(name)[name].present, vectors64(name, normalise)
         w, b = p[f"modalities.{name}.weight"], p[f"modalities.{name}.bias"]
         projected = [w @ row + b for row in raw]
-        frozen, learned = knn(raw, features.present), knn(projected, features.present)
+        frozen, learned = knn(raw, present), knn(projected, present)
         total = total + alpha * (SHARE * frozen + (1 - SHARE) * learned)
     return total
 
 
 def finals(
-    p: Mapping[str, torch.Tensor], names: tuple[str, ...], item_layers: int
+    p: Mapping[str, torch.Tensor], names: tuple[str, ...], item_layers: int, normalise: bool
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Equations 7 and 8 over LightGCN's embeddings."""
     nodes = propagated(p, 2)
-    h, adjacency = p["nodes"][N_USERS:], item_graph(p, names)
+    h, adjacency = p["nodes"][N_USERS:], item_graph(p, names, normalise)
     for _ in range(item_layers):
         h = torch.stack(
             [sum((adjacency[i, j] * h[j] for j in range(N_ITEMS)), torch.zeros(4))
@@ -76,10 +78,14 @@ def finals(
 
 
 def loss(
-    p: Mapping[str, torch.Tensor], batch: list, names: tuple[str, ...], item_layers: int
+    p: Mapping[str, torch.Tensor],
+    batch: list,
+    names: tuple[str, ...],
+    item_layers: int,
+    normalise: bool,
 ) -> torch.Tensor:
     """Equation 10 with the mean over the batch."""
-    users, items = finals(p, names, item_layers)
+    users, items = finals(p, names, item_layers, normalise)
     total = torch.zeros((), dtype=torch.float64)
     for u, i, j in batch:
         total = total - F.logsigmoid(users[u] @ items[i] - users[u] @ items[j]) / len(batch)
@@ -88,15 +94,17 @@ def loss(
     return total
 
 
+@pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("item_layers", [1, 2])
 @pytest.mark.parametrize("names", MODALITIES)
-def test_it_equals_the_reference(names: tuple[str, ...], item_layers: int) -> None:
-    model = toy_model("lattice", *names, item_layers=item_layers, **SETTINGS)
+def test_it_equals_the_reference(names: tuple[str, ...], item_layers: int, normalise: bool) -> None:
+    given = (names, item_layers, normalise)
+    model = toy_model("lattice", *names, item_layers=item_layers, normalise=normalise, **SETTINGS)
     still = () if len(names) > 1 else ("importance",)  # the softmax of one number
-    same_step(model, lambda p, batch: loss(p, batch, names, item_layers), still)
+    same_step(model, lambda p, batch: loss(p, batch, *given), still)
 
     def scores(p: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        users, items = finals(p, names, item_layers)
+        users, items = finals(p, *given)
         return torch.stack(users) @ torch.stack(items).T
 
     same_scores(model, scores)

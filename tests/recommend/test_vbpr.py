@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from mmx.errors import OptionError
 from tests.recommend.toy import (
+    ABSENT,
     N_ITEMS,
     N_USERS,
     TAKEN,
@@ -18,6 +19,7 @@ from tests.recommend.toy import (
     toy_features,
     toy_model,
     toy_world,
+    vectors64,
 )
 
 REG, CONTENT_REG = 0.05, 0.02
@@ -28,13 +30,9 @@ Names = tuple[str, ...]
 
 def feature(p: Mapping[str, torch.Tensor], name: str, item: int, normalise: bool) -> torch.Tensor:
     """f_im, or the learned default of an item without a vector."""
-    features = toy_features(name)[name]
-    if not features.present[item]:
+    if item in ABSENT[name]:
         return p[f"content.{name}.default"]
-    known = torch.from_numpy(features.matrix[features.present]).double()
-    vector = torch.from_numpy(features.matrix[item]).double()
-    centred = vector - sum(known) / len(known)
-    return centred / centred.norm() if normalise else vector
+    return vectors64(name, normalise)[item]
 
 
 def score(

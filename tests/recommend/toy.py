@@ -47,6 +47,20 @@ def toy_features(*modalities: str) -> dict[str, Features]:
     return found
 
 
+def vectors64(name: str, normalise: bool) -> list[torch.Tensor]:
+    """Each item's vector in float64, centred and of norm 1 if asked; zero where it is absent."""
+    features = toy_features(name)[name]
+    vectors = [torch.from_numpy(row).double() for row in features.matrix]
+    if not normalise:
+        return vectors
+    known = [vector for vector, there in zip(vectors, features.present, strict=True) if there]
+    mean = sum(known, torch.zeros_like(known[0])) / len(known)
+    return [
+        (vector - mean) / (vector - mean).norm() if there else vector
+        for vector, there in zip(vectors, features.present, strict=True)
+    ]
+
+
 def toy_world(*modalities: str) -> World:
     """The world with these modalities."""
     return World(toy_train(), toy_features(*modalities))

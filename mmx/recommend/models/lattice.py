@@ -38,6 +38,7 @@ class Config:
     item_layers: int = 1  # L, steps over the item graph
     layers: int = 2  # steps of LightGCN over the user-item graph
     reg: float = 0.0  # weight of ½‖·‖² of the final embeddings of a triple
+    normalise: bool = True  # centre the feature vectors and scale them to norm 1 first
 
     def __post_init__(self) -> None:
         if not 0 <= self.frozen <= 1:
@@ -58,6 +59,7 @@ class Modality(nn.Module):
     def __init__(self, features: Features, config: Config, generator: torch.Generator) -> None:
         super().__init__()
         self.k = config.neighbours
+        features = features.normalised() if config.normalise else features
         edges = knn_edges(features, self.k)  # equations 1 and 2
         similarity = edges.similarity.clamp(min=0)
         values = normalised(edges.rows, edges.columns, similarity, len(features.matrix))

@@ -45,6 +45,7 @@ class Config:
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     layers: int = 3  # L, steps over the graph
     reg: float = 0.0  # weight of ½‖·‖² of the id embeddings a triple touches
+    normalise: bool = True  # centre the feature vectors and scale them to norm 1 first
     preferences: bool = True  # learn the users' vectors, instead of leaving them as drawn
 
     def __post_init__(self) -> None:
@@ -115,7 +116,8 @@ class Channel(nn.Module):
         self, features: Features, users: int, config: Config, generator: torch.Generator
     ) -> None:
         super().__init__()
-        matrix, present = torch.from_numpy(features.matrix), torch.from_numpy(features.present)
+        known = features.normalised() if config.normalise else features
+        matrix, present = torch.from_numpy(known.matrix), torch.from_numpy(known.present)
         if config.components and features.dimension > max(config.components, config.latent):
             matrix = principal(matrix, present, max(config.components, config.latent))
         self.register_buffer("matrix", matrix, persistent=False)
