@@ -18,7 +18,7 @@ from mmx.cache.schema import library_versions
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, RunError, suggestion
-from mmx.recommend.evaluation import evaluate, evaluate_splits
+from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import ModelRecord, find_model
@@ -87,7 +87,9 @@ def fit(
         "versions": library_versions(),
     }
     if record.closed_form:
-        fitted = _solved(record, config, world, data)
+        start = time.perf_counter()
+        scorer = record.load().fit(config, world)
+        fitted = Fitted(scorer, [{"seconds": time.perf_counter() - start}])
     else:
         model = record.load().Model(config, world, _generator(job))
         checkpoint = _checkpoint(out, description, data)
@@ -97,10 +99,13 @@ def fit(
         fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
     processes = Processes(job.training.device)
     if processes.is_main:
+        evaluations = evaluate_splits(fitted.scorer, data)
+        if record.closed_form:
+            fitted.history[0].update(_validation(evaluations["valid"]))
         save_run(
             out,
             config={**description, "best_epoch": fitted.best_epoch},
-            evaluations=evaluate_splits(fitted.scorer, data),
+            evaluations=evaluations,
             scorer=fitted.scorer,
             history=fitted.history,
             parameters=fitted.parameters,
@@ -113,16 +118,9 @@ def fit(
     return open_run(out)
 
 
-def _solved(record: ModelRecord, config: Any, world: World, data: Interactions) -> Fitted:
-    """A closed form; its history is one row with what it cost and what it reached."""
-    start = time.perf_counter()
-    scorer = record.load().fit(config, world)
-    row = {"seconds": time.perf_counter() - start}
-    start = time.perf_counter()
-    if len(data.valid.indices):
-        valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
-        row |= {f"valid_{name}": value for name, value in valid.items()}
-    return Fitted(scorer, [{**row, "evaluation_seconds": time.perf_counter() - start}])
+def _validation(evaluation: Evaluation) -> dict[str, float]:
+    """The columns that an epoch's row of history.parquet has of it."""
+    return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 
 def _generator(job: TrainJob) -> torch.Generator:

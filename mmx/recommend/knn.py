@@ -108,14 +108,12 @@ def normalised(
     return scale[rows] * values * scale[columns]
 
 
-def knn_graph(features: Features, k: int, *, weighted: bool = True) -> Sparse:
-    """The normalised (items, items) k-NN matrix, an item among its own neighbours.
+def knn_graph(features: Features, k: int) -> Sparse:
+    """The normalised (items, items) k-NN matrix of cosines, an item among its own neighbours.
 
-    Entries are the cosines, negative ones 0 (LATTICE), or all 1 where not ``weighted``
-    (FREEDOM).
+    Negative cosines become 0 (LATTICE, section 3.1.1).
     """
     edges = knn_edges(features, k)
     n = len(features.matrix)
-    values = edges.similarity.clamp(min=0) if weighted else torch.ones_like(edges.similarity)
-    scaled = normalised(edges.rows, edges.columns, values, n)
-    return Sparse(edges.rows, edges.columns, scaled, (n, n))
+    values = normalised(edges.rows, edges.columns, edges.similarity.clamp(min=0), n)
+    return Sparse(edges.rows, edges.columns, values, (n, n))

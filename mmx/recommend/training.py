@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mmx.errors import OptionError, RunError
+from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
@@ -90,6 +91,7 @@ def train(
     run goes on where it was and ends, on a CPU, in the very same weights. Raises RunError when
     the loss is not finite or the checkpoint is of another job.
     """
+    keep_freed_memory()
     processes = Processes(options.device)
     device = processes.device
     model.to(device)

@@ -6,27 +6,24 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
-from mmx.cache.files import replacing, write_text
 from mmx.data.dataset import Items
-from mmx.errors import OptionError, StoreError
+from mmx.errors import OptionError
 from mmx.extract.chunks import in_chunks
 from mmx.extract.encoder import Encoder
+from mmx.extract.finetune.keeper import Keeper, State
 from mmx.extract.finetune.losses import co_interaction, itc
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import (
     Trainable,
     choose_parameters,
-    merged_state,
     open_trainable,
     unit,
 )
@@ -71,16 +68,6 @@ class FinetuneProgress:
     best_epoch: int
 
 
-@dataclass
-class State:
-    """Everything the next epoch depends on besides model and optimiser."""
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best: float = math.inf  # validation loss
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 def finetune(
     items: Items,
     encoder: Encoder,
@@ -110,7 +97,7 @@ def finetune(
     generator = torch.Generator().manual_seed(options.seed)
     config = _config(encoder, items, options, pairs)
     state = State()
-    keeper = _Keeper(out, config, trainable, optimiser, schedule, generator)
+    keeper = Keeper(out, config, trainable, optimiser, schedule, generator)
     keeper.load(state)
     while state.epoch < options.epochs and state.epoch - state.best_epoch < options.patience:
         start, total = time.perf_counter(), 0.0
@@ -189,22 +176,11 @@ def _loss(
         alike = pairs.alike(rows, others) | pairs.alike(others)
         total = total + co_interaction(unit(images + texts), more, scale, alike)
     if {"itm", "mlm"} & set(options.objectives):
-        total = total + _fused_losses(trainable, pairs, rows, images @ texts.T, options, generator)
+        from mmx.extract.finetune.vlmo import fused_losses
+
+        near = images @ texts.T
+        total = total + fused_losses(trainable, pairs, rows, near, options, generator)
     return total
-
-
-def _fused_losses(
-    trainable: Trainable,
-    pairs: Pairs,
-    rows: torch.Tensor,
-    similarity: torch.Tensor,
-    options: FinetuneOptions,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """VLMo's ITM with hard negatives and MLM, one chunk of the batch at a time."""
-    from mmx.extract.finetune.vlmo import fused_losses
-
-    return fused_losses(trainable, pairs, rows, similarity, options, generator)
 
 
 def _partners(items: Items, split: pa.Table | None, options: FinetuneOptions) -> Partners | None:
@@ -247,64 +223,3 @@ def _config(
         "valid_pairs": len(pairs.valid),
         "truncated_share": pairs.truncated,
     }
-
-
-class _Keeper:
-    """Writes the run directory: best weights, history, and what a killed run needs."""
-
-    def __init__(
-        self,
-        out: Path,
-        config: dict[str, Any],
-        trainable: Trainable,
-        optimiser: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        generator: torch.Generator,
-    ) -> None:
-        self.out, self.config, self.trainable = out, config, trainable
-        self.parts: dict[str, Any] = {"optimiser": optimiser, "schedule": schedule}
-        self.generator = generator
-
-    def load(self, state: State) -> None:
-        """Go on from the checkpoint, if there is one of this very job."""
-        path = self.out / "config.json"
-        if not path.exists():
-            write_text(path, json.dumps(self.config, indent=2))
-            return
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(self.config)):
-            raise StoreError(f"{self.out} is of another run; set --out elsewhere, or --overwrite")
-        saved_path = self.out / "checkpoint.pt"
-        if not saved_path.exists():
-            return
-        saved = torch.load(saved_path, weights_only=True)
-        self.trainable.model.load_state_dict(saved["model"])
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
-        self.generator.set_state(saved["generator"])
-        torch.set_rng_state(saved["torch"])
-        for name in ("epoch", "best_epoch", "best", "history"):
-            setattr(state, name, saved[name])
-
-    def save(self, state: State, *, better: bool) -> None:
-        """After an epoch: the weights when they are the best so far, then the checkpoint."""
-        if better:
-            state.best, state.best_epoch = state.history[-1]["valid_loss"], state.epoch
-            with replacing(self.out / "model.safetensors") as temporary:
-                save_file(merged_state(self.trainable.model), temporary)
-        saved = {name: part.state_dict() for name, part in self.parts.items()}
-        saved |= {"model": self.trainable.model.state_dict(), "torch": torch.get_rng_state()}
-        saved |= {"generator": self.generator.get_state(), **vars(state)}
-        with replacing(self.out / "checkpoint.pt") as temporary:
-            torch.save(saved, temporary)
-
-    def finish(self, state: State) -> None:
-        """Write history and metrics; the checkpoint is not needed any more."""
-        with replacing(self.out / "history.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist(state.history), temporary)
-        best = state.history[state.best_epoch - 1]
-        metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
-        write_text(
-            self.out / "metrics.json",
-            json.dumps({"valid": metrics, "best_epoch": state.best_epoch}, indent=2),
-        )
-        (self.out / "checkpoint.pt").unlink(missing_ok=True)

@@ -6,13 +6,15 @@ Side-Information", RecSys 2020, for any vectors in the place of tags and with bo
     collective (CEASE)   C = argmin_B ‖X − XB‖² + α ‖Fᵀ − FᵀB‖² + λ ‖B‖²,  diag(B) = 0
     additive (Add-EASE)  B = (1 − β) C + β S,  S = argmin_B ‖Fᵀ − FᵀB‖² + λ_S ‖B‖²,  diag(B) = 0
 
-F (items, d) holds one column block per modality, each vector scaled to norm 1 and weighted by
-the root of its modality's share. Both regressions have the closed form of EASE on a Gram matrix,
-XᵀX + αFFᵀ and FFᵀ. The first carries what the interactions teach to items that few took. The
-second is what an item has that nobody took: there the first one's weights are small.
+F (items, d) holds one column block per modality, each vector centred on the catalogue's mean,
+scaled to norm 1 and weighted by the root of its modality's share. Both regressions have the closed
+form of EASE on a Gram matrix, XᵀX + αFFᵀ and FFᵀ. The first carries what the interactions teach to
+items that few took. The second is what an item has that nobody took: there the first one's weights
+are small.
 
-An item without a vector in a modality has zeros there: it is not explained by content in that
-modality and explains no other item by it; its interactions count as ever.
+An item without a vector in a modality has zeros there, which is the mean of the known ones: it is
+not explained by content in that modality and explains no other item by it; its interactions count
+as ever.
 """
 
 from __future__ import annotations
