@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mmx import __version__
-from mmx.cli import demo, extract, finetune, fuse, inspect, recommend, train
+from mmx.cli import demo, evaluate, extract, finetune, fuse, inspect, models, recommend, train
 
 app = typer.Typer(
     name="mmx",
@@ -42,8 +42,8 @@ for command in (
     inspect.sql,
     train.train,
     fuse.fuse,
-    train.evaluate,
-    train.models,
+    evaluate.evaluate,
+    models.models,
     recommend.recommend,
 ):
     app.command()(command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmx.cli.extract import default_store
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def finetune(
     encoder = open_encoder(
         model, weights=weights, device=device, progress=note, tokenizer=tokenizer
     )
-    out = out or Path("runs") / f"{model.replace(':', '-').replace('/', '-')}-tuned"
+    out = out or Path("runs") / f"{default_store(model).stem}-tuned"
     if overwrite and out.exists():
         shutil.rmtree(out)
     with progress_bar("state") as bar:

@@ -1,4 +1,4 @@
-"""``mmx train``, ``mmx evaluate`` and ``mmx models``."""
+"""``mmx train``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmx.cli.output import AsJson, Debug, Quiet, listed, note, print_json, print_table, progress_bar
+from mmx.cli.evaluate import print_metrics
+from mmx.cli.extract import default_store
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from mmx.recommend.end_to_end import EndToEndJob
     from mmx.recommend.run import Run
     from mmx.recommend.training import TrainProgress
-
-SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
 
 
 def train(
@@ -26,6 +27,43 @@ def train(
     features: Annotated[
         list[str] | None,
         typer.Option(help="Store, or STORE:image,text for some of its modalities; repeatable."),
+    ] = None,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="Train --encoder along, in place of --features.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option(help="End to end: encoder to start from, clip… or vlmo….")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="End to end: the encoder's local checkpoint.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="End to end, vlmo: a local vocab.txt.")
+    ] = None,
+    refresh: Annotated[
+        str | None,
+        typer.Option(
+            help="End to end: batch sends gradients into the encoder; epoch sends none and only "
+            "recomputes features.",
+            show_default="batch",
+        ),
+    ] = None,
+    encoder_lr: Annotated[
+        float | None,
+        typer.Option(help="End to end: learning rate of the encoder.", show_default="1e-05"),
+    ] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="End to end: what of the encoder trains: full, lora, projection, last:N.",
+            show_default="full",
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            help="End to end: items encoded at once; bounds the memory.", show_default="32"
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Recommender, see `mmx models`.")] = "vbpr",
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/NAME.")] = None,
@@ -96,7 +134,14 @@ def train(
     from mmx.recommend.training import TrainOptions
 
     specs = [FeatureSpec.parse(text) for text in features or []]
-    name = "-".join([model, *(spec.path.name.removesuffix(".parquet") for spec in specs)])
+    joint = _end_to_end(
+        end_to_end,
+        {"encoder": encoder, "weights": weights, "tokenizer": tokenizer},
+        {"refresh": refresh, "encoder_lr": encoder_lr, "tune": tune, "chunk": chunk},
+    )
+    stems = [spec.path.name.removesuffix(".parquet") for spec in specs]
+    stems += [default_store(encoder).stem, "end-to-end"] if encoder else []
+    name = "-".join([model, *stems])
     chosen = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -117,6 +162,7 @@ def train(
         data=data,
         model=model,
         features=specs,
+        end_to_end=joint,
         settings=settings or [],
         split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]
         unknown_items=unknown_items,
@@ -128,7 +174,7 @@ def train(
     closed = find_model(model).closed_form
     with progress_bar("state") as bar:
         progress = _drawer(bar, None if closed else training.epochs)
-        run = fit(job, out, overwrite=overwrite, progress=progress)
+        run = fit(job, out, overwrite=overwrite, progress=progress, tell=note)
     if first:
         print_run(run, as_json)
 
@@ -142,6 +188,27 @@ def _refuse(model: str, given: dict[str, Any]) -> None:
         raise OptionError(f"{model} has a closed form and no epochs; drop --{option}")
 
 
+def _end_to_end(
+    wanted: bool, encoder: dict[str, Any], options: dict[str, Any]
+) -> EndToEndJob | None:
+    """What --end-to-end and its options ask for. Raises OptionError for contradictions."""
+    from mmx.errors import OptionError
+
+    given = {k: v for k, v in options.items() if v is not None}
+    named = [k for k, v in {**encoder, **options}.items() if v is not None]
+    if not wanted:
+        if named:
+            raise OptionError(f"--{named[0].replace('_', '-')} needs --end-to-end")
+        return None
+    from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
+
+    if encoder["encoder"] is None:
+        raise OptionError("--end-to-end needs --encoder, e.g. --encoder clip")
+    if given.get("refresh") == "epoch" and {"encoder_lr", "tune"} & given.keys():
+        raise OptionError("--refresh epoch leaves the encoder as it is; drop --encoder-lr, --tune")
+    return EndToEndJob(**encoder, options=EndToEndOptions(**given))
+
+
 def print_run(run: Run, as_json: bool) -> None:
     """What a finished run reached."""
     best = run.config["best_epoch"]
@@ -150,88 +217,6 @@ def print_run(run: Run, as_json: bool) -> None:
         return
     print_metrics(run.metrics)
     note(f"{run.path}" if best is None else f"{run.path}: best epoch {best}")
-
-
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
-    tail: Annotated[
-        int | None,
-        typer.Option(help="Count only held-out items with at most so many training interactions."),
-    ] = None,
-    cold: Annotated[
-        bool, typer.Option("--cold", help="Count only those without any: items nobody took.")
-    ] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Evaluate a finished run again: full ranking, training items masked."""
-    from mmx.errors import OptionError, RunError
-    from mmx.recommend.evaluation import evaluate as measure
-    from mmx.recommend.run import metrics_of, open_run
-
-    if split not in ("valid", "test"):
-        raise OptionError(f"--split {split} is unknown; known: valid, test")
-    if cold and tail is not None:
-        raise OptionError("--cold means --tail 0; give one of the two")
-    opened = open_run(run)
-    tail = 0 if cold else tail
-    held_out = opened.data.valid if split == "valid" else opened.data.test
-    targets = None if tail is None else opened.data.train.item_counts <= tail
-    measured = measure(opened.scorer, held_out, opened.data.train, targets=targets)
-    if tail is not None and not len(measured.users):
-        raise RunError(f"{run}: no {split} item has at most {tail} training interactions; "
-                       "raise --tail")  # fmt: skip
-    if cold and not opened.can("cold_items"):
-        note(f"{opened.config['model']} cannot score items that nobody took: their order is chance")
-    metrics = metrics_of({split: measured})
-    if as_json:
-        print_json({"run": str(run), "tail": tail, **metrics})
-    else:
-        print_metrics(metrics)
-
-
-def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the recommenders that --model can name, with their settings."""
-    from dataclasses import fields
-
-    from mmx.recommend.models import MODELS
-
-    rows = [
-        {
-            "model": record.name,
-            "what it is": record.title,
-            "features": record.features,
-            "trained": "in closed form" if record.closed_form else "in epochs",
-            "cold items": record.cold_items,
-            "new users": record.new_users,
-            "settings": {f.name: f.default for f in fields(record.load().Config)},
-            "citation": record.citation,
-        }
-        for record in MODELS.values()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(list(rows[0]), [[listed(value) for value in row.values()] for row in rows])
-
-
-def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
-    """One row per metric and split, one column per cut-off."""
-    splits = [name for name in ("valid", "test") if name in metrics]
-    cutoffs = sorted({int(key.partition("@")[2]) for key in metrics[splits[0]]})
-    rows = [
-        [split, metric, *(metrics[split].get(f"{metric}@{k}", float("nan")) for k in cutoffs)]
-        for split in splits
-        for metric in SHOWN
-    ]
-    print_table(["split", "metric", *(f"@{k}" for k in cutoffs)], rows)
-    for split in splits:
-        left_out = metrics["counts"][f"{split}_users_without_training"]
-        extra = f", {left_out:.0f} without training items left out" if left_out else ""
-        users, items = (metrics["counts"][f"{split}_{what}"] for what in ("users", "items"))
-        note(f"{split}: {users:.0f} users, {items:.0f} different items{extra}")
 
 
 def _drawer(bar: Bar, epochs: int | None) -> Callable[[TrainProgress], None]:

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,6 +28,9 @@ from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.world import World
 
+if TYPE_CHECKING:
+    from mmx.recommend.end_to_end import EndToEndJob
+
 
 @dataclass(frozen=True)
 class TrainJob:
@@ -36,6 +39,7 @@ class TrainJob:
     data: Path
     model: str = "vbpr"
     features: Sequence[FeatureSpec] = ()
+    end_to_end: EndToEndJob | None = None  # in place of ready features
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
@@ -50,6 +54,7 @@ class Fitted:
     history: list[dict[str, float]]  # one row per epoch, or one in all
     best_epoch: int | None = None  # None where there are no epochs
     parameters: dict[str, torch.Tensor] | None = None  # of a model trained by gradients
+    more: Callable[[Path], None] = lambda folder: None  # writes what else the run keeps
 
 
 def fit(
@@ -58,6 +63,7 @@ def fit(
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
@@ -73,7 +79,14 @@ def fit(
     rule = job.split.resolved(log)
     split = split_interactions(log, rule)
     data = Interactions.from_table(split, items.ids)
-    features, origins = load_features(job.features, data.items)
+    processes = Processes(job.training.device)
+    catalogue, encoder = None, None
+    if job.end_to_end is None:
+        features, origins = load_features(job.features, data.items)
+    else:
+        catalogue = job.end_to_end.open(items, str(processes.device), job.training.seed, tell)
+        features, origins = catalogue.features(job.end_to_end.options.chunk), []
+        encoder = job.end_to_end.description(catalogue)
     world = World(data.train, features)
     description = {
         "model": job.model,
@@ -84,20 +97,21 @@ def fit(
         "split": asdict(rule),
         "unknown_items": job.unknown_items,
         "features": origins,
+        "end_to_end": encoder,
         "versions": library_versions(),
     }
     if record.closed_form:
-        start = time.perf_counter()
-        scorer = record.load().fit(config, world)
-        fitted = Fitted(scorer, [{"seconds": time.perf_counter() - start}])
+        fitted = _solved(record.load(), config, world)
     else:
         model = record.load().Model(config, world, _generator(job))
         checkpoint = _checkpoint(out, description, data)
         if overwrite:
             _forget(out)
-        trained = train(model, data, job.training, progress, checkpoint)
-        fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
-    processes = Processes(job.training.device)
+        if job.end_to_end is None:
+            trained = train(model, data, job.training, progress, checkpoint)
+            fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
+        else:
+            fitted = _trained_along(model, config, job, catalogue, data, progress, checkpoint)
     if processes.is_main:
         evaluations = evaluate_splits(fitted.scorer, data)
         if record.closed_form:
@@ -112,10 +126,47 @@ def fit(
             data=data,
             split=split,
             items=items.table,
+            more=fitted.more,
         )
         _forget(out)
     processes.wait()
     return open_run(out)
+
+
+def _solved(module: Any, config: Any, world: World) -> Fitted:
+    start = time.perf_counter()
+    scorer = module.fit(config, world)
+    return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
+
+
+def _trained_along(
+    inner: Any,
+    config: Any,
+    job: TrainJob,
+    catalogue: Any,
+    data: Interactions,
+    progress: Callable[[TrainProgress], None],
+    checkpoint: Path,
+) -> Fitted:
+    """The recommender and the encoder together; the run also keeps what the encoder became."""
+    from mmx.recommend.end_to_end import EndToEnd
+
+    joint = job.end_to_end
+    assert joint is not None
+    model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
+    trained = train(model, data, job.training, progress, checkpoint)
+    return Fitted(
+        trained.scorer,
+        trained.history,
+        trained.best_epoch,
+        _below("inner.", trained.state),
+        lambda folder: joint.write(folder, catalogue, _below("encoder.", trained.state)),
+    )
+
+
+def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What of a state dict is of one part, under that part's own names."""
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:
@@ -170,7 +221,17 @@ def _parsed(name: str, text: str, kind: type) -> Any:
 def _check_options(job: TrainJob, record: ModelRecord, out: Path, overwrite: bool) -> None:
     if record.features == "none" and job.features:
         raise OptionError(f"{job.model} uses no features; drop --features, or --model vbpr")
-    if record.features == "required" and not job.features:
+    if job.end_to_end is not None:
+        _check_end_to_end(job, record)
+    elif record.features == "required" and not job.features:
         raise OptionError(f"{job.model} needs item features: give --features, or --model bpr")
     if out.exists() and not overwrite:
         raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
+
+
+def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
+    if job.features:
+        raise OptionError("--end-to-end makes its own features; drop --features")
+    if record.closed_form or record.features == "none":
+        raise OptionError(f"{job.model} cannot train an encoder along; --end-to-end takes "
+                          "vbpr, mmgcn, mmgcl, slmrec or lattice")  # fmt: skip

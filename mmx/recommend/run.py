@@ -8,12 +8,15 @@ users.parquet          user_id, in the order of the vocabulary, and final embedd
 items.parquet          item_id, final embedding likewise, and the dataset's columns
 interactions.parquet   the filtered log with the split that was used
 model.safetensors      the parameters of the best epoch; item-item weights; the parts of a fusion
+encoder/               of --end-to-end: the encoder's weights, for `mmx extract --weights`
+features.parquet       of --end-to-end: the final embeddings of all items, an ordinary store
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +64,12 @@ def save_run(
     split: pa.Table,
     items: pa.Table,
     parameters: dict[str, torch.Tensor] | None = None,
+    more: Callable[[Path], None] = lambda folder: None,
 ) -> None:
     """Write all files beside ``path`` and rename the folder when it is complete.
 
     ``parameters`` are those of a model whose scorer is Factors; any other scorer is kept whole.
+    ``more`` puts further files into the folder before it is renamed.
     """
     record, tensors = pack(scorer)
     users = pa.table({"user_id": data.users.ids})
@@ -83,6 +88,7 @@ def save_run(
         pq.write_table(items, temporary / "items.parquet")
         pq.write_table(split, temporary / "interactions.parquet")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
+        more(temporary)
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)

@@ -99,7 +99,7 @@ def _vlmo(request: Request) -> Encoder:
 
     return open_vlmo(
         request.name,
-        request.weights,
+        request.needs_file(),
         precision=request.precision,
         device=request.device,
         modalities=request.modalities,

@@ -14,84 +14,39 @@ rebuilds all features once an epoch without gradient, so its encoder never learn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from mmx.data.dataset import Items
 from mmx.errors import OptionError
-from mmx.extract.finetune.trainable import Trainable
-from mmx.extract.inputs import clean_text
-from mmx.extract.pixels import Pixels
-from mmx.recommend.features import Features
-
-
-@dataclass(frozen=True)
-class EndToEndOptions:
-    """How the encoder takes part."""
-
-    refresh: str = "batch"  # "batch": gradients into the encoder; "epoch": features rebuilt only
-    encoder_lr: float = 1e-5  # learning rate of the encoder's parameters
-    tune: str = "full"  # full, lora, projection, last:N
-    chunk: int = 32  # items encoded at once with gradients; bounds the memory
-
-    def __post_init__(self) -> None:
-        if self.refresh not in ("batch", "epoch"):
-            raise OptionError(f"--refresh {self.refresh} is unknown; known: batch, epoch")
-        if self.chunk < 1 or not self.encoder_lr > 0:
-            raise OptionError("--chunk must be at least 1 and --encoder-lr positive")
-
-
-class Catalogue:
-    """The catalogue through a trainable encoder: item rows in, vectors out."""
-
-    def __init__(self, trainable: Trainable, items: Items, pixels: Pixels) -> None:
-        self.trainable, self.pixels = trainable, pixels
-        self.texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
-        known = np.array([text is not None for text in self.texts])
-        self.present = {"image": pixels.present, "text": known}
-
-    def encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
-        """(n,) rows of items that have the modality → (n, d) of length 1."""
-        if modality == "image":
-            return self.trainable.images(torch.from_numpy(self.pixels.images[rows.cpu().numpy()]))
-        words = [str(self.texts[row]) for row in rows.tolist()]
-        tokens = self.trainable.encoder.tokenize(words).tokens
-        device = self.trainable.hardware.device
-        if isinstance(tokens, torch.Tensor):
-            return self.trainable.text(tokens.to(device))
-        return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
-
-    @torch.no_grad()
-    def features(self, chunk: int) -> dict[str, Features]:
-        """All vectors as they are now."""
-        found = {}
-        for modality, present in self.present.items():
-            rows = torch.from_numpy(np.flatnonzero(present))
-            parts = [self.encode(modality, part).cpu() for part in rows.split(chunk)]
-            vectors = torch.cat(parts).numpy()
-            matrix = np.zeros((len(present), vectors.shape[1]), dtype=np.float32)
-            matrix[present] = vectors
-            found[modality] = Features(matrix, present)
-        return found
+from mmx.extract.finetune.trainable import unit
+from mmx.recommend.end_to_end.catalogue import Catalogue
+from mmx.recommend.end_to_end.options import EndToEndOptions
 
 
 class EndToEnd(nn.Module):
     """A GradientModel that trains its encoder along: wraps one that reads feature tables."""
 
-    def __init__(self, inner: Any, catalogue: Catalogue, options: EndToEndOptions) -> None:
-        """Raises OptionError when the recommender reads no features."""
+    def __init__(
+        self, inner: Any, catalogue: Catalogue, options: EndToEndOptions, *, normalise: bool
+    ) -> None:
+        """``normalise`` as in the recommender's own Config: centre vectors, scale them to norm 1.
+
+        Raises OptionError when the recommender reads no features.
+        """
         super().__init__()
         self.inner, self.options, self.catalogue = inner, options, catalogue
+        self.normalise = normalise
         self.encoder = catalogue.trainable.model
         self.tables = {m: list(_tables(inner, m)) for m in catalogue.present}
         if not any(self.tables.values()):
             raise OptionError("--end-to-end needs a model with features, such as vbpr")
         self._rows = torch.zeros(0, dtype=torch.long)
-        self._learned = False  # whether the encoder has moved since the tables were filled
+        self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
+        self._stale = True  # whether the encoder has moved since the tables were filled
+        self._autocast = (False, torch.bfloat16)  # of the forward pass, for the second encoding
+        self.register_load_state_dict_post_hook(_mark_stale)
 
     @property
     def whole_batch(self) -> bool:
@@ -118,6 +73,8 @@ class EndToEnd(nn.Module):
         """The wrapped model's loss, over tables whose rows of this batch are fresh."""
         self.encoder.eval()  # no dropout: both encodings of a chunk must agree
         if self.options.refresh == "batch":
+            device = users.device.type
+            self._autocast = (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
             self._rows = torch.cat([positives, negatives]).unique()
             for modality, tables in self.tables.items():
                 rows = self._having(modality)
@@ -132,7 +89,8 @@ class EndToEnd(nn.Module):
         """Pass the gradients at the batch's rows on into the encoder, chunk by chunk."""
         if self.options.refresh == "epoch":
             return
-        self._learned = True
+        self._stale = True
+        enabled, dtype = self._autocast
         for modality, tables in self.tables.items():
             gradients = [t.matrix.grad for t in tables if t.matrix.grad is not None]
             for table in tables:
@@ -141,21 +99,25 @@ class EndToEnd(nn.Module):
                 continue
             rows, total = self._having(modality), torch.stack(gradients).sum(0)
             for part in rows.split(self.options.chunk):
-                with torch.enable_grad():
-                    self.catalogue.encode(modality, part).backward(total[part])
+                with torch.autocast(total.device.type, dtype, enabled):
+                    vectors = self._encode(modality, part)
+                vectors.backward(total[part])
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final embeddings, from features as the encoder gives them now."""
-        if self._learned:
-            self._refresh()
+        self._refresh()
         return self.inner.factors()
 
     def _refresh(self) -> None:
+        if not self._stale:
+            return
         self.encoder.eval()
         for modality, found in self.catalogue.features(self.options.chunk).items():
+            self._means[modality] = torch.from_numpy(found.matrix[found.present].mean(0))
+            known = found.normalised() if self.normalise else found
             for table in self.tables[modality]:
-                table.matrix = torch.from_numpy(found.matrix).to(table.matrix.device)
-        self._learned = False
+                table.matrix = torch.from_numpy(known.matrix).to(table.matrix.device)
+        self._stale = False
 
     def _having(self, modality: str) -> torch.Tensor:
         """The batch's item rows that have the modality."""
@@ -164,9 +126,17 @@ class EndToEnd(nn.Module):
 
     @torch.no_grad()
     def _vectors(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
-        return torch.cat(
-            [self.catalogue.encode(modality, part) for part in rows.split(self.options.chunk)]
-        )
+        return torch.cat([self._encode(modality, p) for p in rows.split(self.options.chunk)])
+
+    def _encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
+        """(n,) item rows → (n, d) as the recommender reads them; the mean counts as a constant."""
+        vectors = self.catalogue.encode(modality, rows).float()
+        return unit(vectors - self._means[modality].to(vectors)) if self.normalise else vectors
+
+
+def _mark_stale(model: nn.Module, _: object) -> None:
+    """Other weights were loaded: the tables are of the old ones."""
+    model._stale = True  # type: ignore[assignment]
 
 
 def _tables(model: nn.Module, modality: str) -> Iterator[Any]:

@@ -1,0 +1,69 @@
+"""``mmx evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+
+SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+    tail: Annotated[
+        int | None,
+        typer.Option(help="Count only held-out items with at most so many training interactions."),
+    ] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Count only those without any: items nobody took.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate a finished run again: full ranking, training items masked."""
+    from mmx.errors import OptionError, RunError
+    from mmx.recommend.evaluation import evaluate as measure
+    from mmx.recommend.run import metrics_of, open_run
+
+    if split not in ("valid", "test"):
+        raise OptionError(f"--split {split} is unknown; known: valid, test")
+    if cold and tail is not None:
+        raise OptionError("--cold means --tail 0; give one of the two")
+    opened = open_run(run)
+    tail = 0 if cold else tail
+    held_out = opened.data.valid if split == "valid" else opened.data.test
+    targets = None if tail is None else opened.data.train.item_counts <= tail
+    measured = measure(opened.scorer, held_out, opened.data.train, targets=targets)
+    if tail is not None and not len(measured.users):
+        raise RunError(f"{run}: no {split} item has at most {tail} training interactions; "
+                       "raise --tail")  # fmt: skip
+    if cold and not opened.can("cold_items"):
+        note(f"{opened.config['model']} cannot score items that nobody took: their order is chance")
+    metrics = metrics_of({split: measured})
+    if as_json:
+        print_json({"run": str(run), "tail": tail, **metrics})
+    else:
+        print_metrics(metrics)
+
+
+def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
+    """One row per metric and split, one column per cut-off."""
+    splits = [name for name in ("valid", "test") if name in metrics]
+    cutoffs = sorted({int(key.partition("@")[2]) for key in metrics[splits[0]]})
+    rows = [
+        [split, metric, *(metrics[split].get(f"{metric}@{k}", float("nan")) for k in cutoffs)]
+        for split in splits
+        for metric in SHOWN
+    ]
+    print_table(["split", "metric", *(f"@{k}" for k in cutoffs)], rows)
+    for split in splits:
+        left_out = metrics["counts"][f"{split}_users_without_training"]
+        extra = f", {left_out:.0f} without training items left out" if left_out else ""
+        users, items = (metrics["counts"][f"{split}_{what}"] for what in ("users", "items"))
+        note(f"{split}: {users:.0f} users, {items:.0f} different items{extra}")

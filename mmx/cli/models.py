@@ -1,0 +1,30 @@
+"""``mmx models``."""
+
+from __future__ import annotations
+
+from mmx.cli.output import AsJson, Debug, Quiet, listed, print_json, print_table
+
+
+def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the recommenders that --model can name, with their settings."""
+    from dataclasses import fields
+
+    from mmx.recommend.models import MODELS
+
+    rows = [
+        {
+            "model": record.name,
+            "what it is": record.title,
+            "features": record.features,
+            "trained": "in closed form" if record.closed_form else "in epochs",
+            "cold items": record.cold_items,
+            "new users": record.new_users,
+            "settings": {f.name: f.default for f in fields(record.load().Config)},
+            "citation": record.citation,
+        }
+        for record in MODELS.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(list(rows[0]), [[listed(value) for value in row.values()] for row in rows])

@@ -1,0 +1,46 @@
+"""The catalogue as a trainable encoder sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mmx.data.dataset import Items
+from mmx.extract.finetune.trainable import Trainable
+from mmx.extract.inputs import clean_text
+from mmx.extract.pixels import Pixels
+from mmx.recommend.features import Features
+
+
+class Catalogue:
+    """The catalogue through a trainable encoder: item rows in, vectors out."""
+
+    def __init__(self, trainable: Trainable, items: Items, pixels: Pixels) -> None:
+        self.trainable, self.items, self.pixels = trainable, items, pixels
+        self.texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
+        known = np.array([text is not None for text in self.texts])
+        self.present = {"image": pixels.present, "text": known}
+
+    def encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
+        """(n,) rows of items that have the modality → (n, d) of length 1."""
+        if modality == "image":
+            return self.trainable.images(torch.from_numpy(self.pixels.images[rows.cpu().numpy()]))
+        words = [str(self.texts[row]) for row in rows.tolist()]
+        tokens = self.trainable.encoder.tokenize(words).tokens
+        device = self.trainable.hardware.device
+        if isinstance(tokens, torch.Tensor):
+            return self.trainable.text(tokens.to(device))
+        return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
+
+    @torch.no_grad()
+    def features(self, chunk: int) -> dict[str, Features]:
+        """All vectors as they are now."""
+        found = {}
+        for modality, present in self.present.items():
+            rows = torch.from_numpy(np.flatnonzero(present))
+            parts = [self.encode(modality, part).cpu() for part in rows.split(chunk)]
+            vectors = torch.cat(parts).numpy()
+            matrix = np.zeros((len(present), vectors.shape[1]), dtype=np.float32)
+            matrix[present] = vectors
+            found[modality] = Features(matrix, present)
+        return found

@@ -1,0 +1,79 @@
+"""``mmx train --end-to-end``: open the encoder for training, keep what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from mmx.data.dataset import Items
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders import open_encoder
+from mmx.extract.finetune.trainable import choose_parameters, merged_state, open_trainable
+from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.pixels import cached_pixels
+from mmx.recommend.end_to_end.catalogue import Catalogue
+from mmx.recommend.end_to_end.options import EndToEndOptions
+
+
+@dataclass(frozen=True)
+class EndToEndJob:
+    """Which encoder is trained along, and how."""
+
+    encoder: str  # as --model of mmx extract
+    weights: Path | None = None  # to start from; None: what the name fetches
+    tokenizer: Path | None = None  # vlmo: a local vocab.txt
+    pixels: Path = Path("cache/pixels")  # decoded pictures
+    options: EndToEndOptions = field(default_factory=EndToEndOptions)
+
+    def open(self, items: Items, device: str, seed: int, tell: Callable[[str], None]) -> Catalogue:
+        """The catalogue through the encoder, whose parameters that train are chosen.
+
+        Raises OptionError for an encoder that is not of images and texts.
+        """
+        encoder = self._encoder(self.weights, device)
+        trainable = open_trainable(encoder)
+        torch.manual_seed(seed)  # adapters are drawn from torch's own generator
+        choose_parameters(trainable, self.options.tune)
+        assert encoder.image_rule is not None
+        tell(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
+        return Catalogue(trainable, items, cached_pixels(items, encoder.image_rule, self.pixels))
+
+    def description(self, catalogue: Catalogue) -> dict[str, Any]:
+        """What a run's config says of it."""
+        card = catalogue.trainable.encoder.card
+        return {
+            "encoder": self.encoder,
+            "parameters_sha256": card.parameters_sha256,
+            "weights": None if self.weights is None else str(self.weights),
+            **asdict(self.options),
+            "items_with_vector": {m: int(p.sum()) for m, p in catalogue.present.items()},
+        }
+
+    def write(self, folder: Path, catalogue: Catalogue, state: Mapping[str, torch.Tensor]) -> None:
+        """Put the trained encoder and its embeddings of all items into a run's folder.
+
+        ``encoder/`` is what ``mmx extract --weights`` takes, ``features.parquet`` an ordinary
+        store. ``state`` are the encoder's parameters at the best epoch.
+        """
+        model = catalogue.trainable.model
+        model.load_state_dict(state)
+        (folder / "encoder").mkdir()
+        save_file(merged_state(model), folder / "encoder" / "model.safetensors")
+        card = json.loads(catalogue.trainable.encoder.card.to_json())
+        text = json.dumps({"end_to_end": self.encoder, "card": card}, indent=2)
+        (folder / "encoder" / "config.json").write_text(text + "\n", encoding="utf-8")
+        tuned = self._encoder(folder / "encoder", str(catalogue.trainable.hardware.device))
+        extract(catalogue.items, tuned, folder / "features.parquet", ExtractOptions())
+
+    def _encoder(self, weights: Path | None, device: str) -> Encoder:
+        options: dict[str, Any] = {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
+        return open_encoder(
+            self.encoder, weights=weights, device=device, precision="float32",
+            modalities=("image", "text"), **options,
+        )  # fmt: skip

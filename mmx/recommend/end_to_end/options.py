@@ -1,0 +1,23 @@
+"""What the user chooses of end-to-end training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmx.errors import OptionError
+
+
+@dataclass(frozen=True)
+class EndToEndOptions:
+    """How the encoder takes part."""
+
+    refresh: str = "batch"  # "batch": gradients into the encoder; "epoch": features rebuilt only
+    encoder_lr: float = 1e-5  # learning rate of the encoder's parameters
+    tune: str = "full"  # full, lora, projection, last:N
+    chunk: int = 32  # items encoded at once with gradients; bounds the memory
+
+    def __post_init__(self) -> None:
+        if self.refresh not in ("batch", "epoch"):
+            raise OptionError(f"--refresh {self.refresh} is unknown; known: batch, epoch")
+        if self.chunk < 1 or not self.encoder_lr > 0:
+            raise OptionError("--chunk must be at least 1 and --encoder-lr positive")

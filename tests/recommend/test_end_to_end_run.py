@@ -1,0 +1,111 @@
+"""``--end-to-end`` as a job: what the run keeps, and that a killed one goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmx.cache.store import open_store
+from mmx.data.dataset import load_items
+from mmx.data.sample import write_sample
+from mmx.errors import OptionError
+from mmx.extract.encoders import open_encoder
+from mmx.recommend import checkpoint
+from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
+from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.run import Run, open_run
+from mmx.recommend.training import TrainOptions, TrainProgress
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("sample")
+    write_sample(directory, items=36, users=30, seed=3)
+    return directory
+
+
+def job(data: Path, model: str = "vbpr", epochs: int = 2, **options: object) -> TrainJob:
+    chosen = EndToEndOptions(encoder_lr=1e-3, chunk=16)
+    return TrainJob(
+        data,
+        model,
+        end_to_end=EndToEndJob("clip:mini", pixels=data / "pixels",
+                               options=replace(chosen, **options)),  # type: ignore[arg-type]
+        training=TrainOptions(epochs=epochs, lr=5e-3, batch_size=128),
+    )  # fmt: skip
+
+
+def encoder_of(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.path / "encoder" / "model.safetensors")
+
+
+def pretrained() -> dict[str, torch.Tensor]:
+    model = open_encoder("clip:mini").model  # type: ignore[attr-defined]
+    return dict(model.state_dict())
+
+
+def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
+    data: Path, tmp_path: Path
+) -> None:
+    run = fit(job(data), tmp_path / "run")
+    trained, before = encoder_of(run), pretrained()
+    assert trained.keys() == before.keys()
+    assert any(not torch.equal(trained[name], before[name]) for name in trained)
+    store = open_store(run.path / "features.parquet")
+    ids = load_items(data).ids
+    images, known = store.vectors("image", ids)
+    assert known.sum() == 36  # the sample of 36 items leaves none without a picture
+    again = open_encoder("clip:mini", weights=run.path / "encoder")
+    assert store.card.parameters_sha256 == again.card.parameters_sha256
+    assert store.card.parameters_sha256 != open_encoder("clip:mini").card.parameters_sha256
+    assert np.allclose(np.linalg.norm(images[known], axis=1), 1, atol=1e-5)
+    assert run.config["end_to_end"]["encoder"] == "clip:mini"
+    assert not any(name.startswith("encoder") for name in load_file(run.path / "model.safetensors"))
+    assert open_run(tmp_path / "run").metrics == run.metrics
+
+
+def test_refresh_epoch_leaves_the_encoder_bit_for_bit(data: Path, tmp_path: Path) -> None:
+    run = fit(job(data, refresh="epoch"), tmp_path / "run")
+    trained, before = encoder_of(run), pretrained()
+    assert all(torch.equal(trained[name], before[name]) for name in before)
+
+
+def test_lora_trains_along(data: Path, tmp_path: Path) -> None:
+    run = fit(job(data, tune="lora", epochs=1), tmp_path / "run")
+    trained, before = encoder_of(run), pretrained()
+    moved = {name for name in before if not torch.equal(trained[name], before[name])}
+    assert trained.keys() == before.keys()
+    assert moved
+    assert all(name.endswith(".weight") or name == "logit_scale" for name in moved)
+
+
+def test_a_killed_run_ends_in_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    whole = fit(job(data, epochs=3), tmp_path / "whole")
+
+    def killed(state: TrainProgress) -> None:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(job(data, epochs=3), tmp_path / "cut", progress=killed)
+    assert list(tmp_path.glob(".cut.*.checkpoint"))
+    rest: list[int] = []
+    cut = fit(job(data, epochs=3), tmp_path / "cut", progress=lambda p: rest.append(p.epoch))
+    assert rest == [3]
+    a, b = encoder_of(whole), encoder_of(cut)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert np.array_equal(whole.scorer.items, cut.scorer.items)  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_trained_along_is_refused(data: Path, tmp_path: Path) -> None:
+    for model in ("bpr", "ease", "itemknn-cbf"):
+        with pytest.raises(OptionError, match="--end-to-end takes vbpr"):
+            fit(job(data, model), tmp_path / "run")
