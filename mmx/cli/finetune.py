@@ -34,6 +34,17 @@ def finetune(
     epochs: Annotated[int, typer.Option(help="At most.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Pairs contrasted with each other.")] = 128,
     chunk: Annotated[int, typer.Option(help="Pairs encoded at once; bounds the memory.")] = 32,
+    accumulate: Annotated[
+        int, typer.Option(help="Batches whose gradients are averaged for one step.")
+    ] = 1,
+    checkpointing: Annotated[
+        bool,
+        typer.Option("--checkpointing", help="Less memory, a third more time: run blocks again."),
+    ] = False,
+    augment: Annotated[
+        bool, typer.Option(help="Alter training pictures as the encoder's own training did.")
+    ] = True,
+    precision: Annotated[str, typer.Option(help="Of the passes: float32, bfloat16.")] = "float32",
     lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-4,
     patience: Annotated[int, typer.Option(help="Epochs without a lower validation loss.")] = 5,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
@@ -65,6 +76,10 @@ def finetune(
         epochs=epochs,
         batch_size=batch_size,
         chunk=chunk,
+        accumulate=accumulate,
+        checkpointing=checkpointing,
+        augment=augment,
+        precision=precision,
         lr=lr,
         patience=patience,
         seed=seed,
@@ -74,7 +89,12 @@ def finetune(
     if "co-interaction" in options.objectives:
         split = split_interactions(load_interactions(data, items), SplitRule(seed=seed))
     encoder = open_encoder(
-        model, weights=weights, device=device, progress=note, tokenizer=tokenizer
+        model,
+        weights=weights,
+        device=device,
+        precision="float32",
+        progress=note,
+        tokenizer=tokenizer,
     )
     out = out or Path("runs") / f"{default_store(model).stem}-tuned"
     if overwrite and out.exists():

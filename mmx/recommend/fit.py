@@ -18,11 +18,11 @@ from mmx.cache.schema import library_versions
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, RunError, suggestion
+from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import ModelRecord, find_model
-from mmx.recommend.processes import Processes
 from mmx.recommend.run import Run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train

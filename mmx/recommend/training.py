@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from mmx.errors import OptionError, RunError
+from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.processes import Processes
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
 

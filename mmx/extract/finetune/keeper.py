@@ -27,6 +27,11 @@ class State:
     best: float = math.inf  # validation loss
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def judge(self) -> None:
+        """Whether the last epoch is the best so far."""
+        if self.history[-1]["valid_loss"] < self.best:
+            self.best, self.best_epoch = self.history[-1]["valid_loss"], self.epoch
+
 
 class Keeper:
     """Writes the run directory: best weights, history, and what a killed run needs."""
@@ -64,10 +69,9 @@ class Keeper:
         for name in ("epoch", "best_epoch", "best", "history"):
             setattr(state, name, saved[name])
 
-    def save(self, state: State, *, better: bool) -> None:
+    def save(self, state: State) -> None:
         """After an epoch: the weights when they are the best so far, then the checkpoint."""
-        if better:
-            state.best, state.best_epoch = state.history[-1]["valid_loss"], state.epoch
+        if state.best_epoch == state.epoch:
             with replacing(self.out / "model.safetensors") as temporary:
                 save_file(merged_state(self.trainable.model), temporary)
         saved = {name: part.state_dict() for name, part in self.parts.items()}

@@ -15,18 +15,14 @@ import torch
 
 from mmx.data.dataset import Items
 from mmx.errors import OptionError
-from mmx.extract.chunks import in_chunks
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.keeper import Keeper, State
-from mmx.extract.finetune.losses import co_interaction, itc
-from mmx.extract.finetune.pairs import Pairs, load_pairs
+from mmx.extract.finetune.losses import itc
+from mmx.extract.finetune.objective import Objective
+from mmx.extract.finetune.pairs import Batch, Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
-from mmx.extract.finetune.trainable import (
-    Trainable,
-    choose_parameters,
-    open_trainable,
-    unit,
-)
+from mmx.extract.finetune.trainable import choose_parameters, open_trainable
+from mmx.processes import Processes
 
 OBJECTIVES = ("itc", "co-interaction", "itm", "mlm")
 
@@ -40,6 +36,10 @@ class FinetuneOptions:
     epochs: int = 20  # at most
     batch_size: int = 128  # pairs contrasted with each other
     chunk: int = 32  # pairs encoded at once with gradients; bounds the memory
+    accumulate: int = 1  # batches whose gradients are averaged for one step
+    checkpointing: bool = False  # run Transformer blocks again instead of keeping activations
+    augment: bool = True  # alter training pictures as the encoder's own training did
+    precision: str = "float32"  # of the passes; bfloat16 through autocast
     lr: float = 1e-4  # peak, of AdamW
     weight_decay: float = 0.05
     warmup: float = 0.1  # share of all steps in which the learning rate rises
@@ -51,11 +51,13 @@ class FinetuneOptions:
         for objective in self.objectives:
             if objective not in OBJECTIVES:
                 raise OptionError(f"--objective {objective}; known: {', '.join(OBJECTIVES)}")
-        for name in ("epochs", "batch_size", "chunk", "patience"):
+        for name in ("epochs", "batch_size", "chunk", "patience", "accumulate"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
         if self.batch_size < 2:
             raise OptionError("--batch-size must be at least 2: a pair needs another as contrast")
+        if self.precision not in ("float32", "bfloat16"):
+            raise OptionError(f"--precision {self.precision} is unknown; known: float32, bfloat16")
 
 
 @dataclass
@@ -85,16 +87,21 @@ def finetune(
     encoders or objectives that do not go together, StoreError when ``out`` is of another job.
     """
     trainable = open_trainable(encoder)
+    processes = Processes(str(trainable.hardware.device))
     partners = _partners(items, split, options)
     pairs = load_pairs(items, encoder, pixels, valid_share=options.valid_share, seed=options.seed)
     torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
     parameters = choose_parameters(trainable, options.tune)
+    if options.checkpointing:
+        trainable.checkpoint_blocks()
     optimiser = torch.optim.AdamW(
         parameters.values(), options.lr, weight_decay=options.weight_decay
     )
-    steps = max(1, len(pairs.train) // options.batch_size)
+    batches = max(1, len(pairs.train) // options.batch_size)
+    steps = -(-batches // options.accumulate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(options, steps))
     generator = torch.Generator().manual_seed(options.seed)
+    objective = Objective(trainable, pairs, options, partners, generator, processes)
     config = _config(encoder, items, options, pairs)
     state = State()
     keeper = Keeper(out, config, trainable, optimiser, schedule, generator)
@@ -103,35 +110,47 @@ def finetune(
         start, total = time.perf_counter(), 0.0
         trainable.model.train()
         order = torch.from_numpy(pairs.train)[torch.randperm(len(pairs.train), generator=generator)]
-        for rows in order[: steps * options.batch_size].split(options.batch_size):
-            loss = _loss(trainable, pairs, rows, options, partners, generator)
+        parts = order[: batches * options.batch_size].split(options.batch_size)
+        for first in range(0, len(parts), options.accumulate):
+            group = parts[first : first + options.accumulate]
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            for rows in group:
+                loss = objective.loss(rows)
+                (loss / len(group)).backward()
+                total += loss.item()
+            processes.sum_gradients(list(parameters.values()))
+            if trainable.log_scale.grad is not None:  # every process had the whole of this one
+                trainable.log_scale.grad /= processes.size
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimiser.step()
             schedule.step()
             with torch.no_grad():
                 trainable.log_scale.clamp_(max=math.log(100))  # as CLIP does, section 2.5
-            total += loss.item()
         state.epoch += 1
-        row = {"epoch": state.epoch, "loss": total / steps, "seconds": time.perf_counter() - start}
-        row |= validate(trainable, pairs, options.chunk)
+        row = {"epoch": state.epoch, "loss": total / batches}
+        row |= {"seconds": time.perf_counter() - start, **validate(objective)}
+        row["valid_loss"] = processes.agree(row["valid_loss"])
         state.history.append(row)
-        keeper.save(state, better=row["valid_loss"] < state.best)
-        progress(FinetuneProgress(state.epoch, options.epochs, row, state.best_epoch))
-    keeper.finish(state)
+        state.judge()
+        if processes.is_main:
+            keeper.save(state)
+            progress(FinetuneProgress(state.epoch, options.epochs, row, state.best_epoch))
+    if processes.is_main:
+        keeper.finish(state)
+    processes.wait()
     return config
 
 
 @torch.no_grad()
-def validate(trainable: Trainable, pairs: Pairs, chunk: int) -> dict[str, float]:
+def validate(objective: Objective) -> dict[str, float]:
     """Contrastive loss and image-to-text Recall@1, 5 and 10 among the held-out pairs.
 
     A text counts as found when it is the picture's own or word for word the same.
     """
+    trainable, pairs = objective.trainable, objective.pairs
     trainable.model.eval()
     rows = torch.from_numpy(pairs.valid)
-    images, texts = _embed(trainable, pairs, rows, chunk)
+    images, texts = objective.embed(Batch(pairs, rows))
     alike = pairs.alike(rows)
     scale = trainable.log_scale.detach().exp()
     scores = images @ texts.T  # (m, m)
@@ -139,48 +158,6 @@ def validate(trainable: Trainable, pairs: Pairs, chunk: int) -> dict[str, float]
     rank = ((scores > own[:, None]) & ~alike).sum(1)
     recalls = {f"valid_recall@{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}
     return {"valid_loss": itc(images, texts, scale, alike).item(), **recalls}
-
-
-def _embed(
-    trainable: Trainable, pairs: Pairs, rows: torch.Tensor, chunk: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n,) rows → pictures (n, d) and texts (n, d) of length 1."""
-    device = trainable.hardware.device
-
-    def texts(part: torch.Tensor) -> torch.Tensor:
-        tokens = trainable.encoder.tokenize(pairs.words(part)).tokens
-        return trainable.text(_moved(tokens, device))
-
-    images = in_chunks(lambda part: trainable.images(pairs.pixels(part)), rows, chunk)
-    return images, in_chunks(texts, rows, chunk)
-
-
-def _loss(
-    trainable: Trainable,
-    pairs: Pairs,
-    rows: torch.Tensor,
-    options: FinetuneOptions,
-    partners: Partners | None,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """The sum of the objectives over one batch of (B,) item rows."""
-    images, texts = _embed(trainable, pairs, rows, options.chunk)
-    scale, total = trainable.log_scale.exp(), images.new_zeros(())
-    if "itc" in options.objectives:
-        total = total + itc(images, texts, scale, pairs.alike(rows))
-    if partners is not None:
-        others = partners.draw(rows, generator)
-        known = torch.from_numpy(pairs.known[others.numpy()])
-        others = torch.where(known, others, rows)  # a partner without a pair: the item itself
-        more = unit(torch.stack(_embed(trainable, pairs, others, options.chunk)).sum(0))
-        alike = pairs.alike(rows, others) | pairs.alike(others)
-        total = total + co_interaction(unit(images + texts), more, scale, alike)
-    if {"itm", "mlm"} & set(options.objectives):
-        from mmx.extract.finetune.vlmo import fused_losses
-
-        near = images @ texts.T
-        total = total + fused_losses(trainable, pairs, rows, near, options, generator)
-    return total
 
 
 def _partners(items: Items, split: pa.Table | None, options: FinetuneOptions) -> Partners | None:
@@ -202,12 +179,6 @@ def _cosine(options: FinetuneOptions, steps: int) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
 
     return factor
-
-
-def _moved(tokens: Any, device: torch.device) -> Any:
-    if isinstance(tokens, torch.Tensor):
-        return tokens.to(device)
-    return {name: value.to(device) for name, value in tokens.items()}
 
 
 def _config(

@@ -12,6 +12,7 @@ import torch
 from mmx.data.dataset import Items
 from mmx.errors import DataError
 from mmx.extract.encoder import Encoder
+from mmx.extract.finetune.augment import Augmentation
 from mmx.extract.inputs import clean_text
 from mmx.extract.pixels import cached_pixels
 
@@ -41,6 +42,35 @@ class Pairs:
         mine = torch.from_numpy(self.groups[rows.numpy()])
         other = mine if others is None else torch.from_numpy(self.groups[others.numpy()])
         return (mine[:, None] == other[None]).any(-1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs that are contrasted with each other; places in it count from 0."""
+
+    pairs: Pairs
+    rows: torch.Tensor  # (B,) item rows
+    augmentation: Augmentation | None = None
+    seeds: torch.Tensor | None = None  # (B,) of the augmentation
+
+    @classmethod
+    def drawn(
+        cls, pairs: Pairs, rows: torch.Tensor, how: Augmentation | None, generator: torch.Generator
+    ) -> Batch:
+        """With a seed for each picture, so that encoding it again sees the same alteration."""
+        seeds = torch.randint(2**62, rows.shape, generator=generator) if how else None
+        return cls(pairs, rows, how, seeds)
+
+    def pixels(self, places: torch.Tensor) -> torch.Tensor:
+        """(n,) places → (n, s, s, 3) uint8."""
+        found = self.pairs.pixels(self.rows[places])
+        if self.augmentation is None or self.seeds is None:
+            return found
+        return self.augmentation(found, self.seeds[places])
+
+    def words(self, places: torch.Tensor) -> list[str]:
+        """(n,) places → texts."""
+        return self.pairs.words(self.rows[places])
 
 
 def load_pairs(

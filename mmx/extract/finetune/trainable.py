@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder, normalised_pixels
+from mmx.extract.finetune.augment import CLIP, VLMO, Augmentation
 from mmx.extract.vlmo.encoder import VLMoEncoder
 
 LORA_RANK = 8
@@ -31,6 +32,8 @@ class Trainable:
     log_scale: nn.Parameter  # ln of what similarities are multiplied by
     blocks: list[list[nn.Module]]  # Transformer blocks of each tower, first to last
     projections: tuple[str, ...]  # parameters after the last block, by prefix
+    checkpoint_blocks: Callable[[], None]  # keep only what goes into each block; run it again later
+    augmentation: Augmentation  # of the encoder's own training
 
     def images(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, s, s, 3) uint8 → (B, d) of length 1."""
@@ -65,6 +68,8 @@ def _openclip(encoder: TorchEncoder) -> Trainable:
         [list(tower) for tower in towers],
         ("visual.proj", "visual.ln_post", "text_projection", "text.text_projection", "ln_final",
          "text.ln_final", "logit_scale"),
+        model.set_grad_checkpointing,
+        CLIP,
     )  # fmt: skip
 
 
@@ -79,6 +84,8 @@ def _vlmo(encoder: VLMoEncoder) -> Trainable:
         model.get_parameter("logit_scale"),
         [list(model.transformer.blocks)],
         ("itc_", "transformer.norm", "pooler", "itm_score", "mlm_score", "logit_"),
+        lambda: setattr(model.transformer, "checkpointing", True),
+        VLMO,
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmx.extract.vlmo.bias import LogitBias
 from mmx.extract.vlmo.config import VLMoConfig
@@ -135,6 +136,7 @@ class MultiwayTransformer(nn.Module):
         self.patch_embed = PatchEmbed(config)
         self.blocks = nn.ModuleList(Block(config, number) for number in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.checkpointing = False  # in training, run blocks again instead of keeping their inside
 
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, 3, s, s) → (B, w² + 1, D), [CLS] first."""
@@ -144,6 +146,8 @@ class MultiwayTransformer(nn.Module):
 
     def run(self, x: Tensor, route: Route, bias: LogitBias, start: int, stop: int) -> Tensor:
         """Blocks ``start`` to ``stop`` - 1 over x (B, N, D)."""
+        again = self.checkpointing and torch.is_grad_enabled()
         for number in range(start, stop):
-            x = self.blocks[number](x, route, bias.of(number))
+            block, b = self.blocks[number], bias.of(number)
+            x = checkpoint(block, x, route, b, use_reentrant=False) if again else block(x, route, b)
         return x

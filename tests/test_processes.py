@@ -11,7 +11,7 @@ import numpy as np
 PROGRAM = """
 import sys
 import numpy as np
-from mmx.recommend.processes import Processes
+from mmx.processes import Processes
 from tests.recommend.test_training import log, run
 trained = run(log(), epochs=3, lr=1e-2)
 if Processes("cpu").is_main:
@@ -28,7 +28,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         out = tmp_path / f"{count}.npz"
         rendezvous = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
         command = [*launcher, count, *rendezvous, str(script), str(out)]
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[1])
         done = subprocess.run(
             command, env={**_environment(), "PYTHONPATH": root}, capture_output=True, text=True,
             timeout=180, check=False,

@@ -55,6 +55,21 @@ class Processes:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = reduce(gradient, reduction="sum")
 
+    def whole(self, part: torch.Tensor, length: int) -> torch.Tensor:
+        """This process's (n, d) rows, as ``share`` gave them out → all (length, d) of the batch.
+
+        Only this process's rows carry gradient.
+        """
+        if self.size == 1:
+            return part
+        from accelerate.utils import gather, pad_across_processes
+
+        parts = gather(pad_across_processes(part.detach()))  # (size * longest, d)
+        rows = parts.view(self.size, -1, part.shape[1]).transpose(0, 1)  # place = n * size + rank
+        batch = rows.reshape(-1, part.shape[1])[:length].clone()
+        batch[self.rank :: self.size] = part
+        return batch
+
     def agree(self, value: float) -> float:
         """The first process's value, so that all decide alike."""
         if self.size == 1:

@@ -1,0 +1,96 @@
+"""From a batch of pairs to the loss: both encodings in chunks, then the objectives added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmx.extract.chunks import in_chunks
+from mmx.extract.encoders.torch_encoder import to_device
+from mmx.extract.finetune.losses import co_interaction, itc
+from mmx.extract.finetune.pairs import Batch, Pairs
+from mmx.extract.finetune.partners import Partners
+from mmx.extract.finetune.trainable import Trainable, unit
+from mmx.processes import Processes
+
+if TYPE_CHECKING:
+    from mmx.extract.finetune.loop import FinetuneOptions
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass
+class Objective:
+    """What is minimised, over which pairs."""
+
+    trainable: Trainable
+    pairs: Pairs
+    options: FinetuneOptions
+    partners: Partners | None
+    generator: torch.Generator
+    processes: Processes
+
+    def loss(self, rows: torch.Tensor) -> torch.Tensor:
+        """The sum of the objectives over (B,) item rows.
+
+        Where several processes train, each encodes its share of the rows and all contrast all
+        of them: summed over processes, the encoders' gradients are those of one process.
+        """
+        batch = self._draw(rows)
+        images, texts = self.embed(batch)
+        scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
+        if "itc" in self.options.objectives:
+            total = total + itc(images, texts, scale, self.pairs.alike(rows))
+        if self.partners is not None:
+            total = total + self._co_interaction(self.partners, rows, images + texts, scale)
+        if {"itm", "mlm"} & set(self.options.objectives):
+            from mmx.extract.finetune.vlmo import fused_losses
+
+            near = (images @ texts.T).detach()
+            with self._autocast():
+                fused = fused_losses(self.trainable, batch, near, self.options, self.generator)
+            total = total + fused / self.processes.size  # every process computes all of it
+        return total
+
+    def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """B pairs → pictures (B, d) and texts (B, d) of length 1, with gradients if on."""
+        (mine,), _ = self.processes.share(torch.arange(len(batch.rows)))
+        both = (in_chunks(encode, mine, self.options.chunk) for encode in self._encoders(batch))
+        images, texts = (self.processes.whole(part, len(batch.rows)) for part in both)
+        return images, texts
+
+    def _encoders(self, batch: Batch) -> tuple[Encode, Encode]:
+        """Places in the batch → pictures and texts (n, d) of length 1."""
+        trainable = self.trainable
+
+        def image(places: torch.Tensor) -> torch.Tensor:
+            with self._autocast():
+                return unit(trainable.images(batch.pixels(places)).float())
+
+        def text(places: torch.Tensor) -> torch.Tensor:
+            tokens = trainable.encoder.tokenize(batch.words(places)).tokens
+            with self._autocast():
+                return unit(trainable.text(to_device(tokens, trainable.hardware.device)).float())
+
+        return image, text
+
+    def _co_interaction(
+        self, partners: Partners, rows: torch.Tensor, both: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        others = partners.draw(rows, self.generator)
+        known = torch.from_numpy(self.pairs.known[others.numpy()])
+        others = torch.where(known, others, rows)  # a partner without a pair: the item itself
+        more = unit(torch.stack(self.embed(self._draw(others))).sum(0))
+        alike = self.pairs.alike(rows, others) | self.pairs.alike(others)
+        return co_interaction(unit(both), more, scale, alike)
+
+    def _draw(self, rows: torch.Tensor) -> Batch:
+        how = self.trainable.augmentation if self.options.augment else None
+        return Batch.drawn(self.pairs, rows, how, self.generator)
+
+    def _autocast(self) -> torch.autocast:
+        device = self.trainable.hardware.device.type
+        return torch.autocast(device, torch.bfloat16, self.options.precision == "bfloat16")
