@@ -7,6 +7,8 @@ from torch import nn
 
 from mmx.recommend.features import Features
 
+PIECE = 16 << 20  # bytes gathered at once; larger blocks cost fresh pages each time
+
 
 class Content(nn.Module):
     """Frozen item vectors; items without one take a learned default, which starts at the mean."""
@@ -22,6 +24,8 @@ class Content(nn.Module):
         absent = torch.from_numpy(~known.present)[:, None].float()
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("absent", absent, persistent=False)
+        self._half: torch.Tensor | None = None  # the matrix in bfloat16, once it is asked for
+        self._half_of: torch.Tensor | None = None  # the matrix that it was made of
         self.default = nn.Parameter(matrix.sum(0) / max(1, int(known.present.sum())))  # (d,)
 
     @property
@@ -33,10 +37,25 @@ class Content(nn.Module):
         """Vectors times ``weight`` (k, d) → (n, k) of (n,) item numbers, or of all items.
 
         Absent rows of the matrix are zero, so the default is added after the product and the
-        (n, d) vectors are never copied.
+        (n, d) vectors are never changed. Under bfloat16 autocast the frozen vectors are kept in
+        bfloat16 as well, which halves what is read and gathered in every step.
         """
-        rows, absent = (self.matrix, self.absent) if items is None else (
-            self.matrix[items], self.absent[items]
-        )  # fmt: skip
-        projected = rows @ weight.T  # (n, k)
-        return torch.addcmul(projected, absent, (weight @ self.default)[None, :])
+        half = torch.is_autocast_enabled(weight.device.type)
+        absent = self.absent if items is None else self.absent[items]
+        projected = self._product(self._halved() if half else self.matrix, weight, items)
+        return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
+
+    def _product(
+        self, matrix: torch.Tensor, weight: torch.Tensor, items: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(n, k) float32; gathered in pieces that the allocator keeps instead of giving back."""
+        if items is None:
+            return (matrix @ weight.T.to(matrix.dtype)).float()
+        rows = max(1, PIECE // (matrix.shape[1] * matrix.element_size()))
+        turned = weight.T.to(matrix.dtype)
+        return torch.cat([matrix[part] @ turned for part in items.split(rows)]).float()
+
+    def _halved(self) -> torch.Tensor:
+        if self._half is None or self._half_of is not self.matrix:
+            self._half, self._half_of = self.matrix.bfloat16(), self.matrix
+        return self._half
