@@ -57,7 +57,7 @@ def build(name: str, **options: Any) -> tuple[EndToEnd, FakeCatalogue]:
     if name == "lattice":
         settings |= {"neighbours": 4, "frozen": 0.5}
     inner = module.Model(module.Config(**settings), world, generator)
-    chosen = EndToEndOptions(chunk=2, **options)
+    chosen = EndToEndOptions(**{"chunk": 2, **options})
     return EndToEnd(inner, catalogue, chosen, normalise=True), catalogue  # type: ignore[arg-type]
 
 
@@ -74,9 +74,10 @@ def plain_rows(catalogue: FakeCatalogue, modality: str, rows: torch.Tensor) -> t
     return (centred / centred.norm(dim=1, keepdim=True)).float()
 
 
+@pytest.mark.parametrize("chunk", [2, 64])  # several chunks, and one that holds the batch
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_equal_plain_back_propagation(name: str) -> None:
-    cached, catalogue = build(name)
+def test_gradients_equal_plain_back_propagation(name: str, chunk: int) -> None:
+    cached, catalogue = build(name, chunk=chunk)
     cached.epoch_start(torch.Generator())
     loss = cached.loss(*triples())
     loss.backward()

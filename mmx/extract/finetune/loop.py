@@ -17,9 +17,8 @@ from mmx.data.dataset import Items
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.keeper import Keeper, State
-from mmx.extract.finetune.losses import itc
 from mmx.extract.finetune.objective import Objective
-from mmx.extract.finetune.pairs import Batch, Pairs, load_pairs
+from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable
 from mmx.processes import Processes
@@ -143,21 +142,20 @@ def finetune(
 
 @torch.no_grad()
 def validate(objective: Objective) -> dict[str, float]:
-    """Contrastive loss and image-to-text Recall@1, 5 and 10 among the held-out pairs.
+    """The contrastive losses and image-to-text Recall@1, 5 and 10 among the held-out pairs.
 
     A text counts as found when it is the picture's own or word for word the same.
     """
     trainable, pairs = objective.trainable, objective.pairs
     trainable.model.eval()
     rows = torch.from_numpy(pairs.valid)
-    images, texts = objective.embed(Batch(pairs, rows))
+    images, texts, loss = objective.held_out(rows)
     alike = pairs.alike(rows)
-    scale = trainable.log_scale.detach().exp()
     scores = images @ texts.T  # (m, m)
     own = torch.where(alike, scores, float("-inf")).max(1).values
     rank = ((scores > own[:, None]) & ~alike).sum(1)
     recalls = {f"valid_recall@{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}
-    return {"valid_loss": itc(images, texts, scale, alike).item(), **recalls}
+    return {"valid_loss": loss.item(), **recalls}
 
 
 def _partners(items: Items, split: pa.Table | None, options: FinetuneOptions) -> Partners | None:

@@ -45,7 +45,8 @@ class Objective:
         if "itc" in self.options.objectives:
             total = total + itc(images, texts, scale, self.pairs.alike(rows))
         if self.partners is not None:
-            total = total + self._co_interaction(self.partners, rows, images + texts, scale)
+            others = self.partners.draw(rows, self.generator)
+            total = total + self._co_interaction(rows, others, images + texts, scale)
         if {"itm", "mlm"} & set(self.options.objectives):
             from mmx.extract.finetune.vlmo import fused_losses
 
@@ -77,13 +78,34 @@ class Objective:
 
         return image, text
 
+    def held_out(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pictures, texts (m, d) and the loss of (m,) held-out rows, pictures as they are.
+
+        ITC counts where it is trained or nothing else is; matching and masked words do not.
+        """
+        images, texts = self.embed(Batch(self.pairs, rows))
+        scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
+        if "itc" in self.options.objectives or self.partners is None:
+            total = total + itc(images, texts, scale, self.pairs.alike(rows))
+        if self.partners is not None:
+            same = torch.Generator().manual_seed(self.options.seed)  # partners of every epoch
+            others = self.partners.draw(rows, same)
+            total = total + self._co_interaction(rows, others, images + texts, scale, still=True)
+        return images, texts, total
+
     def _co_interaction(
-        self, partners: Partners, rows: torch.Tensor, both: torch.Tensor, scale: torch.Tensor
+        self,
+        rows: torch.Tensor,
+        others: torch.Tensor,
+        both: torch.Tensor,
+        scale: torch.Tensor,
+        *,
+        still: bool = False,
     ) -> torch.Tensor:
-        others = partners.draw(rows, self.generator)
         known = torch.from_numpy(self.pairs.known[others.numpy()])
         others = torch.where(known, others, rows)  # a partner without a pair: the item itself
-        more = unit(torch.stack(self.embed(self._draw(others))).sum(0))
+        batch = Batch(self.pairs, others) if still else self._draw(others)
+        more = unit(torch.stack(self.embed(batch)).sum(0))
         alike = self.pairs.alike(rows, others) | self.pairs.alike(others)
         return co_interaction(unit(both), more, scale, alike)
 

@@ -45,6 +45,7 @@ class EndToEnd(nn.Module):
         self._rows = torch.zeros(0, dtype=torch.long)
         self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
         self._stale = True  # whether the encoder has moved since the tables were filled
+        self._held: dict[str, torch.Tensor] = {}  # vectors with gradient, of a batch of one chunk
         self._autocast = (False, torch.bfloat16)  # of the forward pass, for the second encoding
         self.register_load_state_dict_post_hook(_mark_stale)
 
@@ -78,7 +79,7 @@ class EndToEnd(nn.Module):
             self._rows = torch.cat([positives, negatives]).unique()
             for modality, tables in self.tables.items():
                 rows = self._having(modality)
-                fresh = self._vectors(modality, rows)
+                fresh = self._fresh(modality, rows)
                 for table in tables:
                     table.matrix = table.matrix.detach()
                     table.matrix[rows] = fresh
@@ -98,6 +99,9 @@ class EndToEnd(nn.Module):
             if not gradients:  # a model may not look at its features in every step
                 continue
             rows, total = self._having(modality), torch.stack(gradients).sum(0)
+            if modality in self._held:
+                self._held.pop(modality).backward(total[rows])
+                continue
             for part in rows.split(self.options.chunk):
                 with torch.autocast(total.device.type, dtype, enabled):
                     vectors = self._encode(modality, part)
@@ -124,9 +128,14 @@ class EndToEnd(nn.Module):
         known = torch.from_numpy(self.catalogue.present[modality]).to(self._rows.device)
         return self._rows[known[self._rows]]
 
-    @torch.no_grad()
-    def _vectors(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self._encode(modality, p) for p in rows.split(self.options.chunk)])
+    def _fresh(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
+        """The batch's vectors as constants; what fits in one chunk is encoded only once."""
+        self._held.pop(modality, None)
+        if len(rows) <= self.options.chunk:
+            self._held[modality] = self._encode(modality, rows)
+            return self._held[modality].detach()
+        with torch.no_grad():
+            return torch.cat([self._encode(modality, p) for p in rows.split(self.options.chunk)])
 
     def _encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
         """(n,) item rows → (n, d) as the recommender reads them; the mean counts as a constant."""
