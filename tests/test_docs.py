@@ -13,7 +13,18 @@ from mmx.cli.app import app
 from mmx.recommend.models import MODELS
 
 ROOT = Path(__file__).parents[1]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Every command by what one types behind ``mmx``: "train", "store diff"."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        found |= commands(command, f"{prefix}{name} ") if inner else {prefix + name: command}
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -40,7 +51,7 @@ def test_documented_options_exist() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for line in re.findall(r"^mmx .*$", page.read_text(), re.MULTILINE):
             words = re.sub(r'"[^"]*"|\'[^\']*\'', "QUOTED", line.split("  #")[0]).split()
-            command = COMMANDS.get(words[1])
+            command = COMMANDS.get(words[1]) or COMMANDS.get(" ".join(words[1:3]))
             assert command is not None, f"{page.name}: {line}"
             known = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)}
             used = {w.split("=")[0] for w in words if w.startswith("--")}

@@ -14,13 +14,15 @@ import fcntl
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.cache.card import EncoderCard
-from mmx.cache.files import replacing, write_text
+from mmx.cache.files import cannot_write, replacing, sweep, write_text
+from mmx.cache.store import refuse_foreign
 from mmx.errors import StoreError
 
 
@@ -37,8 +39,10 @@ class Parts:
     def __enter__(self) -> Parts:
         """Lock the folder and check that what lies in it is of the same job.
 
-        Raises StoreError when another process extracts into it or it is of another encoder.
+        Raises StoreError when another process extracts into it or it is of another encoder, when
+        nothing can be written there, or when a folder that is no store stands at the store's place.
         """
+        refuse_foreign(self.store)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR)
@@ -50,14 +54,17 @@ class Parts:
             ) from error
         except OSError as error:
             self._unlock()
-            raise StoreError(
-                f"cannot write beside {self.store}: {error.strerror}; set --out elsewhere"
-            ) from error
+            with suppress(OSError):
+                self.directory.rmdir()  # made, but nothing could be put into it
+            raise cannot_write(self.directory, error) from error
         try:
             for leftover in self.directory.glob(".*.tmp"):  # of a killed run; we hold the lock
                 leftover.unlink()
+            sweep(self.store)
             self._check_job()
         except BaseException:
+            if not (self.directory / "job.json").exists():  # the disk was full from the beginning
+                shutil.rmtree(self.directory, ignore_errors=True)
             self._unlock()
             raise
         return self
@@ -84,7 +91,13 @@ class Parts:
 
     def remove(self) -> None:
         """Delete the folder, once everything in it is in the store."""
-        shutil.rmtree(self.directory)
+        try:
+            shutil.rmtree(self.directory)
+        except OSError as error:
+            raise StoreError(
+                f"the store is written, but {self.directory} cannot be deleted "
+                f"({os.strerror(error.errno or 0)}); delete it"
+            ) from error
 
     def _check_job(self) -> None:
         path = self.directory / "job.json"

@@ -18,24 +18,28 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from mmx.cache.store import Store, is_store, open_store
+from mmx.cache.store import Store, is_store, open_store, quoted
 from mmx.errors import QueryError
+from mmx.files import Place, attach, where
 
 
 def connect(
-    cache: Path, runs: Path, datasets: Sequence[Path] = (), stores: Sequence[Path] = ()
+    cache: Path,
+    runs: Path,
+    datasets: Sequence[Place | str] = (),
+    stores: Sequence[Place | str] = (),
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view for each table found. Nothing is copied or loaded."""
     connection = duckdb.connect()
     found = sorted(cache.glob("*.parquet")) if cache.is_dir() else []
-    for path in [*found, *stores]:
+    for path in [*found, *map(where, stores)]:
         if is_store(path):
             _view_store(connection, open_store(path))
     for directory in sorted(runs.iterdir()) if runs.is_dir() else []:
         if (directory / "config.json").exists():
             _view_tables(connection, directory)
-    for number, directory in enumerate(datasets):
-        for path in _view_tables(connection, directory):
+    for number, dataset in enumerate(datasets):
+        for path in _view_tables(connection, where(dataset)):
             if number == 0:
                 _view(connection, path.stem, _reading(path))
     return connection
@@ -65,24 +69,24 @@ def view_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _view_store(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """Lists become arrays, so that DuckDB's array_* functions take them."""
-    arrays = ", ".join(f"{m}::float[{d}] as {m}" for m, d in store.card.dimensions.items())
-    sql = f"select * replace ({arrays}) from read_parquet({[str(f) for f in store.files]})"
-    _view(connection, store.path.name.removesuffix(".parquet"), sql)
+    attach(connection, store.files)
+    _view(connection, store.path.name.removesuffix(".parquet"), store.sql())
 
 
-def _view_tables(connection: duckdb.DuckDBPyConnection, directory: Path) -> list[Path]:
-    tables = sorted([*directory.glob("*.parquet"), *directory.glob("*.csv")])
-    schema = directory.resolve().name
+def _view_tables(connection: duckdb.DuckDBPyConnection, directory: Place) -> list[Place]:
+    names = [place.name for end in ("parquet", "csv") for place in directory.glob(f"*.{end}")]
+    tables = [directory / name for name in sorted(names)]
+    attach(connection, tables)
+    schema = (directory.resolve() if isinstance(directory, Path) else directory).name
     connection.execute(f"create schema if not exists {_quoted(schema)}")
     for path in tables:
         _view(connection, path.stem, _reading(path), schema)
     return tables
 
 
-def _reading(path: Path) -> str:
+def _reading(path: Place) -> str:
     function = "read_csv" if path.suffix == ".csv" else "read_parquet"
-    return f"select * from {function}('{str(path).replace(chr(39), chr(39) * 2)}')"
+    return f"select * from {function}({quoted(str(path))})"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, sql: str, schema: str = "main") -> None:

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from mmx import __version__
-from mmx.cli import demo, evaluate, extract, finetune, fuse, inspect, models, recommend, train
+from mmx.cli import (
+    demo,
+    evaluate,
+    extract,
+    finetune,
+    fuse,
+    inspect,
+    models,
+    recommend,
+    reproduce,
+    store,
+    train,
+)
 
 app = typer.Typer(
     name="mmx",
@@ -45,5 +57,8 @@ for command in (
     evaluate.evaluate,
     models.models,
     recommend.recommend,
+    reproduce.reproduce,
 ):
     app.command()(command)
+
+app.add_typer(store.app, name="store")

@@ -1,0 +1,203 @@
+"""A store made of vectors that other tools wrote; the layouts are those of ``export``.
+
+What is known of such vectors is little, and the encoder card says so: the name that the caller
+gives, and "unknown" where nothing was said. A folder that ``export`` wrote has its own card.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.cache.card import EncoderCard
+from mmx.cache.export import check_layout, digest
+from mmx.cache.layouts import READERS, Piece
+from mmx.cache.merge import ROW_GROUP, write_store
+from mmx.cache.plan import repeated
+from mmx.cache.schema import MISSING, OK, metadata, store_schema
+from mmx.cache.tools import Target
+from mmx.errors import OptionError, StoreError, some
+
+AT_ONCE = 8 * ROW_GROUP  # rows in memory
+NORM_1 = 2e-3  # what float16 may lack of norm 1
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """How to read a folder of another tool."""
+
+    layout: str
+    encoder: str | None = None  # what made the vectors, where the folder does not say it
+    id_column: str | None = None  # of the table of ids; None: item_id, MMRec's asin
+    zero_missing: bool = False  # a row of zeros is no vector
+
+
+def adopt(
+    folder: Path,
+    how: Adoption,
+    target: Target,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[int, dict[str, int]]:
+    """Write the vectors in ``folder`` as a store: its rows, and how many each modality lacks.
+
+    A row is missing when it is NaN, when the folder lists it as missed, or, with
+    ``zero_missing``, when it is zero. Raises StoreError on files that do not belong together,
+    on repeated ids and on numbers that are not finite.
+    """
+    check_layout(how.layout)
+    target.check()
+    if not folder.is_dir():
+        raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")
+    job = _Adopt(folder, how, READERS[how.layout](folder, how.id_column))
+    job.check()
+    facts, counts = job.facts(), dict.fromkeys(job.dimensions, 0)
+    schema = store_schema(EncoderCard.from_json(facts["mmx.card"]), facts["mmx.dtype"])
+
+    def tables() -> Iterator[pa.Table]:
+        for rows, vectors in job.blocks():
+            for m, (_, present) in vectors.items():
+                counts[m] += int((~present).sum())
+            yield _as_table(rows, vectors, schema)
+
+    total = sum(piece.rows.num_rows for piece in job.pieces)
+    write_store(
+        target.path, tables(), total, schema.with_metadata(facts),
+        max_file_rows=target.max_file_rows, progress=lambda done: progress(done, total),
+    )  # fmt: skip
+    return total, counts
+
+
+class _Adopt:
+    def __init__(self, folder: Path, how: Adoption, pieces: list[Piece]) -> None:
+        self.folder, self.how, self.pieces = folder, how, pieces
+        self.dimensions = {m: x.dimension for m, x in pieces[0].matrices.items()}
+
+    def check(self) -> None:
+        """Raise StoreError unless the files belong together."""
+        if not self.dimensions:
+            raise StoreError(f"{self.folder} holds no vectors in the layout {self.how.layout}")
+        for piece in self.pieces:
+            for m, found in piece.matrices.items():
+                if found.rows != piece.rows.num_rows:
+                    raise StoreError(
+                        f"{found.path} has {found.rows} rows for {piece.rows.num_rows} ids; "
+                        "both must be of the same items"
+                    )
+                if found.dimension != self.dimensions[m]:
+                    raise StoreError(
+                        f"{found.path} has {found.dimension} columns, others have "
+                        f"{self.dimensions[m]}; they must be of one encoder"
+                    )
+        twice = repeated(
+            pa.chunked_array([c for p in self.pieces for c in p.rows["item_id"].chunks])
+        )
+        if twice:
+            raise StoreError(
+                f"{self.folder}: {len(twice)} ids occur more than once ({some(twice)}); keep one "
+                "row of each, or say which column by --ids"
+            )
+
+    def blocks(self) -> Iterator[tuple[pa.Table, dict[str, tuple[np.ndarray, np.ndarray]]]]:
+        """Some rows, and of each modality (n, d) vectors and (n,) bool where there is one."""
+        for piece in self.pieces:
+            for start in range(0, piece.rows.num_rows, AT_ONCE):
+                rows = piece.rows.slice(start, AT_ONCE)
+                yield rows, {m: self._read(piece, m, start, len(rows)) for m in self.dimensions}
+
+    def _read(self, piece: Piece, m: str, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        vectors = piece.matrices[m].read(start, count)
+        missed = piece.missing.get(m, np.zeros(0, dtype=np.int64)) - start
+        present = ~np.isnan(vectors).all(axis=1)
+        present[missed[(missed >= 0) & (missed < count)]] = False
+        if self.how.zero_missing:
+            present &= (vectors != 0).any(axis=1)
+        bad = np.flatnonzero(present & ~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            raise StoreError(
+                f"{piece.matrices[m].path}: row {start + bad[0]} has numbers that are not finite; "
+                "mend it, or make the whole row NaN where there is no vector"
+            )
+        return vectors, present
+
+    def facts(self) -> dict[str, str]:
+        """The store's metadata: from card.json where there is one, else what is known."""
+        found = [m.numbers for piece in self.pieces for m in piece.matrices.values()]
+        dtype = "float16" if set(found) == {"float16"} else "float32"
+        path = self.folder / "card.json"
+        if not path.exists():
+            if not self.how.encoder:
+                raise OptionError("--encoder NAME says what made the vectors; the files do not")
+            return metadata(self._unknown_card(self.how.encoder), dtype, "") | {
+                "mmx.versions": "{}"
+            }
+        if self.how.encoder:
+            raise OptionError(f"{path} says what made the vectors; drop --encoder")
+        try:
+            written = json.loads(path.read_text(encoding="utf-8"))
+            changed = [n for n, seen in written["files"].items() if seen != digest(self.folder / n)]
+            card = EncoderCard.from_json(json.dumps(written["card"]))
+            facts = metadata(card, dtype, written["items"])
+            facts["mmx.versions"] = json.dumps(written["versions"], sort_keys=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is unreadable ({error}); delete it, say --encoder") from error
+        if changed:  # other numbers are of another encoder
+            raise StoreError(
+                f"{changed[0]} is not what {path} says of it; delete card.json and say --encoder"
+            )
+        return facts
+
+    def _unknown_card(self, name: str) -> EncoderCard:
+        """A card of vectors of which only the encoder's name is known, and what can be seen."""
+        normalised = dict.fromkeys(self.dimensions, True)
+        for _, vectors in self.blocks():
+            for m, (matrix, present) in vectors.items():
+                norms = np.linalg.norm(matrix[present].astype(np.float64), axis=1)
+                normalised[m] &= bool((np.abs(norms - 1) < NORM_1).all())
+        return EncoderCard(
+            name=name,
+            library="unknown",
+            architecture=name,  # so that vectors of two names are never mixed
+            weights="unknown",
+            dimensions=self.dimensions,
+            normalised=all(normalised.values()),
+            precision="unknown",
+            output="unknown",
+            extra={"adopted": "vectors of another tool; only the name is known"},
+        )
+
+
+def _as_table(
+    rows: pa.Table, vectors: dict[str, tuple[np.ndarray, np.ndarray]], schema: pa.Schema
+) -> pa.Table:
+    """A store's rows; what nobody said is null, or the status "unknown"."""
+    columns: dict[str, Any] = {
+        name: rows[name]
+        if name in rows.column_names
+        else pa.nulls(len(rows), schema.field(name).type)
+        for name in schema.names
+        if name not in vectors
+    }
+    for name in schema.names:
+        if name.endswith("_status"):
+            columns[name] = _statuses(columns[name], vectors.get(name.removesuffix("_status")))
+    for m, (matrix, present) in vectors.items():
+        kind = schema.field(m).type
+        values = pa.array(matrix.astype(kind.value_type.to_pandas_dtype(), copy=False).reshape(-1))
+        columns[m] = pa.FixedSizeListArray.from_arrays(values, type=kind, mask=pa.array(~present))
+    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
+
+
+def _statuses(known: pa.Array, vectors: tuple[np.ndarray, np.ndarray] | None) -> pa.Array:
+    """What the statuses must be where vectors say it, and what is known elsewhere."""
+    if vectors is None:
+        return pc.fill_null(known, "unknown")
+    present = pa.array(vectors[1])
+    reason = pc.if_else(pc.equal(known, OK), MISSING, known)
+    return pc.if_else(present, OK, pc.fill_null(reason, MISSING))

@@ -1,0 +1,244 @@
+"""A store in the files that other tools read.
+
+    npy          image.npy, text.npy … and ids.parquet, row for row
+    safetensors  vectors.safetensors with the tensors image, text … and ids.parquet
+    mmrec        image_feat.npy and text_feat.npy by itemID, i_id_mapping.csv (asin ⇥ itemID),
+                 missed_img_itemIDs.csv and missed_text_itemIDs.csv; ids.parquet
+    embeddings   img_emb/img_emb_0.npy, text_emb/text_emb_0.npy, metadata/metadata_0.parquet …,
+                 as clip-retrieval writes and embedding-reader reads them
+
+A row without a vector is NaN there; MMRec, which trains on whatever stands in its files, gets
+the mean of the other rows, as its own preprocessing does, and a list of whom it was given to.
+A card.json says what encoder it was and what the files' SHA-256 are, so that ``adopt`` gives the
+very same store back, or notices that it is another one.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmx.cache.card import EncoderCard
+from mmx.cache.files import replacing
+from mmx.cache.matrices import create_npy, create_safetensors
+from mmx.cache.merge import RowSource
+from mmx.cache.schema import store_schema
+from mmx.cache.store import Store, open_store
+from mmx.errors import OptionError, StoreError, suggestion
+
+LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
+MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
+MISSED = {"image": "missed_img_itemIDs.csv", "text": "missed_text_itemIDs.csv"}
+EMBEDDINGS = {"image": "img_emb", "text": "text_emb", "fused": "fused_emb"}
+PIECE = 1_000_000  # rows of one file of embeddings
+AT_ONCE = 4096  # rows in memory
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    out: Path
+    rows: int
+    missing: dict[str, int]  # modality → rows without a vector
+    left_out: list[str]  # modalities that the layout has no place for
+
+
+def export(
+    path: Path,
+    layout: str,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Write the store at ``path`` as the folder ``out``, atomically.
+
+    Raises StoreError when ``out`` exists (unless ``overwrite``, and it is such a folder) or has
+    no place for any of the store's modalities.
+    """
+    check_layout(layout)
+    _check_folder(out, overwrite)
+    store = open_store(path)
+    chosen = [m for m in store.card.modalities if layout != "mmrec" or m in MMREC]
+    if not chosen:
+        raise StoreError(
+            f"{path} holds {', '.join(store.card.modalities)}; MMRec takes image, text"
+        )
+    dimensions = {m: store.card.dimensions[m] for m in chosen}
+    job = _Export(store, layout, replace(store.card, dimensions=dimensions))
+    with replacing(out, folder=True, swap=overwrite) as folder:
+        missing = job.write(folder, progress)
+        written = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {str(path.relative_to(folder)): digest(path) for path in written}
+        text = json.dumps(job.facts(files), indent=2)
+        (folder / "card.json").write_text(text, encoding="utf-8")
+    left_out = [m for m in store.card.modalities if m not in chosen]
+    return Exported(out, store.rows, missing, left_out)
+
+
+def check_layout(layout: str) -> None:
+    """Raise OptionError unless the layout is known."""
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout {layout} is unknown{suggestion(layout, LAYOUTS)}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class _Export:
+    store: Store
+    layout: str
+    card: EncoderCard  # of what is written: MMRec has no place for fused
+
+    def write(self, folder: Path, progress: Callable[[int, int], None]) -> dict[str, int]:
+        """All rows, piece by piece; how many lack a vector, by modality."""
+        source = RowSource(self.store.files, store_schema(self.card, self.store.dtype))
+        modalities, rows = self.card.modalities, self.store.rows
+        means = _means(self.store, modalities) if self.layout == "mmrec" else {}
+        size = PIECE if self.layout == "embeddings" else max(rows, 1)
+        missed: dict[str, list[np.ndarray]] = {m: [] for m in modalities}
+        for start in range(0, rows, size):
+            stop = min(start + size, rows)
+            with ExitStack() as stack:
+                sink = _Sink(self, folder, start // size, -(-rows // size), stop - start, stack)
+                for at in range(start, stop, AT_ONCE):
+                    table = source.take(np.arange(at, min(at + AT_ONCE, stop)))
+                    for m in modalities:
+                        vectors, present = matrix(table[m], means.get(m))
+                        sink.matrices[m].write(vectors.data)
+                        missed[m].append(at + np.flatnonzero(~present))
+                    sink.rows(at, table.drop_columns(list(modalities)))
+                    progress(at + table.num_rows, rows)
+        gone = {m: np.concatenate([*lists, np.zeros(0, int)]) for m, lists in missed.items()}
+        for m, numbers in gone.items():
+            if self.layout == "mmrec":
+                (folder / MISSED[m]).write_text("".join(f"{n}\n" for n in numbers))
+        return {m: len(numbers) for m, numbers in gone.items()}
+
+    def facts(self, files: dict[str, str]) -> dict[str, Any]:
+        """What card.json says."""
+        return {
+            "layout": self.layout,
+            "card": asdict(self.card),
+            "dtype": self.store.dtype,
+            "versions": self.store.versions,
+            "items": self.store.items_fingerprint,
+            "files": files,
+        }
+
+
+class _Sink:
+    """The open files of one piece: one for each modality, and one for everything else."""
+
+    matrices: dict[str, BinaryIO]
+
+    def __init__(
+        self, job: _Export, folder: Path, number: int, pieces: int, rows: int, stack: ExitStack
+    ) -> None:
+        dtype, dimensions = job.store.dtype, job.card.dimensions
+        piece = str(number).zfill(len(str(pieces)))  # embedding-reader sorts by letters
+        if job.layout == "safetensors":
+            path = folder / "vectors.safetensors"
+            self.matrices = create_safetensors(path, dtype, rows, dimensions)
+        else:
+            self.matrices = {
+                m: create_npy(_npy(folder, job.layout, m, piece), dtype, rows, d)
+                for m, d in dimensions.items()
+            }
+        for opened in self.matrices.values():
+            stack.enter_context(opened)
+        self.map = _id_map(folder, stack) if job.layout == "mmrec" else None
+        schema = pa.schema([f for f in store_schema(job.card, dtype) if f.name not in dimensions])
+        path = _table(folder, job.layout, piece)
+        self.table = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
+
+    def rows(self, start: int, table: pa.Table) -> None:
+        """Everything but the vectors, of rows ``start`` and on."""
+        self.table.write_table(table)
+        if self.map is not None:
+            self.map(
+                zip(table["item_id"].to_pylist(), range(start, start + len(table)), strict=True)
+            )
+
+
+def matrix(
+    column: pa.ChunkedArray, fill: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) vectors, and (n,) bool where there is one; elsewhere (d,) ``fill``, or NaN."""
+    present = column.is_valid().to_numpy().astype(bool)
+    values = column.combine_chunks().drop_null().flatten().to_numpy(zero_copy_only=False)
+    vectors = np.full((len(column), column.type.list_size), np.nan, dtype=values.dtype)
+    vectors[present] = values.reshape(-1, column.type.list_size)
+    if fill is not None:
+        vectors[~present] = fill
+    return vectors, present
+
+
+def _npy(folder: Path, layout: str, modality: str, piece: str) -> Path:
+    if layout == "npy":
+        return folder / f"{modality}.npy"
+    if layout == "mmrec":
+        return folder / MMREC[modality]
+    name = EMBEDDINGS[modality]
+    (folder / name).mkdir(exist_ok=True)
+    return folder / name / f"{name}_{piece}.npy"
+
+
+def _table(folder: Path, layout: str, piece: str) -> Path:
+    if layout != "embeddings":
+        return folder / "ids.parquet"
+    (folder / "metadata").mkdir(exist_ok=True)
+    return folder / "metadata" / f"metadata_{piece}.parquet"
+
+
+def _id_map(folder: Path, stack: ExitStack) -> Callable[[Iterable[tuple[str, int]]], None]:
+    """A function that writes rows of MMRec's item map."""
+    file = stack.enter_context(
+        (folder / "i_id_mapping.csv").open("w", newline="", encoding="utf-8")
+    )
+    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+    writer.writerow(["asin", "itemID"])
+    return writer.writerows
+
+
+def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """(d,) mean of each modality's vectors, summed in float64."""
+    sums = {m: np.zeros(store.card.dimensions[m]) for m in modalities}
+    counts = dict.fromkeys(modalities, 0)
+    for batch in store.batches(AT_ONCE):
+        for m in modalities:
+            vectors, present = matrix(pa.chunked_array([batch[m]]))
+            sums[m] += vectors[present].sum(axis=0, dtype=np.float64)
+            counts[m] += int(present.sum())
+    return {m: sums[m] / max(counts[m], 1) for m in modalities}
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds anything an export did not write."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise StoreError(f"{out} exists; set --out elsewhere, or --overwrite")
+    try:
+        written = json.loads((out / "card.json").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        written = {}
+    there = [str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()]
+    foreign = sorted({*there} - {*written, "card.json"}) if out.is_dir() else [out.name]
+    if foreign:
+        raise StoreError(f"{out} holds {foreign[0]}, which is no export; set --out elsewhere")

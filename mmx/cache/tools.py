@@ -1,0 +1,213 @@
+"""New stores of rows of finished ones: several united, or one filtered. Nothing is encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.cache.merge import ROW_GROUP, RowSource, merge
+from mmx.cache.plan import locate, repeated
+from mmx.cache.schema import metadata, store_schema
+from mmx.cache.store import Store, open_store, quoted
+from mmx.errors import OptionError, QueryError, StoreError, some, suggestion
+
+KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a new store goes, and how it is laid out."""
+
+    path: Path
+    overwrite: bool = False
+    max_file_rows: int | None = None  # rows of one file; mmx.cache.merge.MAX_FILE_ROWS when None
+
+    def check(self) -> None:
+        """Refuse, before any work, what must not be touched."""
+        if self.max_file_rows is not None and self.max_file_rows < 1:
+            raise OptionError("--max-file-rows must be at least 1")
+        if self.path.with_name(f"{self.path.name}.parts").exists():
+            raise StoreError(
+                f"an unfinished extraction lies beside {self.path}; finish it by the same "
+                "`mmx extract`, or set --out elsewhere"
+            )
+        if self.path.exists() and not self.overwrite:
+            raise StoreError(f"{self.path} exists; set --out elsewhere, or --overwrite")
+
+
+def unite(
+    paths: Sequence[Path],
+    target: Target,
+    duplicates: str = "last",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write the rows of several stores of one encoder as one store; the number of its rows.
+
+    Items stand in the order of their first appearance. Of an item that occurs several times,
+    ``duplicates`` keeps the "last" or the "first" row; "error" refuses. Raises StoreError when
+    the stores are of different encoders or precisions of storage.
+    """
+    if duplicates not in KEPT:
+        raise OptionError(f"--on-duplicate {duplicates} is unknown{suggestion(duplicates, KEPT)}")
+    target.check()
+    stores = [open_store(path) for path in paths]
+    for other in stores[1:]:
+        _one_encoder(stores[0], other)
+    source = _source(stores)
+    finished = source.columns(["item_id"])
+    ids = pc.unique(finished["item_id"])
+    twice = repeated(finished["item_id"]) if duplicates == "error" else []
+    if twice:
+        raise StoreError(
+            f"{len(twice)} items occur more than once ({some(twice)}); "
+            "--on-duplicate first or last keeps one row of each"
+        )
+    if duplicates == "first":
+        rows = pc.index_in(ids, value_set=finished["item_id"]).to_numpy().astype(np.int64)
+    else:
+        rows = locate(pa.chunked_array([ids]), finished)
+    _write(target, stores, source, rows, progress)
+    return len(rows)
+
+
+def filter_store(
+    path: Path,
+    target: Target,
+    *,
+    where: str | None = None,
+    items: Path | None = None,
+    unknown: str = "error",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write the rows that meet a condition and are listed, in the store's order; how many.
+
+    ``where`` is SQL over the store's columns, ``items`` a file of item ids (see ``read_ids``).
+    ``unknown`` says what a listed item means that the store lacks: "error" or "drop". Raises
+    QueryError when DuckDB refuses the condition and StoreError when no row is left.
+    """
+    if where is None and items is None:
+        raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
+    if unknown not in ("error", "drop"):
+        raise OptionError(f"--unknown-items {unknown}: error or drop is expected")
+    target.check()
+    store = open_store(path)
+    source = _source([store])
+    chosen = np.ones(store.rows, dtype=bool)
+    if where is not None:
+        chosen &= _meeting(store, where)
+    if items is not None:
+        chosen &= _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+    if not chosen.any():
+        raise StoreError(f"no row of {path} is left; widen --where or --items")
+    _write(target, [store], source, np.flatnonzero(chosen), progress)
+    return int(chosen.sum())
+
+
+def read_ids(path: Path) -> pa.Array:
+    """Item ids from a file: the column item_id of Parquet or CSV, else one id a line."""
+    if path.suffix not in (".parquet", ".csv"):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"--items {path} is unreadable: {error}; one id a line") from error
+        return pa.array([line.strip() for line in lines if line.strip()], pa.string())
+    reading = f"read_parquet({quoted(str(path))})"
+    if path.suffix == ".csv":
+        reading = f"read_csv({quoted(str(path))}, all_varchar=true, header=true)"
+    try:
+        with duckdb.connect() as connection:
+            table = connection.sql(f"select item_id::varchar as item_id from {reading}")
+            return table.to_arrow_table()["item_id"].combine_chunks().drop_null()
+    except duckdb.Error as error:
+        raise StoreError(f"--items {path}: {_first_line(error)}; item_id is expected") from error
+
+
+def _one_encoder(first: Store, other: Store) -> None:
+    """Raise StoreError unless the rows of both can stand in one store."""
+    if first.card.modalities != other.card.modalities:
+        names = [", ".join(store.card.modalities) for store in (first, other)]
+        raise StoreError(
+            f"{first.path} holds {names[0]}, {other.path} holds {names[1]}: a store is of one "
+            "encoder; leave them apart and give each to `mmx train` as --features"
+        )
+    differing = first.card.differences(other.card)
+    if differing:
+        raise StoreError(
+            f"{first.path} ({first.card.name}) and {other.path} ({other.card.name}) differ in "
+            f"{', '.join(differing)}: their vectors cannot be compared; extract one of them anew"
+        )
+    if first.dtype != other.dtype:
+        raise StoreError(
+            f"{first.path} holds {first.dtype}, {other.path} {other.dtype}; "
+            f"extract one of them anew with --dtype"
+        )
+
+
+def _meeting(store: Store, where: str) -> np.ndarray:
+    """(rows,) bool: where the condition holds."""
+    numbered = store.sql("file_index as mmx_file", "file_row_number as mmx_row")
+    with duckdb.connect() as connection:
+        try:
+            found = connection.sql(
+                f"select mmx_file, mmx_row from ({numbered}) where ({where}\n)"
+            ).to_arrow_table()
+        except duckdb.Error as error:
+            columns = ", ".join(store_schema(store.card, store.dtype).names)
+            raise QueryError(f"--where: {_first_line(error)}; columns: {columns}") from error
+    starts = np.cumsum([0, *store.file_rows])
+    chosen = np.zeros(store.rows, dtype=bool)
+    chosen[starts[found["mmx_file"].to_numpy()] + found["mmx_row"].to_numpy()] = True
+    return chosen
+
+
+def _listed(ids: pa.ChunkedArray, items: Path, path: Path, unknown: str) -> np.ndarray:
+    """(rows,) bool: which ids stand in the file."""
+    wanted = read_ids(items)
+    lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
+    if len(lost) and unknown == "error":
+        raise StoreError(
+            f"{items} lists {len(lost)} items that {path} lacks ({some(lost.to_pylist())}); "
+            "take them out, or --unknown-items drop"
+        )
+    return pc.is_in(ids, value_set=wanted).to_numpy().astype(bool)
+
+
+def _source(stores: Sequence[Store]) -> RowSource:
+    files = [file for store in stores for file in store.files]
+    return RowSource(files, store_schema(stores[0].card, stores[0].dtype))
+
+
+def _write(
+    target: Target,
+    stores: Sequence[Store],
+    source: RowSource,
+    rows: np.ndarray,
+    progress: Callable[[int, int], None],
+) -> None:
+    """The rows as a store that is of no items table any more."""
+    facts = metadata(stores[0].card, stores[0].dtype, "")
+    facts["mmx.versions"] = json.dumps(_versions(stores), sort_keys=True)
+    merge(
+        target.path, source, rows, facts, block=ROW_GROUP, max_file_rows=target.max_file_rows,
+        progress=lambda done: progress(done, len(rows)),
+    )  # fmt: skip
+
+
+def _versions(stores: Sequence[Store]) -> dict[str, str]:
+    """The library versions the rows were made with; several where the stores disagree."""
+    names = sorted({name for store in stores for name in store.versions})
+    return {
+        name: " and ".join(sorted({s.versions[name] for s in stores if name in s.versions}))
+        for name in names
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return next(line for line in str(error).splitlines() if line.strip())

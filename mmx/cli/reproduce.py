@@ -1,0 +1,120 @@
+"""``mmx reproduce``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmx.cli.output import (
+    AsJson,
+    Debug,
+    Quiet,
+    complain,
+    note,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from mmx.reproduce import GridProgress, Report
+
+
+def reproduce(
+    plan: Annotated[Path, typer.Argument(help="Plan, a YAML file; see plans/.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for everything. Default: runs/PLAN.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="NAME=DIR: where a dataset lies; repeatable.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="What the plan's relative paths start from, not its folder.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Run only cells whose names match this pattern.")] = "*",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …; instead of the plan's.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also what ended with its process twice.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells and what is done; run nothing.")
+    ] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Tables of what is finished so far; run nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a plan: datasets, features, recommenders, seeds; tables with paired tests.
+
+    The same command again does what is missing. A cell that fails stops no other.
+    """
+    from mmx.reproduce import Grid, load_plan, report
+    from mmx.reproduce.report import legend
+
+    read = load_plan(plan, data=_directories(data or []), base=base)
+    out = out or Path("runs") / plan.stem
+    grid = Grid(read, out, only, device, retry_failed)
+    if dry_run:
+        _show("", grid.listing(), as_json)
+        return
+    with progress_bar("state") as bar:
+        grid.progress = _drawer(bar)
+        outcome = grid.gather() if tables else grid.run()
+    made = report(grid, outcome)
+    if as_json:
+        print_json({"out": str(out), **asdict(made)})
+    else:
+        _print(made)
+        note(legend(read))
+        note(f"{len(made.results)} runs in {out}; {out / 'table.md'}")
+    for failure in made.failures:
+        complain(f"{failure['cell']}: {failure['reason']}")
+    if made.failures:
+        note(f"{len(made.failures)} failed; the same command tries them again")
+        raise typer.Exit(1)
+
+
+def _directories(texts: list[str]) -> dict[str, Path]:
+    from mmx.errors import OptionError
+
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, directory in pairs:
+        if not (equals and name and directory):
+            raise OptionError(f"--data {name}{equals}{directory}: NAME=DIR is expected")
+    return {name: Path(directory) for name, _, directory in pairs}
+
+
+def _print(made: Report) -> None:
+    for title, rows in (
+        ("Search, by validation", made.search),
+        ("Results", made.table),
+        ("Embeddings: alignment and uniformity, lower is better", made.embeddings),
+    ):
+        if rows:
+            _show(title, rows, False)
+
+
+def _show(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [list(row.values()) for row in rows], title)
+
+
+def _drawer(bar: Bar) -> Callable[[GridProgress], None]:
+    task = bar.add_task("runs", total=None, state="")
+
+    def draw(state: GridProgress) -> None:
+        failed = f"  {state.failed} failed" if state.failed else ""
+        told = f"{state.cell}  {state.detail}{failed}"
+        bar.update(task, completed=state.done, total=state.total, state=told)
+
+    return draw

@@ -1,0 +1,152 @@
+"""From a plan to its cells: a pure function, so that it can be tested with tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from mmx.errors import OptionError, suggestion
+from mmx.recommend.fit import parse_settings
+from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.training import TrainOptions
+from mmx.reproduce.plan import FeatureEntry, Plan, Recommender
+from mmx.reproduce.strict import Reader
+
+TRAINING = [f.name for f in fields(TrainOptions) if f.name != "seed"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    dataset: str
+    features: str
+    recommender: str
+    model: str
+    settings: tuple[str, ...]  # NAME=VALUE
+    training: TrainOptions  # its seed is the cell's
+    point: str = ""  # of the search: "reg=0.1 lr=0.001"
+
+    @property
+    def name(self) -> str:
+        """What --only matches and the start of the run directory's name."""
+        return f"{self.dataset}-{self.features}-{self.recommender}-s{self.training.seed}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one dataset, features and recommender: a search, then the seeds."""
+
+    trials: tuple[Cell, ...]  # the points of the search with the first seed; one without a search
+    seeds: tuple[int, ...]  # one for a closed form, which draws nothing
+    search_as: str | None = None  # the features whose choice this group takes over
+
+    @property
+    def searched(self) -> bool:
+        """Whether the trials are run to choose among them."""
+        return len(self.trials) > 1 and self.search_as is None
+
+    def cells(self, chosen: Cell) -> list[Cell]:
+        """The point that won, with every seed."""
+        return [replace(chosen, training=replace(chosen.training, seed=s)) for s in self.seeds]
+
+
+def groups(plan: Plan) -> list[Group]:
+    """All the work of a plan, in its order.
+
+    Raises OptionError where a recommender is given features that it cannot use, or a setting
+    or training option that there is not.
+    """
+    return [
+        _group(plan, dataset, features, name)
+        for dataset in plan.datasets
+        for name, recommender in plan.recommenders.items()
+        for features in _usable(plan, name, recommender)
+    ]
+
+
+def _group(plan: Plan, dataset: str, features: str, name: str) -> Group:
+    recommender = plan.recommenders[name]
+    record = find_model(recommender.model)
+    seeds = plan.seeds[:1] if record.closed_form else plan.seeds
+    own = {**plan.training, **recommender.training, **plan.features[features].training}
+    trials = []
+    for point in _points(recommender.search):
+        told = _told(point)
+        settings = {**recommender.settings, **{k: v for k, v in point if k not in TRAINING}}
+        training = {**own, **{k: v for k, v in point if k in TRAINING}}
+        words = tuple(f"{key}={_word(value)}" for key, value in settings.items())
+        where = f"recommenders.{name}"
+        options = _options(training, where, seeds[0])
+        _check(record, recommender, words, where)
+        trials.append(Cell(dataset, features, name, record.name, words, options, told))
+    return Group(
+        tuple(trials), seeds, plan.features[features].search_as if recommender.search else None
+    )
+
+
+def _points(search: Mapping[str, tuple[Any, ...]]) -> Iterator[list[tuple[str, Any]]]:
+    """All combinations; one empty point when nothing is searched."""
+    for values in product(*search.values()):
+        yield list(zip(search, values, strict=True))
+
+
+def _told(point: list[tuple[str, Any]]) -> str:
+    return " ".join(f"{key}={_word(value)}" for key, value in point)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _options(training: Mapping[str, Any], where: str, seed: int) -> TrainOptions:
+    if "seed" in training:
+        raise OptionError(f"{where}: a seed stands in 'seeds' of the plan, not in training")
+    options: TrainOptions = Reader(Path()).build(TrainOptions, training, f"{where}.training")
+    return replace(options, seed=seed)
+
+
+def _check(
+    record: ModelRecord, recommender: Recommender, words: tuple[str, ...], where: str
+) -> None:
+    trained = [name for name in (*recommender.training, *recommender.search) if name in TRAINING]
+    if record.closed_form and trained:
+        raise OptionError(f"{where}: {record.name} has a closed form; drop '{trained[0]}'")
+    try:
+        parse_settings(record, words)
+    except OptionError as error:
+        raise OptionError(f"{where}: {str(error).removeprefix('--set ')}") from error
+
+
+def _usable(plan: Plan, name: str, recommender: Recommender) -> list[str]:
+    """The features entries a recommender is run with."""
+    record = find_model(recommender.model)
+    can = [key for key, entry in plan.features.items() if _fits(record, entry)]
+    wanted = can if recommender.features is None else list(recommender.features)
+    for key in wanted:
+        if key not in plan.features:
+            hint = suggestion(key, plan.features)
+            raise OptionError(f"recommenders.{name}: no features '{key}'{hint}")
+        if key not in can:
+            raise OptionError(f"recommenders.{name}: {record.name} cannot use features '{key}'")
+        like = plan.features[key].search_as
+        if like is not None and like not in wanted[: wanted.index(key)]:
+            raise OptionError(
+                f"features.{key}: search_as '{like}' is not run before it with {name}; "
+                "let it stand above"
+            )
+    if not wanted:
+        raise OptionError(
+            f"recommenders.{name}: {record.name} can use none of the plan's features; "
+            f"add {'none: none' if record.features == 'none' else 'some'} to features"
+        )
+    return wanted
+
+
+def _fits(record: ModelRecord, entry: FeatureEntry) -> bool:
+    if entry.end_to_end:
+        return record.features == "required" and not record.closed_form
+    return entry.empty == (record.features == "none")

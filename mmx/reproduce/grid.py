@@ -1,0 +1,252 @@
+"""Run a plan, cell by cell; what is finished stays, what fails does not stop the others.
+
+A run directory's name ends in a digest of everything the run depends on (dataset, split,
+features, settings, training). A cell is finished when its directory is there; a changed plan
+makes other directories, and never takes one for another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from mmx.cache.files import write_text
+from mmx.errors import OptionError
+from mmx.recommend.end_to_end import EndToEndJob
+from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.models import find_model
+from mmx.recommend.training import VALIDATED_ON, TrainProgress
+from mmx.reproduce.cells import Cell, Group, groups
+from mmx.reproduce.journal import Journal, only_one
+from mmx.reproduce.plan import EndToEnd, Plan
+from mmx.reproduce.workshop import Workshop, digest, one_line
+
+
+@dataclass
+class GridProgress:
+    """What the caller is told."""
+
+    total: int  # runs
+    done: int = 0
+    failed: int = 0
+    cell: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell and where its run is."""
+
+    cell: Cell
+    path: Path
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """All metrics of "valid" or "test"."""
+        metrics = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        return dict(metrics[split])
+
+
+@dataclass
+class Outcome:
+    """What there is of a plan."""
+
+    finished: list[Finished] = field(default_factory=list)
+    tried: list[dict[str, Any]] = field(default_factory=list)  # the points of the searches
+    failures: list[dict[str, str]] = field(default_factory=list)  # cell, reason
+
+
+@dataclass
+class Grid:
+    """A plan, a folder, and what of the plan is selected."""
+
+    plan: Plan
+    out: Path
+    only: str = "*"  # a pattern of cell names; other cells are not run
+    device: str | None = None  # instead of the plan's, for everything
+    retry_failed: bool = False  # also what ended with its process twice
+    progress: Callable[[GridProgress], None] = lambda state: None
+
+    def __post_init__(self) -> None:
+        self.groups, self.idle = groups(self.plan), False
+        if not any(self._selected(g) for g in self.groups):
+            raise OptionError(f"--only '{self.only}' matches no cell; --dry-run lists them")
+        tries = [len(g.trials) if g.searched else 1 for g in self.groups]
+        self.state = GridProgress(sum(tries) + sum(len(g.seeds) - 1 for g in self.groups))
+        self.outcome = Outcome()
+        self.known: dict[Path | str, Finished | None] = {}  # by path, and by label what failed
+        self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
+        journal = Journal(self.out / "started.json", forget=self.retry_failed)
+        device = self.device or str(self.plan.training.get("device", "cpu"))
+        self.workshop = Workshop(self.plan, self.out, journal, device, self._tell)
+
+    def run(self) -> Outcome:
+        """Do what is not done yet. Raises RunError when another process works in the folder."""
+        with only_one(self.out):
+            write_text(self.out / "failures.json", "[]\n")
+            for group in self.groups:
+                self._group(group)
+            self.state.cell, self.state.detail = "", ""
+            self.progress(self.state)
+        return self.outcome
+
+    def gather(self) -> Outcome:
+        """What is finished; nothing is run, also while another process works in the folder."""
+        self.idle = True
+        for group in self.groups:
+            self._group(group)
+        return self.outcome
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every run of the plan and how it stands; nothing is touched."""
+        rows = []
+        for group in self.groups:
+            tried = () if group.search_as else group.trials
+            for cell in tried:
+                rows.append({"cell": cell.name, "search": cell.point, "state": self._stands(cell)})
+            for cell in group.cells(group.trials[0])[bool(tried) :]:
+                row = {"cell": cell.name, "search": "", "state": self._stands(cell)}
+                if len(group.trials) > 1:
+                    row |= {"search": f"as {group.search_as or 'the best'}", "state": "—"}
+                rows.append(row)
+        return [row for row in rows if fnmatchcase(row["cell"], self.only)]
+
+    def path(self, cell: Cell) -> Path:
+        """Where the cell's run is or will be. Raises MmxError when its data cannot be read."""
+        entry = self.plan.datasets[cell.dataset]
+        training = {k: v for k, v in asdict(cell.training).items() if k != "device"}
+        closed = find_model(cell.model).closed_form
+        depends = {
+            "dataset": self.workshop.dataset_identity(cell.dataset),
+            "split": asdict(entry.rule),
+            "unknown_items": entry.unknown_items,
+            "features": self.workshop.features_identity(cell.dataset, cell.features),
+            "model": cell.model,
+            "settings": sorted(cell.settings),
+            "training": None if closed else training,
+        }
+        return self.out / "runs" / f"{cell.name}-{digest(depends)}"
+
+    def _selected(self, group: Group) -> bool:
+        return any(self._wanted(cell) for cell in group.cells(group.trials[0]))
+
+    def _wanted(self, cell: Cell) -> bool:
+        return not self.idle and fnmatchcase(cell.name, self.only)
+
+    def _group(self, group: Group) -> None:
+        """The search, if there is one, then the seeds."""
+        chosen = self._chosen(group)
+        for cell in group.cells(chosen or group.trials[0]):
+            wanted = self._wanted(cell)
+            if chosen is None:
+                if wanted and _label(cell) not in self.known:
+                    self._fail(cell, "no point of its search could be finished and measured")
+            elif found := self._cell(cell, wanted):
+                self.outcome.finished.append(found)
+
+    def _chosen(self, group: Group) -> Cell | None:
+        """The point of the search that all seeds take; None when it is not known."""
+        first, selected = group.trials[0], self._selected(group)
+        if group.search_as:
+            point = self.points.get((first.dataset, group.search_as, first.recommender))
+            return next((cell for cell in group.trials if cell.point == point), None)
+        if not group.searched:
+            return first
+        tried = [(cell, self._cell(cell, selected)) for cell in group.trials]
+        if not selected and not all(found for _, found in tried):
+            return None
+        chosen = self._choose(tried)
+        if chosen:
+            self.points[first.dataset, first.features, first.recommender] = chosen.point
+        return chosen
+
+    def _choose(self, tried: list[tuple[Cell, Finished | None]]) -> Cell | None:
+        """The point with the best validation metric; the first among equals."""
+        reached = [
+            found.metrics("valid")[VALIDATED_ON] if found else math.nan for _, found in tried
+        ]
+        best = max((value for value in reached if not math.isnan(value)), default=None)
+        place = None if best is None else reached.index(best)
+        for number, ((cell, _), value) in enumerate(zip(tried, reached, strict=True)):
+            row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
+            row |= {"recommender": cell.recommender, "point": cell.point}
+            row |= {f"valid_{VALIDATED_ON}": value, "chosen": number == place}
+            self.outcome.tried.append(row)
+        return None if place is None else tried[place][0]
+
+    def _cell(self, cell: Cell, wanted: bool) -> Finished | None:
+        """The finished cell, run first where it is ``wanted``; None when there is none."""
+        label = _label(cell)
+        try:
+            path = self.path(cell)
+            if path in self.known:
+                return self.known[path]
+            self.state.cell, self.state.detail = label, ""
+            self.progress(self.state)
+            if wanted and not path.exists():
+                self._fit(cell, path)
+            self.known[path] = Finished(cell, path) if path.exists() else None
+            self.state.done += 1
+            return self.known[path]
+        except Exception as error:  # one cell's failure is its own
+            if wanted and label not in self.known:
+                self._fail(cell, one_line(error))
+                self.state.done += 1
+            self.known[label] = None
+            return None
+
+    def _fit(self, cell: Cell, path: Path) -> None:
+        entry, features = self.plan.datasets[cell.dataset], self.plan.features[cell.features]
+        data = self.workshop.data(cell.dataset)
+        specs = self.workshop.specs(cell.dataset, cell.features)
+        job = TrainJob(
+            data=data,
+            model=cell.model,
+            features=specs,
+            end_to_end=self._end_to_end(features.end_to_end),
+            settings=cell.settings,
+            split=entry.rule,
+            unknown_items=entry.unknown_items,
+            training=replace(cell.training, device=self.device or cell.training.device),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.workshop.journal.attempt(path.name) as got_on:
+
+            def progress(state: TrainProgress) -> None:
+                got_on()
+                reached = state.valid.get(VALIDATED_ON, math.nan)
+                self._tell(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
+
+            fit(job, path, progress=progress, tell=self._tell)
+
+    def _end_to_end(self, spec: EndToEnd | None) -> EndToEndJob | None:
+        if spec is None:
+            return None
+        pixels = self.out / "cache" / "pixels"
+        return EndToEndJob(spec.encoder, spec.weights, spec.tokenizer, pixels, spec.options)
+
+    def _fail(self, cell: Cell, reason: str) -> None:
+        label = _label(cell)
+        self.outcome.failures.append({"cell": label, "reason": reason})
+        self.state.failed += 1
+        text = json.dumps(self.outcome.failures, indent=2, ensure_ascii=False)
+        write_text(self.out / "failures.json", text + "\n")
+        self.progress(self.state)
+
+    def _tell(self, detail: str) -> None:
+        self.state.detail = detail
+        self.progress(self.state)
+
+    def _stands(self, cell: Cell) -> str:
+        try:
+            return "finished" if self.path(cell).exists() else "to do"
+        except Exception as error:
+            return one_line(error)
+
+
+def _label(cell: Cell) -> str:
+    return f"{cell.name} {cell.point}".strip()

@@ -1,0 +1,194 @@
+"""What a plan says: datasets, features, recommenders, seeds. See docs/reproduce.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmx.data.splits import SplitRule
+from mmx.errors import OptionError, suggestion
+from mmx.extract.finetune import FinetuneOptions
+from mmx.recommend.end_to_end import EndToEndOptions
+from mmx.recommend.metrics import CUTOFFS, METRICS
+from mmx.reproduce.strict import Reader, placed, read_yaml
+
+MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The embedded sample, drawn from a seed."""
+
+    seed: int = 7
+    items: int = 400
+    users: int = 600
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset directory, or the sample; and which interactions count and are held out."""
+
+    data: Path | None = None
+    sample: Sample | None = None
+    split: str = "auto"
+    min_rating: float | None = None
+    k_core: int = 0
+    split_seed: int = 0  # the same for all seeds of the plan, so that users pair
+    unknown_items: str = "error"
+
+    def __post_init__(self) -> None:
+        if (self.data is None) == (self.sample is None):
+            raise OptionError("give either 'data: DIR' or 'sample: {}'")
+        if self.unknown_items not in ("error", "drop"):
+            raise OptionError(f"unknown_items: {self.unknown_items}; known: error, drop")
+        _ = self.rule
+
+    @property
+    def rule(self) -> SplitRule:
+        """How the log is split."""
+        return SplitRule(self.split, self.min_rating, self.k_core, self.split_seed)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A pre-trained encoder whose vectors are extracted; the fields are options of extract."""
+
+    model: str
+    weights: Path | None = None
+    tokenizer: Path | None = None
+    modalities: tuple[str, ...] | None = None  # that are encoded
+    use: tuple[str, ...] = ()  # of those that the recommender sees; all when empty
+    precision: str = "float32"
+    dtype: str = "float32"
+    batch_size: int = 32
+    head: str | None = None
+    image_size: int | None = None
+    resize: int | None = None
+    resize_mode: str | None = None
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """An encoder that is fine-tuned on the catalogue and then extracted."""
+
+    model: str
+    options: FinetuneOptions
+    weights: Path | None = None
+    tokenizer: Path | None = None
+    use: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """An encoder that is trained with the recommender."""
+
+    encoder: str
+    options: EndToEndOptions
+    weights: Path | None = None
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
+class FeatureEntry:
+    """Where item features come from; nothing given means no features."""
+
+    stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} stands for its name
+    extract: tuple[Extraction, ...] = ()
+    finetune: FineTuning | None = None
+    end_to_end: EndToEnd | None = None
+    training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
+    search_as: str | None = None  # take over what was chosen with these features: no own search
+
+    def __post_init__(self) -> None:
+        if self.end_to_end and (self.stores or self.extract or self.finetune):
+            raise OptionError("end_to_end stands alone; drop stores, extract and finetune")
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is the entry without features."""
+        return not (self.stores or self.extract or self.finetune or self.end_to_end)
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A model with its settings, and what of them is searched."""
+
+    model: str = ""  # default: the entry's own name
+    settings: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
+    search: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # setting or TrainOptions
+    features: tuple[str, ...] | None = None  # default: all that the model can use
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole grid."""
+
+    datasets: dict[str, Dataset]
+    features: dict[str, FeatureEntry]
+    recommenders: dict[str, Recommender]
+    seeds: tuple[int, ...] = (0,)
+    training: dict[str, Any] = field(default_factory=dict)
+    baseline: str | None = None  # a features name, compared with on the same recommender
+    metrics: tuple[str, ...] = MEASURED
+
+    def __post_init__(self) -> None:
+        for what in ("datasets", "features", "recommenders"):
+            _check_names(what, getattr(self, what))
+        if self.baseline is not None and self.baseline not in self.features:
+            hint = suggestion(self.baseline, self.features)
+            raise OptionError(f"baseline: no features '{self.baseline}'{hint}")
+        known = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
+        for name in self.metrics:
+            if name not in known:
+                raise OptionError(f"metrics: no '{name}'{suggestion(name, known)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise OptionError("seeds: give at least one, none twice")
+
+
+def load_plan(
+    path: Path, *, data: Mapping[str, Path] | None = None, base: Path | None = None
+) -> Plan:
+    """Read a plan. Raises OptionError on anything unknown, missing or of another kind.
+
+    ``data`` gives directories of datasets by name instead of the plan's; relative paths are
+    relative to ``base``, which is the plan's folder unless given.
+    """
+    plan = parse_plan(read_yaml(path), (base or path.parent).resolve())
+    datasets = dict(plan.datasets)
+    for name, directory in (data or {}).items():
+        if name not in datasets:
+            hint = suggestion(name, datasets)
+            raise OptionError(f"--data {name}={directory}: the plan has no such dataset{hint}")
+        datasets[name] = replace(datasets[name], data=directory, sample=None)
+    return replace(plan, datasets=datasets)
+
+
+def parse_plan(content: Any, base: Path) -> Plan:
+    """A plan from what YAML holds."""
+    if isinstance(content, dict) and isinstance(content.get("features"), dict):
+        entries = content["features"].items()
+        spelt = {name: {} if entry == "none" else entry for name, entry in entries}
+        content = {**content, "features": spelt}
+    plan: Plan = Reader(base).build(Plan, content, "plan")
+    features = {name: _placed(entry, base) for name, entry in plan.features.items()}
+    recommenders = {
+        name: replace(entry, model=entry.model or name) for name, entry in plan.recommenders.items()
+    }
+    return replace(plan, features=features, recommenders=recommenders)
+
+
+def _placed(entry: FeatureEntry, base: Path) -> FeatureEntry:
+    stores = tuple(str(placed(base, text)) for text in entry.stores)
+    return replace(entry, stores=stores)
+
+
+def _check_names(what: str, entries: dict[str, Any]) -> None:
+    if not entries:
+        raise OptionError(f"{what}: there are none")
+    for name in entries:
+        if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
+            raise OptionError(f"{what}: the name '{name}' has other than letters, digits, _ . + -")

@@ -1,0 +1,151 @@
+"""What is written of a grid: results, table, tests, embeddings. Only finished cells count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmx.cache.files import replacing, write_text
+from mmx.data.dataset import load_items
+from mmx.recommend.features import FeatureSpec
+from mmx.recommend.training import VALIDATED_ON
+from mmx.reproduce.embeddings import describe
+from mmx.reproduce.grid import Finished, Grid, Outcome
+from mmx.reproduce.plan import Plan
+from mmx.reproduce.significance import LEVEL, compare
+
+VALID = f"valid {VALIDATED_ON}"
+LEGEND = (
+    "Test metrics, mean ± standard deviation over the seeds, and validation Recall@20. A closed "
+    "form has no seed: it runs once."
+)
+TESTED = (
+    " * and †: differs from the features '{}' on the same recommender with p < 0.05 (two-sided "
+    "paired t-test, Wilcoxon; over users, Holm-Bonferroni corrected)."
+)
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Report:
+    """All tables of a grid."""
+
+    results: Rows = field(default_factory=list)  # one row per cell
+    table: Rows = field(default_factory=list)  # one row per dataset, recommender, features
+    search: Rows = field(default_factory=list)
+    significance: Rows = field(default_factory=list)
+    embeddings: Rows = field(default_factory=list)
+    failures: Rows = field(default_factory=list)
+
+
+def report(grid: Grid, outcome: Outcome) -> Report:
+    """Gather and write everything under the grid's folder."""
+    plan, out = grid.plan, grid.out
+    tests = compare(plan, outcome.finished)
+    made = Report(
+        results=[_result(one, out) for one in outcome.finished],
+        table=summary(plan, outcome.finished, tests),
+        search=outcome.tried,
+        significance=tests,
+        embeddings=_embeddings(grid, outcome.finished),
+        failures=list(outcome.failures),
+    )
+    for name in ("results", "search", "significance", "embeddings"):
+        _write(getattr(made, name), out / f"{name}.parquet")
+    text = f"{markdown(made.table)}\n{legend(plan)}\n"
+    if made.embeddings:
+        text += f"\n{markdown(made.embeddings)}\nAlignment and uniformity: lower is better.\n"
+    write_text(out / "table.md", text)
+    return made
+
+
+def legend(plan: Plan) -> str:
+    """What the table's figures and marks are."""
+    return LEGEND + (TESTED.format(plan.baseline) if plan.baseline else "")
+
+
+def summary(plan: Plan, finished: Sequence[Finished], tests: Rows) -> Rows:
+    """The table of the paper: one row for each dataset, recommender and features entry."""
+    runs = defaultdict(list)
+    for one in finished:
+        runs[one.cell.dataset, one.cell.recommender, one.cell.features].append(one)
+    marks = {(t["dataset"], t["recommender"], t["features"], t["metric"]): _mark(t) for t in tests}
+    rows = []
+    for key, group in runs.items():
+        row: dict[str, Any] = dict(zip(("dataset", "recommender", "features"), key, strict=True))
+        row["seeds"] = len(group)
+        tested = [one.metrics("test") for one in group]
+        for name in plan.metrics:
+            row[name] = _spread([m[name] for m in tested]) + marks.get((*key, name), "")
+        row[VALID] = _spread([one.metrics("valid")[VALIDATED_ON] for one in group])
+        rows.append(row)
+    return rows
+
+
+def markdown(rows: Rows) -> str:
+    """Rows of one kind as a Markdown table."""
+    columns = list(rows[0]) if rows else ["nothing is finished yet"]
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[_cell(row[name]) for name in columns] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _mark(test: dict[str, Any]) -> str:
+    marks = (("p_t_holm", "*"), ("p_wilcoxon_holm", "†"))
+    return "".join(mark for name, mark in marks if test[name] < LEVEL)
+
+
+def _spread(values: list[float]) -> str:
+    mean = f"{np.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "—" if value is None else str(value)
+
+
+def _result(one: Finished, out: Path) -> dict[str, Any]:
+    cell = one.cell
+    history = pq.read_table(one.path / "history.parquet").to_pylist()
+    row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
+    row |= {"recommender": cell.recommender, "model": cell.model, "seed": cell.training.seed}
+    row |= {"settings": " ".join(cell.settings), "search": cell.point}
+    row |= {"run": str(one.path.relative_to(out)), "rounds": len(history)}
+    row["seconds"] = float(sum(r.get("seconds", 0.0) for r in history))
+    for split in ("valid", "test"):
+        row |= {f"{split}_{name}": value for name, value in one.metrics(split).items()}
+    return row
+
+
+def _embeddings(grid: Grid, finished: Sequence[Finished]) -> Rows:
+    """One row for each dataset and features entry that a finished cell used."""
+    rows: Rows = []
+    seen = set()
+    for one in finished:
+        cell, entry = one.cell, grid.plan.features[one.cell.features]
+        ends = bool(entry.end_to_end)  # its embeddings are of a recommender's run
+        key = (cell.dataset, cell.features, cell.recommender if ends else "")
+        if entry.empty or key in seen:
+            continue
+        seen.add(key)
+        own = [FeatureSpec(one.path / "features.parquet")]
+        specs = own if ends else grid.workshop.specs(cell.dataset, cell.features)
+        ids = load_items(grid.workshop.data(cell.dataset)).ids
+        name = f"{cell.features} ({cell.recommender})" if ends else cell.features
+        rows.append({"dataset": cell.dataset, "features": name, **describe(specs, ids)})
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def _write(rows: Rows, path: Path) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows), temporary)
