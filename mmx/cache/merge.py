@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,9 @@ from mmx.cache.files import replacing, sweep
 from mmx.cache.parts import vector_writer
 from mmx.cache.store import refuse_foreign
 from mmx.errors import StoreError
+from mmx.files import Place, readable
+
+T = TypeVar("T")
 
 MAX_FILE_ROWS = 1_000_000
 MAX_FILE_BYTES = 2 << 30  # of vectors
@@ -36,7 +40,7 @@ class RowSource:
     Keeps no file open and one row group in memory. Raises StoreError on an unreadable file.
     """
 
-    def __init__(self, paths: Sequence[Path], schema: pa.Schema) -> None:
+    def __init__(self, paths: Sequence[Place], schema: pa.Schema) -> None:
         self.paths, self.schema = list(paths), schema
         self._footers = [_reading(path, pq.read_metadata) for path in self.paths]
         counts = [f.row_group(g).num_rows for f in self._footers for g in range(f.num_row_groups)]
@@ -52,8 +56,8 @@ class RowSource:
         """Some columns of all rows."""
         empty = self.schema.empty_table().select(list(names))
 
-        def read(path: Path) -> pa.Table:
-            with pq.ParquetFile(path) as file:
+        def read(source: Any) -> pa.Table:
+            with pq.ParquetFile(source) as file:
                 return file.read(columns=list(names)).select(list(names)).cast(empty.schema)
 
         return pa.concat_tables([empty, *(_reading(path, read) for path in self.paths)])
@@ -80,8 +84,8 @@ class RowSource:
         if number != self._last[0]:
             file, group = self._groups[number]
 
-            def read(path: Path) -> pa.Table:
-                with pq.ParquetFile(path, metadata=self._footers[file]) as opened:
+            def read(source: Any) -> pa.Table:
+                with pq.ParquetFile(source, metadata=self._footers[file]) as opened:
                     return opened.read_row_group(group, columns=self.schema.names)
 
             table = _reading(self.paths[file], read).select(self.schema.names)
@@ -203,9 +207,10 @@ def _runs(keys: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, np.ndarra
             yield int(keys[start]), values[start:stop]
 
 
-def _reading(path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
+def _reading(path: Place, read: Callable[[Any], T]) -> T:
     try:
-        return read(path)
+        with readable(path) as source:
+            return read(source)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise StoreError(f"{path} is unreadable: {reason}; delete it and extract again") from error

@@ -208,7 +208,7 @@ def _files(path: Place) -> tuple[Place, ...]:
     if path.is_file():
         return (path,)
     if path.is_dir():
-        files = tuple(sorted(path.glob("*.parquet")))
+        files = tuple(path / name for name in sorted(f.name for f in path.glob("*.parquet")))
         if not files:
             raise StoreError(f"{path} is a directory without Parquet files, not a store")
         return files

@@ -14,32 +14,73 @@ from mmx.cli.output import AsJson, Debug, Quiet, listed, note, print_json, print
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mmx.extract.block import Progress
     from mmx.extract.pipeline import ExtractReport
+    from mmx.extract.progress import Progress
 
 
 def extract(
     model: Annotated[str, typer.Option(help="Encoder, see `mmx encoders`; e.g. clip, vlmo.")],
-    data: Annotated[Path, typer.Option(help="Dataset directory with items.parquet.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Store to write. Default: cache/MODEL.parquet.")
+    data: Annotated[
+        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
+    ],
+    images: Annotated[
+        str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
     ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Store to write, path or URL.", show_default="cache/MODEL.parquet"),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="--out is a URL: folder for parts.", show_default="the user's cache"),
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
+    ] = False,
+    connections: Annotated[int, typer.Option(help="Pictures fetched at once.")] = 32,
+    per_host: Annotated[int, typer.Option(help="Pictures fetched at once from one host.")] = 4,
+    max_image_mib: Annotated[int, typer.Option(help="Largest fetched picture, MiB.")] = 20,
     weights: Annotated[
         Path | None, typer.Option(help="Local checkpoint (.safetensors, .pt) instead of named.")
     ] = None,
     modalities: Annotated[
         str | None, typer.Option(help="Which of image,text,fused to encode. Default: all.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Items encoded at once.")] = 32,
-    workers: Annotated[int, typer.Option(help="Threads that read and decode.")] = 2,
-    part_size: Annotated[int, typer.Option(help="Rows a finished part has; a kill costs one.")] = (
-        512
+    batch_size: Annotated[
+        str, typer.Option(help="Items encoded at once; auto measures, and halves if memory ends.")
+    ] = "auto",
+    workers: Annotated[str, typer.Option(help="Decoding threads of a process; auto: by cores.")] = (
+        "auto"
     ),
+    part_size: Annotated[
+        str, typer.Option(help="Rows of a part, of which a kill costs two; auto: by batch size.")
+    ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of the forward pass: float32, bfloat16, float16.")
-    ] = "float32",
+        str,
+        typer.Option(help="float32, bfloat16, float16; auto: bfloat16 where native and as good."),
+    ] = "auto",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Decode as the encoder's own library does, to the bit.")
+    ] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="The image pass through torch.compile; long jobs.")
+    ] = False,
     dtype: Annotated[str, typer.Option(help="Of stored vectors: float32, float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option("--device", "--devices", help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both."),
+    ] = "cpu",
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes that encode into the one store.", show_default="one a device"),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: a Ray cluster (mmx[ray]).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to use: HOST:PORT, auto.", show_default="a local one"),
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="vlmo: local vocab.txt instead of the named tokenizer.")
     ] = None,
@@ -77,34 +118,47 @@ def extract(
     unfinished is encoded.
     """
     from mmx.data.dataset import load_items
-    from mmx.extract.encoders import open_encoder
+    from mmx.extract.fleet.engines import engine_for
+    from mmx.extract.fleet.orders import Recipe
     from mmx.extract.pipeline import ExtractOptions
     from mmx.extract.pipeline import extract as run
+    from mmx.extract.sources import source_for
+    from mmx.extract.sources.web import Web
 
     options = ExtractOptions(
-        batch_size=batch_size,
-        workers=workers,
-        part_size=part_size,
+        batch_size=_number("batch-size", batch_size),
+        workers=_number("workers", workers),
+        part_size=_number("part-size", part_size),
+        precision=precision,
+        compile=compile_,
         dtype=dtype,
         retry_failed=retry_failed,
         overwrite=overwrite,
         prune=prune,
     )
-    items = load_items(data)
+    web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
+    target = _target(out, work) or default_store(model)
+    items = load_items(data, images)
     special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
     special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
     special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}
-    encoder = open_encoder(
-        model,
-        weights=weights,
-        device=device,
-        precision=precision,
-        modalities=tuple(modalities.split(",")) if modalities else None,
-        progress=note,
-        **{name: value for name, value in special.items() if value is not None},
+    special |= {"weights": weights, "decode": "exact" if exact else "fast"}
+    special["modalities"] = tuple(modalities.split(",")) if modalities else None
+    recipe = Recipe(model, {name: value for name, value in special.items() if value is not None})
+    fleet, here = engine_for(
+        recipe, device, processes=processes, engine=engine, address=ray_address
     )
     with progress_bar("rate", "bottleneck") as bar:
-        report = run(items, encoder, out or default_store(model), options, _drawer(bar))
+        report = run(
+            items,
+            recipe.open(here, progress=note),
+            target,
+            options,
+            _drawer(bar),
+            source_for(items, web),
+            work,
+            fleet,
+        )
     _summarise(report, as_json)
 
 
@@ -130,6 +184,24 @@ def default_store(model: str) -> Path:
     return Path("cache") / (re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.") + ".parquet")
 
 
+def _target(out: str | None, work: Path | None) -> str | None:
+    from mmx.errors import OptionError
+    from mmx.files import is_url
+
+    if work is not None and (out is None or not is_url(out)):
+        raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
+    return out
+
+
+def _number(name: str, text: str) -> int | None:
+    from mmx.errors import OptionError
+
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError:
+        raise OptionError(f"--{name} {text}: a whole number or auto is expected") from None
+
+
 def _triple(name: str, text: str | None) -> tuple[float, ...] | None:
     from mmx.errors import OptionError
 
@@ -152,12 +224,19 @@ def _drawer(bar: Bar) -> Callable[[Progress], None]:
             tasks[state.stage] = bar.add_task(words[state.stage], rate="", bottleneck="")
         task = bar.tasks[tasks[state.stage]]
         rate = state.done / task.elapsed if task.elapsed else 0.0
-        slow = f"bottleneck: {state.bottleneck}" if state.stage == "encode" else ""
+        slow = _speeds(state) if state.stage == "encode" else ""
         bar.update(
             task.id, completed=state.done, total=state.total, rate=f"{rate:.0f}/s", bottleneck=slow
         )
 
     return draw
+
+
+def _speeds(state: Progress) -> str:
+    """What each stage could do, and which one the others wait for."""
+    speeds = (f"{verb} {state.rate(stage):.0f}/s" for verb, stage in
+              (("decode", "decoding"), ("encode", "encoding")) if state.rate(stage))  # fmt: skip
+    return ", ".join([*speeds, f"bottleneck: {state.bottleneck}"])
 
 
 def _summarise(report: ExtractReport, as_json: bool) -> None:
@@ -171,6 +250,12 @@ def _summarise(report: ExtractReport, as_json: bool) -> None:
                 "removed": report.removed,
                 "seconds": round(report.seconds, 3),
                 "bottleneck": report.bottleneck,
+                "rates": {stage: round(rate, 1) for stage, rate in report.rates.items()},
+                "waited": {stage: round(spent, 3) for stage, spent in report.waited.items()},
+                "precision": report.precision,
+                "accuracy": report.accuracy,
+                "batch_size": report.batch_size,
+                "note": report.note,
                 "statuses": report.statuses,
             }
         )
@@ -179,6 +264,8 @@ def _summarise(report: ExtractReport, as_json: bool) -> None:
         f"{report.store}: {report.items} items, {report.encoded} encoded, {report.reused} reused, "
         f"{report.removed} removed in {report.seconds:.1f} s"
     )
+    if report.note:
+        note(f"  {report.note}")
     for reason, rows in report.failures.items():
         note(f"  {rows} × {reason}")
     if report.failures:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 def finetune(
     model: Annotated[str, typer.Option(help="Encoder to start from: clip…, vlmo….")],
-    data: Annotated[Path, typer.Option(help="Dataset directory.")],
+    data: Annotated[
+        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
+    ],
+    images: Annotated[
+        str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-tuned.")] = (
         None
     ),
@@ -84,7 +89,7 @@ def finetune(
         patience=patience,
         seed=seed,
     )
-    items = load_items(data)
+    items = load_items(data, images)
     split = None
     if "co-interaction" in options.objectives:
         split = split_interactions(load_interactions(data, items), SplitRule(seed=seed))

@@ -14,19 +14,21 @@ SHOWN = 40  # rows of a query that are printed
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A store, a run or a dataset directory.")],
+    path: Annotated[str, typer.Argument(help="A store, a run or a dataset; path or URL.")],
     verify: Annotated[bool, typer.Option("--verify", help="Re-read every vector.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Say what a store, a run or a dataset holds."""
+    from mmx.data.dataset import is_dataset
     from mmx.errors import OptionError, StoreError
 
-    if (path / "config.json").is_file() or (path / "items.parquet").is_file():
+    is_run = (Path(path) / "config.json").is_file()
+    if is_run or is_dataset(path):
         if verify:
             raise OptionError(f"--verify re-reads a store; {path} is none")
-        facts = _run_facts(path) if (path / "config.json").is_file() else _data_facts(path)
+        facts = _run_facts(Path(path)) if is_run else _data_facts(path)
     else:
         facts = _store_facts(path, verify)
     if as_json:
@@ -40,10 +42,12 @@ def info(
 def sql(
     query: Annotated[str, typer.Argument(help="SQL; stores, runs and datasets are views.")],
     data: Annotated[
-        list[Path] | None, typer.Option(help="Dataset directory to show; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Dataset directory to show, path or URL; may be repeated."),
     ] = None,
     store: Annotated[
-        list[Path] | None, typer.Option(help="Store outside --cache to show; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Store outside --cache to show, path or URL; may be repeated."),
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of stores.")] = Path("cache"),
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
@@ -90,19 +94,21 @@ def _write(table: Any, out: Path) -> None:
         write(table, temporary)
 
 
-def _store_facts(path: Path, verify: bool) -> dict[str, Any]:
+def _store_facts(path: str, verify: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
     from mmx.cache.store import open_store
+    from mmx.extract.settings import accuracy_of
 
     store = open_store(path)
     facts: dict[str, Any] = {
-        "store": str(path),
+        "store": path,
         "rows": store.rows,
         "bytes": store.size,
         "dtype": store.dtype,
         "statuses": store.status_counts(),
         "card": asdict(store.card),
+        "accuracy": accuracy_of(store.path),
         "versions": store.versions,
         "items_fingerprint": store.items_fingerprint,
     }
@@ -125,19 +131,22 @@ def _run_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _data_facts(path: Path) -> dict[str, Any]:
+def _data_facts(path: str) -> dict[str, Any]:
     import pyarrow.compute as pc
 
-    from mmx.data.dataset import load_interactions, load_items
+    from mmx.data.dataset import folder_of, load_interactions, load_items
+    from mmx.data.tables import has_table
 
     items = load_items(path)
     facts: dict[str, Any] = {
-        "dataset": str(path),
+        "dataset": path,
         "items": len(items),
         "with image": len(items) - items.table["image"].null_count,
         "with text": len(items) - items.table["text"].null_count,
         "columns": items.table.column_names,
     }
+    if not has_table(folder_of(path), "interactions"):
+        return facts
     log = load_interactions(path, items)
     facts |= {"interactions": log.num_rows, "users": pc.count_distinct(log["user_id"]).as_py()}
     if "split" in log.column_names:
@@ -152,6 +161,8 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[list[Any]]:
     for name, value in facts.items():
         if isinstance(value, dict):
             rows += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, float) and 0.9999 <= value < 1:  # a cosine that is not quite 1
+            rows.append([prefix + name, f"{value:.6f}"])
         elif value not in (None, "", [], {}):
             rows.append([prefix + name, json.dumps(value) if isinstance(value, list) else value])
     return rows

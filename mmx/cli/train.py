@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Dataset directory.")],
+    data: Annotated[
+        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
+    ],
     features: Annotated[
         list[str] | None,
         typer.Option(help="Store, or STORE:image,text for some of its modalities; repeatable."),

@@ -1,27 +1,36 @@
-"""The dataset directory: ``items`` and ``interactions``, checked as they are read."""
+"""A dataset: ``items`` and ``interactions``, checked as they are read."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.data.tables import find_table, id_column, read_table, require, text_column
+from mmx.data.pictures import by_item_id, by_row, has_bytes
+from mmx.data.shards import is_shards, read_shards, shards_folder
+from mmx.data.tables import find_table, has_table, id_column, read_table, require, text_column
 from mmx.errors import DataError, some
+from mmx.files import Place, where
 
 
 @dataclass(frozen=True)
 class Items:
-    """The items table: ``item_id`` unique, ``image`` and ``text`` nullable, then the rest."""
+    """The items table: ``item_id`` unique, ``image`` and ``text`` nullable, then the rest.
 
-    directory: Path
-    path: Path
+    What ``image`` says depends on ``form``: "paths" from the folder ``images`` (or URLs), "rows"
+    of ``path`` that hold the bytes, or "members" of tar shards in ``images``.
+    """
+
+    directory: Place
+    path: Place
     table: pa.Table
+    images: Place
+    form: str = "paths"
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -47,16 +56,35 @@ class Items:
         return digest.hexdigest()
 
 
-def load_items(directory: Path | str) -> Items:
-    """Read ``DIR/items.parquet`` (or .csv).
+def load_items(data: Place | str, images: Place | str | None = None) -> Items:
+    """Read a catalogue: ``DIR/items.parquet`` (or .csv), a table by its own name, or tar shards.
 
-    Raises DataError when the table is absent or unreadable, lacks ``item_id`` or repeats one.
+    ``images`` is the folder where relative picture paths start, by default the table's own. A
+    table without the column ``image`` then gets the files that are called by its ids. Any
+    place may be a URL. Raises DataError when there is no table, or it is unreadable, lacks
+    ``item_id`` or repeats one.
     """
-    directory = Path(directory)
-    _must_be_directory(directory)
-    path = find_table(directory, "items")
-    table = read_table(path)
+    if is_shards(data):
+        if images is not None:
+            raise DataError(f"{data} holds its own pictures; drop --images")
+        folder, table = read_shards(str(data))
+        return _checked(Items(folder, folder, table, folder, "members"))
+    path = _items_table(where(data))
+    embedded = images is None and has_bytes(path)
+    table = read_table(path, leave_out=("image",) if embedded else ())
     require(table, ("item_id",), path)
+    folder = path.parent if images is None else where(images)
+    if embedded:
+        table = table.append_column("image", by_row(len(table)))
+    elif images is not None and "image" not in table.column_names:
+        named = by_item_id(id_column(table, "item_id", path), folder)
+        table = table.append_column("image", named)
+    return _checked(Items(path.parent, path, table, folder, "rows" if embedded else "paths"))
+
+
+def _checked(items: Items) -> Items:
+    """The same with unique ids as text, and the three columns in front."""
+    table, path = items.table, items.path
     ids = id_column(table, "item_id", path)
     repeated = _repeated(ids)
     if repeated:
@@ -67,16 +95,41 @@ def load_items(directory: Path | str) -> Items:
     rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
     columns = {"item_id": ids, "image": text_column(table, "image")}
     columns |= {"text": text_column(table, "text")} | {name: table[name] for name in rest}
-    return Items(directory, path, pa.table(columns))
+    return replace(items, table=pa.table(columns))
 
 
-def load_interactions(directory: Path | str, items: Items, *, unknown: str = "error") -> pa.Table:
+def _items_table(data: Place) -> Place:
+    """The table that ``--data`` means."""
+    if data.suffix in (".parquet", ".csv") and data.is_file():
+        return data
+    if isinstance(data, Path):
+        _must_be_directory(data)
+    return find_table(data, "items")
+
+
+def is_dataset(data: Place | str) -> bool:
+    """Whether it looks like something ``load_items`` reads."""
+    place = where(data)
+    if is_shards(data) or place.suffix == ".csv":
+        return True
+    return has_table(place, "items")
+
+
+def folder_of(data: Place | str) -> Place:
+    """The dataset directory of ``--data``: the folder itself, or the one its files lie in."""
+    place = shards_folder(str(data)) if is_shards(data) else where(data)
+    return place.parent if place.suffix in (".parquet", ".csv") and place.is_file() else place
+
+
+def load_interactions(data: Place | str, items: Items, *, unknown: str = "error") -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
+
+    ``data`` is what ``load_items`` was given; the table lies in its folder.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
     or "drop". Raises DataError on unreadable tables, missing columns, null ids, bad splits.
     """
-    path = find_table(Path(directory), "interactions")
+    path = find_table(folder_of(data), "interactions")
     table = read_table(path)
     require(table, ("user_id", "item_id"), path)
     columns = {name: id_column(table, name, path) for name in ("user_id", "item_id")}
@@ -105,7 +158,10 @@ def _must_be_directory(directory: Path) -> None:
     if not directory.exists():
         raise DataError(f"no dataset at {directory}: --data takes an existing dataset directory")
     if not directory.is_dir():
-        raise DataError(f"{directory} is a file; --data takes the directory with items.parquet")
+        raise DataError(
+            f"{directory} is a file; --data takes a directory with items.parquet, a table "
+            "(.parquet, .csv) or tar shards"
+        )
 
 
 def _repeated(ids: pa.ChunkedArray) -> list[str]:
@@ -116,7 +172,7 @@ def _repeated(ids: pa.ChunkedArray) -> list[str]:
 
 
 def _number(
-    column: pa.ChunkedArray, name: str, kind: pa.DataType | None, path: Path
+    column: pa.ChunkedArray, name: str, kind: pa.DataType | None, path: Place
 ) -> pa.ChunkedArray:
     if column.null_count:
         raise DataError(f"{path}: {column.null_count} rows have no {name}; fill or remove them")
@@ -129,7 +185,7 @@ def _number(
     return column.cast(kind) if kind else column
 
 
-def _split(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:
     known = pa.array(["train", "valid", "test"])
     odd = pc.unique(column.filter(pc.invert(pc.is_in(column, value_set=known))))
     if len(odd):

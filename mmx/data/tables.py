@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,11 +12,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmx.errors import DataError
+from mmx.files import Place, RemotePath, opened, reaching
+
+SUFFIXES = (".parquet", ".csv")  # in the order in which they are looked for
 
 
-def find_table(directory: Path, name: str) -> Path:
+@overload
+def find_table(directory: Path, name: str) -> Path: ...
+@overload
+def find_table(directory: RemotePath, name: str) -> RemotePath: ...
+def find_table(directory: Place, name: str) -> Place:
     """``DIR/name.parquet`` or ``DIR/name.csv``. Raises DataError when there is neither."""
-    for suffix in (".parquet", ".csv"):
+    for suffix in SUFFIXES:
         path = directory / f"{name}{suffix}"
         if path.is_file():
             return path
@@ -24,16 +33,29 @@ def find_table(directory: Path, name: str) -> Path:
     )
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a Parquet or CSV table. Raises DataError when it is unreadable."""
+def has_table(directory: Place, name: str) -> bool:
+    """Whether ``find_table`` finds one."""
+    return any((directory / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
+
+
+def read_table(path: Place, leave_out: Sequence[str] = ()) -> pa.Table:
+    """Read a Parquet or CSV table, of Parquet without some columns.
+
+    Raises DataError when it is unreadable.
+    """
     try:
-        return pa.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        with reaching(path), opened(path) as file:
+            if path.suffix == ".csv":
+                return pa.csv.read_csv(file)
+            with pq.ParquetFile(file) as parquet:
+                names = [n for n in parquet.schema_arrow.names if n not in leave_out]
+                return parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0].rstrip(".")
         raise DataError(f"{path} is unreadable: {reason}; write it anew") from error
 
 
-def require(table: pa.Table, columns: tuple[str, ...], path: Path) -> None:
+def require(table: pa.Table, columns: tuple[str, ...], path: Place) -> None:
     """Raise DataError unless the table has all the columns."""
     absent = [name for name in columns if name not in table.column_names]
     if absent:
@@ -42,7 +64,7 @@ def require(table: pa.Table, columns: tuple[str, ...], path: Path) -> None:
         )
 
 
-def id_column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
     """An id column as strings. Raises DataError on null, empty and fractional ids."""
     column = table[name]
     if pa.types.is_dictionary(column.type):

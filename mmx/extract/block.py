@@ -2,121 +2,108 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from mmx.cache.schema import OK
-from mmx.extract.encoder import Encoder, checked
+from mmx.extract.encoder import TextBatch
+from mmx.extract.feeding import Batch
 from mmx.extract.inputs import Loaded
-
-
-@dataclass
-class Progress:
-    """What the caller is told while extraction runs."""
-
-    stage: str = "check"  # check, encode, merge
-    done: int = 0  # items of this stage
-    total: int = 0
-    waiting: float = 0.0  # s the encoder stood idle for want of decoded items
-    encoding: float = 0.0  # s the encoder ran
-
-    @property
-    def bottleneck(self) -> str:
-        """Who the other one waits for."""
-        return "decoding" if self.waiting > self.encoding else "encoding"
+from mmx.extract.passes import Lanes, Passes
 
 
 class BlockEncoder:
-    """Encodes the rows of one block and collects its columns."""
+    """Encodes the rows of one block and collects its columns.
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        batch_size: int,
-        state: Progress,
-        progress: Callable[[Progress], None],
-    ) -> None:
-        self.encoder, self.batch_size = encoder, batch_size
-        self.state, self.progress = state, progress
-        self.dimensions = encoder.card.dimensions
+    ``feed`` starts the passes; ``table`` waits for them, in whatever thread it is called.
+    """
 
-    def run(self, loading: Iterator[Future[Loaded]], rows: int) -> dict[str, object]:
-        """The block's columns by name; vectors as (row numbers, (n, d) array)."""
+    def __init__(self, passes: Passes, lanes: Lanes, tokenizer: ThreadPoolExecutor, rows: int):
+        self.passes, self.lanes, self.tokenizer = passes, lanes, tokenizer
+        self.dimensions = passes.dimensions
+        self.items: list[Loaded] = []
+        self.rows = rows
         self.found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
             m: [] for m in self.dimensions
         }
         self.tokens = np.zeros(rows, dtype=np.int32)
         self.truncated = np.zeros(rows, dtype=bool)
-        loaded: list[Loaded] = []
-        waiting: list[int] = []  # rows with pixels that have not been encoded
-        pixels: dict[int, np.ndarray] = {}
-        for row in range(rows):
-            item = self._next(loading)
-            self.state.done += 1
-            loaded.append(replace(item, pixels=None))  # a block's pixels are never all in memory
-            if item.pixels is not None:
-                waiting.append(row)
-                pixels[row] = item.pixels
-            if len(waiting) == self.batch_size or (row == rows - 1 and waiting):
-                self._images(waiting, np.stack([pixels.pop(r) for r in waiting]), loaded)
-                waiting = []
-                self.progress(self.state)
-        self._texts(loaded)
-        self.progress(self.state)
-        return self._columns(loaded)
+        self.running: list[Future[None]] = []
 
-    def _next(self, loading: Iterator[Future[Loaded]]) -> Loaded:
-        start = time.perf_counter()
-        item = next(loading).result()
-        self.state.waiting += time.perf_counter() - start
-        return item
+    def feed(self, batches: Iterator[Batch], batch_size: int) -> Iterator[int]:
+        """Take this block's batches and start their passes; yields the rows of each."""
+        while len(self.items) < self.rows:
+            batch = next(batches)
+            self.items += batch.items
+            self._pictures(batch)
+            yield len(batch.items)
+        self._texts(batch_size)
 
-    def _images(self, rows: list[int], pixels: np.ndarray, loaded: list[Loaded]) -> None:
-        """The image pass of pixels (B, s, s, 3), and the fused one where there is text."""
+    def table(self, ids: pa.Array, schema: pa.Schema) -> pa.Table:
+        """The finished block; raises the error of a pass."""
+        for future in self.running:
+            future.result()
+        return as_table(ids, self._columns(), schema)
+
+    def _pictures(self, batch: Batch) -> None:
+        """Start the image pass of a batch, and the fused one where there is text."""
+        if batch.pixels is None:
+            batch.release()
+            return
+        both = [i for i, row in enumerate(batch.rows) if self.items[row].text is not None]
+        texts = [str(self.items[batch.rows[i]].text) for i in both]
+        tokens = None
+        if "fused" in self.dimensions and both:
+            tokens = self.tokenizer.submit(self.passes.encoder.tokenize, texts)
+        self._start(partial(self._encode_pictures, batch, both, texts, tokens))
+
+    def _encode_pictures(
+        self, batch: Batch, both: list[int], texts: list[str], tokens: Future[TextBatch] | None
+    ) -> None:
+        assert batch.pixels is not None
+        rows = np.array(batch.rows)
         if "image" in self.dimensions:
-            self._keep("image", rows, lambda: self.encoder.encode_image(pixels))
-        if "fused" in self.dimensions:
-            both = [i for i, row in enumerate(rows) if loaded[row].text is not None]
-            if both:
-                batch = self.encoder.tokenize([str(loaded[rows[i]].text) for i in both])
-                paired = [rows[i] for i in both]
-                self._keep("fused", paired, lambda: self.encoder.encode_fused(pixels[both], batch))
+            self.found["image"].append((rows, self.passes.image(batch.pixels)))
+        if tokens is not None:
+            pixels = batch.pixels if len(both) == len(rows) else batch.pixels[both]
+            vectors = self.passes.fused(pixels, texts, tokens.result())
+            self.found["fused"].append((rows[both], vectors))
+        batch.release()
 
-    def _texts(self, loaded: list[Loaded]) -> None:
-        """The text pass, batched by length so that little is padded."""
-        rows = [row for row, item in enumerate(loaded) if item.text is not None]
-        rows.sort(key=lambda row: len(str(loaded[row].text)))
-        for start in range(0, len(rows), self.batch_size):
-            group = rows[start : start + self.batch_size]
-            batch = self.encoder.tokenize([str(loaded[row].text) for row in group])
-            self.tokens[group], self.truncated[group] = batch.count, batch.truncated
-            if "text" in self.dimensions:
-                self._keep("text", group, partial(self.encoder.encode_text, batch))
+    def _texts(self, batch_size: int) -> None:
+        """Start the text passes, batched by length so that little is padded."""
+        rows = [row for row, item in enumerate(self.items) if item.text is not None]
+        rows.sort(key=lambda row: len(str(self.items[row].text)))
+        for start in range(0, len(rows), batch_size):
+            group = rows[start : start + batch_size]
+            texts = [str(self.items[row].text) for row in group]
+            tokens = self.tokenizer.submit(self.passes.encoder.tokenize, texts)
+            self._start(partial(self._encode_texts, group, texts, tokens))
 
-    def _keep(self, modality: str, rows: list[int], run: Callable[[], np.ndarray]) -> None:
-        start = time.perf_counter()
-        vectors = checked(
-            run(), len(rows), self.dimensions[modality], f"{self.encoder.card.name} ({modality})"
-        )
-        self.state.encoding += time.perf_counter() - start
-        self.found[modality].append((np.array(rows), vectors))
+    def _encode_texts(self, rows: list[int], texts: list[str], tokens: Future[TextBatch]) -> None:
+        batch = tokens.result()
+        self.tokens[rows], self.truncated[rows] = batch.count, batch.truncated
+        if "text" in self.dimensions:
+            self.found["text"].append((np.array(rows), self.passes.text(texts, batch)))
 
-    def _columns(self, loaded: list[Loaded]) -> dict[str, object]:
+    def _start(self, run: partial[None]) -> None:
+        self.running.append(self.lanes.submit(run))
+
+    def _columns(self) -> dict[str, object]:
+        """The block's columns by name; vectors as (row numbers, (n, d) array)."""
         columns: dict[str, object] = {
-            "image_status": [item.image_status for item in loaded],
-            "text_status": [item.text_status for item in loaded],
-            "fused_status": [_fused_status(item) for item in loaded],
+            "image_status": [item.image_status for item in self.items],
+            "text_status": [item.text_status for item in self.items],
+            "fused_status": [_fused_status(item) for item in self.items],
             "text_tokens": [int(n) if n else None for n in self.tokens],
             "text_truncated": [
                 bool(t) if n else None for t, n in zip(self.truncated, self.tokens, strict=True)
             ],
-            "content_hash": [item.hash for item in loaded],
+            "content_hash": [item.hash for item in self.items],
         }
         return columns | dict(self.found)
 

@@ -7,8 +7,9 @@ base class to inherit from and no registry to enter.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -31,7 +32,14 @@ class Encoder(Protocol):
 
     ``encode_image`` is called only when "image" is in ``card.dimensions``, and so on. All
     passes return float32 arrays of shape (B, d) and are called from one thread;
-    ``tokenize`` may be called from another.
+    ``tokenize`` is called from another. Pixels belong to the caller again after the pass.
+
+    An encoder may also have:
+
+    - ``hardware``, with the attributes of ``Plain``: how a job divides the device. Where its
+      ``lanes`` are more than one, passes are called from that many threads;
+    - ``in_precision(precision)``: a copy that computes in another one;
+    - ``compiled()``: a copy that has gone through a compiler.
     """
 
     card: EncoderCard
@@ -52,6 +60,28 @@ class Encoder(Protocol):
     def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
         """B pairs of prepared picture and tokenised text → (B, d)."""
         ...
+
+
+class Plain:
+    """The hardware of an encoder that says nothing of it: one pass at a time."""
+
+    lanes: ClassVar[int] = 1  # passes at once
+    batch_sizes: ClassVar[tuple[int, ...]] = (32,)  # worth a trial, the usual one first
+    fast_precision: ClassVar[str] = "float32"
+    shares_cores: ClassVar[bool] = True  # whether decoding takes time from the passes
+
+    def session(self) -> AbstractContextManager[None]:
+        """Around a job."""
+        return nullcontext()
+
+    def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
+        """uint8 memory that pixels are decoded into."""
+        return np.empty(shape, dtype=np.uint8)
+
+
+def hardware_of(encoder: Encoder) -> Any:
+    """The encoder's ``hardware``, or ``Plain``."""
+    return getattr(encoder, "hardware", None) or Plain()
 
 
 def checked(vectors: np.ndarray, rows: int, dimension: int, encoder: str) -> np.ndarray:

@@ -68,6 +68,7 @@ class ImageRule:
     fill: int | tuple[int, int, int] = 0  # grey or RGB in 0..255, around a picture too small
     # Where half a pixel is left over: torchvision and timm round to even, transformers down.
     centre: Literal["even", "down"] = "even"
+    decode: Literal["exact", "fast"] = "exact"  # see mmx.extract.decoding
 
     def as_dict(self) -> dict[str, Any]:
         """For the encoder card; tuples become lists, as they come back from JSON."""
@@ -82,11 +83,11 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        image = Image.open(io.BytesIO(data), formats=formats())
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(f"too large: {image.width} x {image.height} pixels")
         image.load()
-        return _as_rgb(_upright(image))
+        return as_rgb(upright(image))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -100,12 +101,13 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError(f"{kind} image: {reason}"[:120]) from error
 
 
-def _formats() -> list[str]:
+def formats() -> list[str]:
+    """What Pillow may open here."""
     Image.init()  # does nothing from the second call on
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF rotation. Unreadable EXIF does not make the picture unreadable."""
     try:
         method = ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -114,7 +116,8 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB: wide grey scaled down, transparency over white."""
     if image.mode == "F" or image.mode.startswith("I"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
@@ -140,7 +143,7 @@ def _to_8_bit(grey: np.ndarray) -> np.ndarray:
 
 def prepare(image: Image.Image, rule: ImageRule) -> np.ndarray:
     """An RGB picture to (size, size, 3) uint8 under the rule; normalisation comes later."""
-    scaled = _scaled_size(image.width, image.height, rule)
+    scaled = scaled_size(image.width, image.height, rule)
     if scaled[0] * scaled[1] > MAX_SCALED:
         image = _resized_centre(image, scaled, rule)
     else:
@@ -148,7 +151,7 @@ def prepare(image: Image.Image, rule: ImageRule) -> np.ndarray:
     return np.asarray(_centre(image, rule), dtype=np.uint8)
 
 
-def _scaled_size(width: int, height: int, rule: ImageRule) -> tuple[int, int]:
+def scaled_size(width: int, height: int, rule: ImageRule) -> tuple[int, int]:
     """Width and height after the resize, rounded as torchvision (crop) and timm (pad) do."""
     if rule.mode == "squash":
         return rule.resize, rule.resize
@@ -163,7 +166,7 @@ def _scaled_size(width: int, height: int, rule: ImageRule) -> tuple[int, int]:
 def _resized_centre(image: Image.Image, scaled: tuple[int, int], rule: ImageRule) -> Image.Image:
     """The central part of the resized picture, without ever building the rest of it."""
     size = [min(side, rule.size) for side in scaled]
-    start = [_offset(side - part, rule) for side, part in zip(scaled, size, strict=True)]
+    start = [offset(side - part, rule) for side, part in zip(scaled, size, strict=True)]
     ratio = [side / target for side, target in zip(image.size, scaled, strict=True)]
     left, top = (s * r for s, r in zip(start, ratio, strict=True))
     right, bottom = ((s + n) * r for s, n, r in zip(start, size, ratio, strict=True))
@@ -177,7 +180,7 @@ def _centre(image: Image.Image, rule: ImageRule) -> Image.Image:
     if image.size == size:
         return image
     spare = [side - rule.size for side in image.size]
-    left, top = (_offset(n, rule) for n in spare)
+    left, top = (offset(n, rule) for n in spare)
     if min(spare) >= 0:
         return image.crop((left, top, left + rule.size, top + rule.size))
     fill = rule.fill if isinstance(rule.fill, tuple) else (rule.fill,) * 3
@@ -186,7 +189,7 @@ def _centre(image: Image.Image, rule: ImageRule) -> Image.Image:
     return canvas
 
 
-def _offset(spare: int, rule: ImageRule) -> int:
+def offset(spare: int, rule: ImageRule) -> int:
     """Where the centre begins on a side that is ``spare`` px longer (or, below 0, shorter)."""
     if spare < 0:
         return -(-spare // 2)

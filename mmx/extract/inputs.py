@@ -1,15 +1,50 @@
-"""One item's inputs: its image file and its text, or the reason why there is none."""
+"""One item's inputs: its image file and its text, or the reason why there is none.
+
+Two steps, since they are bound by different things: ``read`` gets bytes from a ``Source``,
+``decode`` makes pixels of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from mmx.cache.plan import content_hash
 from mmx.cache.schema import MISSING, OK
-from mmx.extract.images import ImageError, ImageRule, decode, prepare
+from mmx.extract.decoding import pixels_of
+from mmx.extract.images import ImageError, ImageRule
+
+
+class Source(Protocol):
+    """Where encoded pictures come from: any function of what the column ``image`` says.
+
+    Called from several threads. Raises ImageError with the reason that goes into the store.
+    See mmx.extract.sources for two attributes that it may have.
+    """
+
+    def __call__(self, image: str, /) -> bytes:
+        """The encoded picture."""
+        ...
+
+
+def in_directory(directory: Path) -> Source:
+    """Files below a dataset directory."""
+    return partial(read_bytes, directory)
+
+
+@dataclass(frozen=True)
+class Read:
+    """An item's inputs, not yet decoded."""
+
+    image_status: str
+    data: bytes | None  # the encoded picture when image_status is 'ok'
+    text_status: str
+    text: str | None
+    hash: str
 
 
 @dataclass(frozen=True)
@@ -25,35 +60,58 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Loader:
-    """Reads items of one dataset directory for one encoder; safe to call from many threads."""
+    """Reads and decodes items for one encoder; safe to call from many threads."""
 
-    directory: Path
+    source: Source
     image_rule: ImageRule | None  # None when the encoder takes no images
     takes_text: bool
 
-    def load(self, image: str | None, text: str | None) -> Loaded:
-        """Read, hash, decode and prepare one item. Never raises for what the item is."""
-        image_status, data = self._read(image)
+    def read(self, image: str | None, text: str | None) -> Read:
+        """Read and hash one item. Never raises for what the item is."""
+        status, data = self._bytes(image)
         clean, text_status = clean_text(text) if self.takes_text else (None, MISSING)
-        digest = content_hash(data, clean)
-        pixels = None
-        if data is not None and self.image_rule is not None:
+        known = self._identity(image) or data
+        return Read(status, data, text_status, clean, content_hash(known, clean))
+
+    def decode(self, item: Read) -> Loaded:
+        """Decode and prepare one item. Never raises for what the item is."""
+        status, pixels = item.image_status, None
+        if item.data is not None and self.image_rule is not None:
             try:
-                pixels = prepare(decode(data), self.image_rule)
+                pixels = pixels_of(item.data, self.image_rule)
             except ImageError as error:
-                image_status = str(error)
-        return Loaded(image_status, pixels, text_status, clean, digest)
+                status = str(error)
+        return Loaded(status, pixels, item.text_status, item.text, item.hash)
+
+    def load(self, image: str | None, text: str | None) -> Loaded:
+        """Both steps."""
+        return self.decode(self.read(image, text))
 
     def hash(self, image: str | None, text: str | None) -> str:
-        """The content hash alone, without decoding."""
-        clean = clean_text(text)[0] if self.takes_text else None
-        return content_hash(self._read(image)[1], clean)
+        """The content hash alone, without decoding, and without reading where that is dear."""
+        known = self._identity(image)
+        if known is None:
+            return self.read(image, text).hash
+        return content_hash(known, clean_text(text)[0] if self.takes_text else None)
 
-    def _read(self, image: str | None) -> tuple[str, bytes | None]:
+    @property
+    def readers(self) -> int:
+        """Threads that the source can keep busy."""
+        return int(getattr(self.source, "readers", 4))
+
+    def _identity(self, image: str | None) -> bytes | None:
+        """What stands for the picture in the hash; None for its own bytes."""
+        identity = getattr(self.source, "identity", None)
+        if identity is None or self.image_rule is None or image is None or not image.strip():
+            return None
+        known: bytes | None = identity(image)
+        return known
+
+    def _bytes(self, image: str | None) -> tuple[str, bytes | None]:
         if self.image_rule is None or image is None or not image.strip():
             return MISSING, None
         try:
-            return OK, read_bytes(self.directory, image)
+            return OK, self.source(image)
         except ImageError as error:
             return str(error), None
 
@@ -80,5 +138,7 @@ def clean_text(text: str | None) -> tuple[str | None, str]:
     """
     if text is None:
         return None, MISSING
-    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()
+    if not text.isprintable():  # which few texts need
+        text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    clean = text.strip()
     return (clean, OK) if clean else (None, MISSING)

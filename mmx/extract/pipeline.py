@@ -1,48 +1,60 @@
 """Stage 1: items in, embedding store out.
 
 The items table is cut into blocks of fixed size. Threads read, decode and resize ahead while
-the encoder works; a block whose rows are all encoded becomes a part, written atomically.
-Batches never cross a block, so that a killed and continued run encodes the very same batches
-as an undisturbed one and ends in the same bytes.
+the encoder works; a block whose rows are all encoded becomes a part, written atomically while the
+next is encoded. Batches never cross a block, so that a killed and continued run encodes the very
+same batches as an undisturbed one and ends in the same bytes.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.cache.card import EncoderCard
 from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts, discard
 from mmx.cache.plan import Plan, locate, make_plan
+from mmx.cache.remote import built_here
 from mmx.cache.schema import MISSING, OK, inputs, metadata, status_columns, store_schema
 from mmx.cache.store import open_store
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, StoreError
-from mmx.extract.block import BlockEncoder, Progress, as_table
+from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
-from mmx.extract.inputs import Loader
+from mmx.extract.fleet.orders import Engine, Here, Orders
+from mmx.extract.inputs import Loader, Source
+from mmx.extract.planning import pairs, pending_blocks, rows_of
+from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
+from mmx.extract.progress import Progress
+from mmx.extract.running import cores
+from mmx.extract.settings import ACCURACY, Before, Settings, read_settings, what_was
+from mmx.extract.sources import source_for
+from mmx.files import Place, where
 
 T = TypeVar("T")
-
-LOOK_AHEAD = 4  # batches that may be decoded and wait for the encoder
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How to run; none of these changes what a vector means."""
+    """How to run. Of these only ``precision`` changes a vector, and the card says it."""
 
-    batch_size: int = 32  # items
-    workers: int = 2  # decoding threads
-    part_size: int = 512  # rows of a part: what a kill can cost at most
+    batch_size: int | None = None  # items; None: found by mmx.extract.tuning
+    workers: int | None = None  # decoding threads; None: one for each core
+    part_size: int | None = None  # rows of a part, of which a kill costs two; None: by batch size
+    precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
+    compile: bool = False  # the image pass through torch.compile
     dtype: str = "float32"  # of the stored numbers: float32 or float16
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
     overwrite: bool = False  # forget an existing store and its unfinished parts
@@ -50,7 +62,8 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers", "part_size"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
         if self.overwrite and self.retry_failed:
             raise OptionError("--overwrite encodes everything again; drop --retry-failed")
@@ -60,13 +73,19 @@ class ExtractOptions:
 class ExtractReport:
     """What an extraction did."""
 
-    store: Path
+    store: Place
     items: int
     encoded: int = 0
     reused: int = 0
     removed: int = 0
     seconds: float = 0.0
     bottleneck: str = "encoding"
+    rates: dict[str, float] = field(default_factory=dict)  # stage → items/s it could pass
+    waited: dict[str, float] = field(default_factory=dict)  # stage → s the others waited for it
+    precision: str = "float32"
+    accuracy: dict[str, Any] | None = None  # of a lower precision, see mmx.extract.precision
+    batch_size: int | None = None  # None where nothing was encoded
+    note: str = ""  # what the user should know of how it ran
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # modality → status → rows
 
     @property
@@ -83,28 +102,29 @@ class ExtractReport:
 def extract(
     items: Items,
     encoder: Encoder,
-    out: Path,
+    out: Place | str,
     options: ExtractOptions | None = None,
     progress: Callable[[Progress], None] = lambda p: None,
+    source: Source | None = None,
+    work: Path | None = None,
+    engine: Engine | None = None,
 ) -> ExtractReport:
     """Encode what ``out`` does not hold yet and leave a complete store there.
 
-    Raises StoreError when ``out`` is of another encoder or of other items, is being written
-    by another process, or cannot be written; EncoderError when the encoder returns rubbish.
+    ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
+    ``source`` gives the bytes of a picture, by default as the items table says.
+    ``engine`` encodes in other processes (mmx.extract.fleet), None in this one. Raises
+    StoreError when ``out`` is of another encoder or of other items, is being written by
+    another process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
-    start, job = time.perf_counter(), _Job(items, encoder, out, options or ExtractOptions())
-    job.check_target()
-    if job.options.overwrite:
-        discard(out)
-    with Parts(out, encoder.card, job.options.dtype) as parts:
-        plan = job.plan(parts, progress)
-        report = ExtractReport(out, len(items), int(plan.encode.sum()), plan.reused, plan.removed)
-        if plan.encode.any() or plan.removed or parts.files() or not out.exists():
-            job.encode(plan, parts, progress)
-            job.merge(parts, progress)
-        parts.remove()
-    report.seconds, report.bottleneck = time.perf_counter() - start, job.state.bottleneck
-    report.statuses = open_store(out).status_counts()
+    start, options = time.perf_counter(), options or ExtractOptions()
+    target = where(out)
+    with built_here(target, work, anew=options.overwrite) as here:
+        job = _Job(items, encoder, here, options, source or source_for(items), engine)
+        del encoder  # the job may go on with a lighter one
+        job.one_file = here != target
+        report = job.run(progress)
+    report.store, report.seconds = target, time.perf_counter() - start
     return report
 
 
@@ -116,17 +136,60 @@ class _Job:
     encoder: Encoder
     out: Path
     options: ExtractOptions
+    source: Source
+    engine: Engine | None = None
+    one_file: bool = False  # whatever its size
 
     def __post_init__(self) -> None:
-        card = self.encoder.card
-        self.schema = store_schema(card, self.options.dtype)
-        self.loader = Loader(self.items.directory, self.encoder.image_rule, "text" in inputs(card))
+        if not len(self.items):
+            raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
         self.state = Progress()
+        self.settings: Settings | None = None
+        before = Before() if self.options.overwrite else what_was(self.out)
+        self._choose_encoder(before)
+        self.card = card = self.encoder.card
+        self.schema = store_schema(card, self.options.dtype)
+        self.loader = Loader(self.source, self.encoder.image_rule, "text" in inputs(card))
+
+    def run(self, progress: Callable[[Progress], None]) -> ExtractReport:
+        """All stages."""
+        self.check_target()
+        if self.options.overwrite:
+            discard(self.out)
+        with Parts(self.out, self.encoder.card, self.options.dtype) as parts:
+            plan = self.plan(parts, progress)
+            report = ExtractReport(
+                self.out, len(self.items), int(plan.encode.sum()), plan.reused, plan.removed
+            )
+            if plan.encode.any() or plan.removed or parts.files() or not self.out.exists():
+                self.encode(plan, parts, progress)
+                self.merge(parts, progress)
+            parts.remove()
+        self.fill(report)
+        report.statuses = open_store(self.out).status_counts()
+        return report
+
+    def _choose_encoder(self, before: Before) -> None:
+        """The encoder in the precision of this job, and what is known of its accuracy."""
+        choice = choose(
+            self.encoder, self.options.precision, self._sample,
+            precision=before.precision, accuracy=before.accuracy,
+        )  # fmt: skip
+        self.encoder, self.state.note = choice.encoder, choice.note
+        same = before.precision == choice.encoder.card.precision
+        self.accuracy = choice.accuracy or (before.accuracy if same else None)
+        if self.options.compile:
+            if not hasattr(self.encoder, "compiled"):
+                raise OptionError(f"{self.encoder.card.name} cannot be compiled; drop --compile")
+            self.encoder = self.encoder.compiled()
+
+    def _sample(self) -> Sample:
+        takes_text = "text" in inputs(self.encoder.card)
+        loader = Loader(self.source, self.encoder.image_rule, takes_text)
+        return take_sample(loader, pairs(self.items.table.slice(0, SEARCHED)))
 
     def check_target(self) -> None:
         """Refuse, before any work, a target that must not be touched."""
-        if not len(self.items):
-            raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
         if not self.out.exists() or self.options.overwrite:
             return
         store = open_store(self.out)
@@ -134,7 +197,8 @@ class _Job:
         if differing:
             raise StoreError(
                 f"{self.out} was made by {store.card.name} ({store.card.precision}) and differs "
-                f"in {', '.join(differing)}; set --out elsewhere, or --overwrite"
+                f"in {', '.join(differing)}; {_decoding_hint(store.card, self.encoder.card)}"
+                "set --out elsewhere, or --overwrite"
             )
         if store.dtype != self.options.dtype:
             raise StoreError(
@@ -166,21 +230,25 @@ class _Job:
 
     def encode(self, plan: Plan, parts: Parts, progress: Callable[[Progress], None]) -> None:
         """Encode the planned rows block by block; each block becomes one part."""
-        table, size = self.items.table, self.options.batch_size
         self.state.stage, self.state.done, self.state.total = "encode", 0, int(plan.encode.sum())
         progress(self.state)
-        number = parts.next_number()
-        blocks = list(_pending_blocks(plan, self.options.part_size))
-        with ThreadPoolExecutor(self.options.workers) as pool:
-            rows = (pair for block in blocks for pair in _pairs(table.take(pa.array(block))))
-            loading = _ahead(pool, self.loader.load, rows, LOOK_AHEAD * size)
-            for block in blocks:
-                columns = BlockEncoder(self.encoder, size, self.state, progress).run(
-                    loading, len(block)
-                )
-                ids = self.items.ids.take(pa.array(block)).combine_chunks()
-                parts.write(number, as_table(ids, columns, self.schema))
-                number += 1
+        self.settings = self._settings(parts)
+        blocks = pending_blocks(plan.encode, self.settings.part_size, parts.next_number())
+        orders = Orders.of(self.card, self.options, self.source, self.settings.batch_size)
+        engine = self.engine or Here(self.encoder)
+        del self.encoder  # whose memory is the workers', where there are some
+        if blocks:
+            engine.run(orders, self.items.table, blocks, parts.write, self.state, progress)
+
+    def _settings(self, parts: Parts) -> Settings:
+        """What was asked for, or what this job decided before it was killed, or a new choice."""
+        before, options = read_settings(parts.directory), self.options
+        batch = options.batch_size or (before and before.batch_size)
+        batch = batch or tuning.batch_size(self.encoder, self.state.total)
+        part = options.part_size or (before and before.part_size) or tuning.part_size(batch)
+        settings = Settings(batch, part, self.accuracy)
+        settings.write(parts.directory)
+        return settings
 
     def merge(self, parts: Parts, progress: Callable[[Progress], None]) -> None:
         """Gather the rows of all items, in the order of the items table, into the store."""
@@ -192,9 +260,25 @@ class _Job:
 
         source = self._finished(parts)
         rows = locate(self.items.ids, source.columns(["item_id"]))
-        facts = metadata(self.encoder.card, self.options.dtype, self.items.fingerprint())
-        merge(self.out, source, rows, facts, block=self.options.part_size, progress=advance)
+        facts = metadata(self.card, self.options.dtype, self.items.fingerprint())
+        if self.accuracy:
+            facts[ACCURACY] = json.dumps(self.accuracy, sort_keys=True)
+        assert self.settings is not None
+        merge(
+            self.out, source, rows, facts, block=self.settings.part_size, progress=advance,
+            max_file_rows=sys.maxsize if self.one_file else None,
+            max_file_bytes=sys.maxsize if self.one_file else None,
+        )  # fmt: skip
         source.close()
+
+    def fill(self, report: ExtractReport) -> None:
+        """How it went."""
+        state = self.state
+        report.bottleneck, report.note = state.bottleneck, state.note
+        report.rates = {stage: state.rate(stage) for stage in state.busy}
+        report.waited = dict(state.waited)
+        report.precision, report.accuracy = self.card.precision, self.accuracy
+        report.batch_size = self.settings.batch_size if self.settings else None
 
     def _finished(self, parts: Parts) -> RowSource:
         """All finished rows, the newest last."""
@@ -206,9 +290,10 @@ class _Job:
         """The present content hash of the items at ``here``; None elsewhere."""
         self.state.stage, self.state.total = "check", len(here)
         hashes = np.full(len(self.items), None, dtype=object)
-        rows = _pairs(self.items.table.take(pa.array(here)))
-        with ThreadPoolExecutor(self.options.workers) as pool:
-            work = _ahead(pool, self.loader.hash, rows, 64 * self.options.workers)
+        rows = pairs(rows_of(self.items.table, here))
+        workers = self.options.workers or cores()
+        with ThreadPoolExecutor(workers) as pool:
+            work = _ahead(pool, self.loader.hash, rows, 64 * workers)
             for place, future in zip(here, work, strict=True):
                 hashes[place] = future.result()
                 self.state.done += 1
@@ -216,23 +301,10 @@ class _Job:
         return hashes
 
 
-def _pending_blocks(plan: Plan, size: int) -> Iterator[np.ndarray]:
-    """Row numbers to encode, grouped by the fixed blocks of the items table."""
-    pending = np.flatnonzero(plan.encode)
-    for _, group in _grouped(pending // size):
-        yield pending[group]
-
-
-def _grouped(keys: np.ndarray) -> Iterator[tuple[int, slice]]:
-    edges = np.flatnonzero(np.diff(keys)) + 1
-    for start, stop in zip([0, *edges], [*edges, len(keys)], strict=True):
-        if stop > start:
-            yield int(keys[start]), slice(int(start), int(stop))
-
-
-def _pairs(table: pa.Table) -> Iterator[tuple[str | None, str | None]]:
-    for batch in table.select(["image", "text"]).to_batches(max_chunksize=1024):
-        yield from zip(batch["image"].to_pylist(), batch["text"].to_pylist(), strict=True)
+def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
+    """The option that decodes pictures as those of the store, where that is what differs."""
+    was, now = ((card.image_rule or {}).get("decode", "exact") for card in (there, here))
+    return "" if was == now else "add --exact, " if was == "exact" else "drop --exact, "
 
 
 def _ahead(

@@ -15,6 +15,7 @@ from mmx.cache.files import replacing
 from mmx.data.dataset import Items
 from mmx.extract.images import ImageRule
 from mmx.extract.inputs import Loader
+from mmx.extract.sources import source_for, versions
 
 BLOCK = 512  # pictures decoded before they are written
 
@@ -54,7 +55,7 @@ def _decode(
     workers: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    loader = Loader(items.directory, rule, takes_text=False)
+    loader = Loader(source_for(items), rule, takes_text=False)
     present = np.zeros(len(items), dtype=bool)
     names = items.table["image"].to_pylist()
     with replacing(path) as temporary, ThreadPoolExecutor(workers) as pool:
@@ -74,9 +75,6 @@ def _decode(
 def _key(items: Items, rule: ImageRule) -> str:
     digest = hashlib.blake2b(items.fingerprint().encode(), digest_size=12)
     digest.update(json.dumps(rule.as_dict(), sort_keys=True).encode())
-    for name in items.table["image"].to_pylist():
-        path = items.directory / name if name else None
-        if path is not None and path.exists():
-            facts = path.stat()
-            digest.update(f"{facts.st_size}:{facts.st_mtime_ns}".encode())
+    for version in versions(items):
+        digest.update(version.encode())
     return digest.hexdigest()

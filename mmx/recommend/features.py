@@ -11,6 +11,7 @@ import numpy as np
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
+from mmx.files import Place, where
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Features:
 class FeatureSpec:
     """What ``--features`` names: a store, and which of its modalities (all when empty)."""
 
-    path: Path
+    path: Place
     modalities: tuple[str, ...] = ()
 
     @classmethod
@@ -51,8 +52,8 @@ class FeatureSpec:
         """``cache/clip.parquet`` or ``cache/clip.parquet:image,text``."""
         path, colon, names = text.rpartition(":")
         if not colon or "/" in names or Path(text).exists():
-            return cls(Path(text))
-        return cls(Path(path), tuple(name.strip() for name in names.split(",")))
+            return cls(where(text))
+        return cls(where(path), tuple(name.strip() for name in names.split(",")))
 
 
 def load_features(
@@ -64,7 +65,7 @@ def load_features(
     and OptionError when a modality is asked for that a store has not.
     """
     features: dict[str, Features] = {}
-    origin: dict[str, Path] = {}
+    origin: dict[str, Place] = {}
     records = []
     for spec in specs:
         store = open_store(spec.path)

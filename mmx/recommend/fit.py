@@ -18,6 +18,7 @@ from mmx.cache.schema import library_versions
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, RunError, suggestion
+from mmx.files import Place
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class TrainJob:
     """What to train on what."""
 
-    data: Path
+    data: Place | str
     model: str = "vbpr"
     features: Sequence[FeatureSpec] = ()
     end_to_end: EndToEndJob | None = None  # in place of ready features

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmx.cache.store import open_store
+from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 
 MOST = 20_000  # items whose pairs are all looked at; a sample of so many stands for more
@@ -57,7 +57,7 @@ def describe(specs: Sequence[FeatureSpec], ids: pa.ChunkedArray) -> dict[str, An
     where there are none such. The items are those with ``ids``.
     """
     facts: dict[str, Any] = {"alignment": None}
-    spaces: dict[Path, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+    spaces: dict[Place, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
     for spec in specs:
         store = open_store(spec.path)
         for name in spec.modalities or store.card.modalities:

@@ -20,6 +20,7 @@ from mmx.errors import MmxError, RunError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import finetune
 from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 from mmx.reproduce.journal import Journal
 from mmx.reproduce.plan import Dataset, Extraction, FineTuning, Plan
@@ -173,8 +174,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def content(path: Path) -> str:
+def content(path: Place) -> str:
     """SHA-256 of a file or, file by file, of a folder. Raises RunError when there is none."""
+    if not isinstance(path, Path):
+        raise RunError(f"{path}: a plan takes files of this machine; copy it here")
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     try:
         return digest([_file_hash(file, file.stat().st_mtime_ns) for file in files])

@@ -20,6 +20,7 @@ def open_encoder(
     weights: Path | None = None,
     device: str = "cpu",
     precision: str = "float32",
+    decode: str = "exact",
     modalities: tuple[str, ...] | None = None,
     progress: Callable[[str], None] | None = None,
     **options: Any,
@@ -30,6 +31,7 @@ def open_encoder(
     ``timm:ARCH[.TAG]``, ``torchvision:ARCH[.TAG]``, ``sbert:NAME_OR_PATH``,
     ``vlmo[:VARIANT]``, ``toy``; a ``weights`` file replaces what the name would fetch.
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
+    ``decode`` is "exact" or "fast", see mmx.extract.decoding; the toy knows only the first.
     ``progress`` is told in one line what may take long.
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
@@ -53,6 +55,7 @@ def open_encoder(
         tuple(modalities) if modalities is not None else None,
         progress or (lambda line: None),
         {key: value for key, value in options.items() if value is not None},
+        decode,
     )
     return opener(request)
 
@@ -101,6 +104,7 @@ def _vlmo(request: Request) -> Encoder:
         request.name,
         request.needs_file(),
         precision=request.precision,
+        decode=request.decode,
         device=request.device,
         modalities=request.modalities,
         progress=request.progress,

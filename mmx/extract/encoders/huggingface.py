@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,16 @@ def open_huggingface(request: Request) -> TorchEncoder:
     )
     hardware.place(model)
 
-    def image_pass(pixels: torch.Tensor) -> torch.Tensor:
-        return _pooled(model.get_image_features(pixel_values=pixels))
+    passes = (partial(_image_pass, model), partial(_text_pass, model))
+    return TorchEncoder(card, rule, hardware, *passes, tokenizer)
 
-    def text_pass(tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return _pooled(model.get_text_features(**tokens))
 
-    return TorchEncoder(card, rule, hardware, image_pass, text_pass, tokenizer)
+def _image_pass(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    return _pooled(model.get_image_features(pixel_values=pixels))
+
+
+def _text_pass(model: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return _pooled(model.get_text_features(**tokens))
 
 
 def _source(request: Request) -> tuple[str, Path | None]:

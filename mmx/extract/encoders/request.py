@@ -11,6 +11,7 @@ from mmx.errors import EncoderError, OptionError, some, suggestion
 from mmx.extract.images import INTERPOLATION, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
+DECODES = ("exact", "fast")
 RESIZE_MODES = ("crop", "squash", "pad")
 
 # Options that change how a picture becomes pixels; all image encoders take them.
@@ -30,10 +31,12 @@ class Request:
     modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
     progress: Callable[[str], None] = lambda line: None  # told in one line what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
+    decode: Any = "exact"  # or "fast", see mmx.extract.decoding
 
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():
             raise EncoderError(f"--weights {self.weights} does not exist")
+        _one_of("decode", self.decode, DECODES)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that the encoder would not use. Raises OptionError."""
@@ -89,7 +92,7 @@ class Request:
         if min(std) <= 0:
             raise OptionError(f"--std {std} must be above 0")
         rule = replace(own, size=size, resize=resize, mode=mode, interpolation=interpolation)
-        return replace(rule, mean=mean, std=std)
+        return replace(rule, mean=mean, std=std, decode=self.decode)
 
 
 def _flag(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,12 @@ def open_sentence(request: Request) -> TorchEncoder:
     )
     hardware.place(model)
 
-    def text_pass(tokens: Any) -> torch.Tensor:
-        return model(tokens)["sentence_embedding"][:, :dimension]
-
+    text_pass = partial(_text_pass, model, dimension)
     return TorchEncoder(card, None, hardware, None, text_pass, tokenizer)
+
+
+def _text_pass(model: SentenceTransformer, dimension: int, tokens: Any) -> torch.Tensor:
+    return model(tokens)["sentence_embedding"][:, :dimension]
 
 
 def _model(request: Request) -> tuple[SentenceTransformer, str]:

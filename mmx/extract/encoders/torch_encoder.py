@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,40 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from mmx.cache.card import EncoderCard
-from mmx.errors import OptionError, suggestion
 from mmx.extract.encoder import TextBatch
+from mmx.extract.encoders.hardware import PRECISIONS, Hardware
 from mmx.extract.images import ImageRule
-
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where and in which number format the passes run."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, device: str, precision: str) -> Hardware:
-        """Raises OptionError for a device that is not there or an unknown precision."""
-        if precision not in PRECISIONS:
-            raise OptionError(f"--precision {precision}{suggestion(precision, PRECISIONS)}")
-        try:
-            place = torch.device(device)
-            torch.empty(0, device=place)
-        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-            reason = str(error).splitlines()[0]
-            raise OptionError(f"--device {device} cannot be used ({reason}); try cpu") from error
-        return cls(place, PRECISIONS[precision])
-
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model for inference: weights cast and moved, no gradients, no dropout."""
-        return model.to(self.device, self.dtype).eval().requires_grad_(False)
 
 
 def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -> torch.Tensor:
@@ -54,8 +24,11 @@ def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -
     of the library's own transform; cast to the passes' precision only then.
     """
     device = hardware.device
-    raw = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).to(device)
-    values = raw.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255)  # (B, 3, s, s)
+    raw = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+    values = raw.to(device, non_blocking=True).permute(0, 3, 1, 2)  # (B, 3, s, s)
+    if device.type == "cpu":  # a GPU takes the colours innermost, as they come
+        values = values.contiguous()
+    values = values.to(torch.float32).div_(255)
     mean = torch.tensor(rule.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(rule.std, device=device).view(1, 3, 1, 1)
     return values.sub_(mean).div_(std).to(hardware.dtype)
@@ -92,7 +65,7 @@ class TorchEncoder:
         """(B, s, s, 3) uint8 → (B, d) float32."""
         assert self.image_pass is not None
         assert self.image_rule is not None
-        with torch.inference_mode():
+        with self.hardware.lane(), torch.inference_mode():
             return self._vectors(
                 self.image_pass(normalised_pixels(pixels, self.image_rule, self.hardware))
             )
@@ -105,15 +78,67 @@ class TorchEncoder:
     def encode_text(self, batch: TextBatch) -> np.ndarray:
         """B tokenised texts → (B, d) float32."""
         assert self.text_pass is not None
-        with torch.inference_mode():
+        with self.hardware.lane(), torch.inference_mode():
             return self._vectors(self.text_pass(to_device(batch.tokens, self.hardware.device)))
 
     def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
         """None of these encoders has a pass for pairs."""
         raise NotImplementedError(f"{self.card.name} has no fused pass")
 
+    def in_precision(self, precision: str) -> TorchEncoder:
+        """A copy that computes in another precision; best of an encoder in float32."""
+        hardware = Hardware.of(str(self.hardware.device), precision)
+        passes = (self.image_pass, self.text_pass, self.model)
+        kept: dict[int, Any] = {id(self.tokenizer): self.tokenizer}  # may hold the model
+        for network in networks(*passes):
+            kept |= cast(network, hardware)
+        image, text, model = copy.deepcopy(passes, kept)
+        for network in networks(image, text, model):
+            hardware.place(network)
+        return replace(
+            self,
+            card=replace(self.card, precision=precision),
+            hardware=hardware,
+            image_pass=image,
+            text_pass=text,
+            model=model,
+        )
+
+    def compiled(self) -> TorchEncoder:
+        """A copy whose image pass goes through torch.compile."""
+        image = torch.compile(self.image_pass) if self.image_pass else None
+        return replace(self, image_pass=image)
+
     def _vectors(self, output: torch.Tensor) -> np.ndarray:
         values = output.float()  # (B, d)
         if self.card.normalised:
             values = F.normalize(values, dim=-1)
         return values.cpu().numpy()
+
+
+def cast(network: torch.nn.Module, hardware: Hardware) -> dict[int, Any]:
+    """For copy.deepcopy: the network's numbers in another precision, so that none is copied twice.
+
+    Maps the id of each floating parameter and buffer to what stands for it in the copy.
+    """
+    made: dict[int, Any] = {}
+    for value in (*network.parameters(), *network.buffers()):
+        if value.is_floating_point():
+            lower = value.detach().to(hardware.dtype, copy=True)
+            if isinstance(value, torch.nn.Parameter):
+                lower = torch.nn.Parameter(lower, requires_grad=False)
+            made[id(value)] = lower
+    return made
+
+
+def networks(*passes: Any) -> list[torch.nn.Module]:
+    """The networks behind passes: a network, a method of one, or a partial whose argument it is."""
+    found: dict[int, torch.nn.Module] = {}
+    for run in passes:
+        for part in (run, getattr(run, "__self__", None), *getattr(run, "args", ())):
+            if isinstance(part, torch.nn.Module):
+                found[id(part)] = part
+    return list(found.values())
+
+
+__all__ = ["PRECISIONS", "Hardware", "TorchEncoder", "normalised_pixels", "to_device"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, suggestion
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.torch_encoder import Hardware, normalised_pixels
+from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.encoders.weights import file_sha256, parameters_sha256
 from mmx.extract.images import ImageRule
 from mmx.extract.vlmo.checkpoint import load
@@ -32,6 +34,7 @@ def open_vlmo(
     *,
     head: str | None = None,
     precision: str = "float32",
+    decode: Literal["exact", "fast"] = "exact",
     device: str = "cpu",
     tokenizer: Path | None = None,
     image_size: int | None = None,
@@ -67,7 +70,8 @@ def open_vlmo(
     if wanted != ("image",):
         pieces = _tokenizer(tokenizer, model, tell)
         card = replace(card, tokenizer=pieces.name, text_limit=pieces.limit)
-    rule = _rule(model.config) if wanted != ("text",) else None
+    rule = replace(_rule(model.config), decode=decode) if wanted != ("text",) else None
+    card = replace(card, image_rule=rule.as_dict() if rule else None)
     hardware.place(model)
     return VLMoEncoder(card, rule, hardware, model, pieces, head or "itc")
 
@@ -85,7 +89,7 @@ class VLMoEncoder:
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """(B, s, s, 3) uint8 → (B, D) float32 of length 1."""
-        with torch.inference_mode():
+        with self.hardware.lane(), torch.inference_mode():
             return self.model.encode_image(self._pixels(pixels), self.head).cpu().numpy()
 
     def tokenize(self, texts: list[str]) -> TextBatch:
@@ -95,14 +99,21 @@ class VLMoEncoder:
 
     def encode_text(self, batch: TextBatch) -> np.ndarray:
         """B tokenised texts → (B, D) float32 of length 1."""
-        with torch.inference_mode():
+        with self.hardware.lane(), torch.inference_mode():
             return self.model.encode_text(*self._tokens(batch), self.head).cpu().numpy()
 
     def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
         """B pairs → (B, D) float32 in (-1, 1), not of length 1."""
         ids, mask = self._tokens(batch)
-        with torch.inference_mode():
+        with self.hardware.lane(), torch.inference_mode():
             return self.model.encode_fused(self._pixels(pixels), ids, mask).cpu().numpy()
+
+    def in_precision(self, precision: str) -> VLMoEncoder:
+        """A copy that computes in another precision; best of an encoder in float32."""
+        hardware = Hardware.of(str(self.hardware.device), precision)
+        model = hardware.place(copy.deepcopy(self.model, cast(self.model, hardware)))
+        card = replace(self.card, precision=precision)
+        return replace(self, card=card, hardware=hardware, model=model)
 
     def _pixels(self, pixels: np.ndarray) -> Tensor:
         assert self.image_rule is not None

@@ -1,0 +1,259 @@
+"""Speed and memory of stage 1 on this machine.
+
+    python benchmarks/extract.py                       # images/s: end to end against its ceilings
+    python benchmarks/extract.py --images 2000 --model ViT-B-16 --device cuda
+    python benchmarks/extract.py --items 1000000       # resident memory over a long catalogue
+
+The first form draws photograph-like JPEGs with sides of 300 to 800 px and encodes them with an
+open_clip network of random weights. The ceilings are measured in the same run: the image pass
+alone on ready pixels, in float32 and in bfloat16 at several batch sizes, and decoding alone.
+``--cpu-time`` counts CPU seconds, which is fairer beside other jobs.
+
+The second form repeats a few tiny pictures under a long items table, encodes them with --small
+and prints the resident memory as it goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mmx.data.dataset import load_items
+from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.torch_encoder import TorchEncoder
+from mmx.extract.images import ImageRule
+from mmx.extract.inputs import Loader, in_directory
+from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.progress import Progress
+from mmx.extract.running import cores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000, help="JPEGs to draw")
+    parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[32, 64], help="sizes of the passes"
+    )
+    parser.add_argument("--exact", action="store_true", help="decode exactly")
+    parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds")
+    parser.add_argument("--threads", type=int, help="torch threads")
+    parser.add_argument("--items", type=int, help="show the memory over so many items instead")
+    parser.add_argument("--small", default="toy", help="encoder of --items: toy or clip:mini")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="mmx-extract-"))
+    try:
+        (memory if options.items else speed)(options, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def speed(options: argparse.Namespace, folder: Path) -> None:
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    clock: Callable[[], float] = time.process_time if options.cpu_time else time.perf_counter
+    per = "CPU second" if options.cpu_time else "second"
+    draw(folder, options.images)
+    encoder = random_clip(folder, options.model, options.device, options.exact)
+    assert encoder.image_rule is not None
+    print(f"{options.images} JPEGs, {options.model} on {options.device}, {torch.get_num_threads()} "
+          f"threads, {cores()} cores; images per {per}", flush=True)  # fmt: skip
+    forward = {}
+    for precision in ("float32", "bfloat16"):
+        same = precision == encoder.card.precision
+        network = encoder if same else encoder.in_precision(precision)
+        rates = {size: ready(network, size, clock) for size in options.batch}
+        forward[precision] = max(rates.values())
+        print(f"  forward alone, {precision:8s} " + show(rates), flush=True)
+    decode = decoding(folder, encoder.image_rule, options.images, clock)
+    print(f"  decoding alone, {cores()} threads  {decode:.1f}", flush=True)
+    start = clock()
+    report, chosen = run(folder, encoder, "auto")
+    whole = options.images / (clock() - start)
+    start = clock()
+    run(folder, chosen, None)
+    end_to_end = options.images / (clock() - start)
+    print(f"  end to end, {report.precision}, batch {report.batch_size}: {end_to_end:.1f} "
+          f"({whole:.1f} with the comparison to float32 of the job's start)")  # fmt: skip
+    print(f"  bottleneck {report.bottleneck}, waited {rounded(report.waited)}, stages could "
+          f"{rounded(report.rates)}; accuracy {report.accuracy}")  # fmt: skip
+    ceiling = forward[report.precision]
+    print(f"end to end : forward alone     {end_to_end / ceiling:.2f}")
+    both = ceiling * decode / (ceiling + decode)
+    if options.cpu_time or options.device == "cpu":
+        print(f"end to end : both on one CPU   {end_to_end / both:.2f}  (forward + decoding)")
+    else:
+        print(f"end to end : min of both       {end_to_end / min(ceiling, decode):.2f}")
+    print(f"bfloat16 : float32, forward    {forward['bfloat16'] / forward['float32']:.2f}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def random_clip(folder: Path, model: str, device: str, exact: bool) -> TorchEncoder:
+    """An open_clip network with random numbers, opened as mmx opens any weights file."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    path = folder / "random.pt"
+    torch.save(open_clip.create_model(model, pretrained=None).state_dict(), path)
+    decode = "exact" if exact else "fast"
+    encoder = open_encoder(
+        f"clip:{model}", weights=path, device=device, decode=decode, modalities=("image",)
+    )
+    path.unlink()
+    assert isinstance(encoder, TorchEncoder)
+    return encoder
+
+
+def ready(encoder: TorchEncoder, size: int, clock: Callable[[], float]) -> float:
+    """The network alone on ready tensors: the best of one pass at a time and the lanes at once."""
+    import torch
+
+    rule, hardware = encoder.image_rule, encoder.hardware
+    assert rule is not None
+    pixels = torch.randn(size, 3, rule.size, rule.size).to(hardware.device, hardware.dtype)
+    assert encoder.image_pass is not None
+
+    def once() -> None:
+        with hardware.lane(), torch.inference_mode():
+            encoder.image_pass(pixels)  # type: ignore[misc]
+            if hardware.device.type == "cuda":
+                torch.cuda.current_stream().synchronize()
+
+    once()
+    rates = [rate(once, size, clock)]
+    with hardware.session(), ThreadPoolExecutor(hardware.lanes) as pool:
+        list(pool.map(lambda _: once(), range(hardware.lanes)))
+
+        def all_lanes() -> None:
+            list(pool.map(lambda _: once(), range(2 * hardware.lanes)))
+
+        rates.append(rate(all_lanes, size * 2 * hardware.lanes, clock))
+    return max(rates)
+
+
+def rate(once: Callable[[], None], images: int, clock: Callable[[], float]) -> float:
+    best = 0.0
+    for _ in range(2):
+        start = clock()
+        once()
+        best = max(best, images / (clock() - start))
+    return best
+
+
+def decoding(folder: Path, rule: ImageRule, count: int, clock: Callable[[], float]) -> float:
+    loader = Loader(in_directory(folder), rule, takes_text=False)
+    names = load_items(folder).table["image"].to_pylist()
+    loader.load(names[0], None)
+    with ThreadPoolExecutor(cores()) as pool:
+        start = clock()
+        list(pool.map(lambda name: loader.load(name, None) and None, names))
+        return count / (clock() - start)
+
+
+def run(
+    folder: Path, encoder: TorchEncoder, precision: str | None
+) -> tuple[ExtractReport, TorchEncoder]:
+    """The whole of `mmx extract`, loading of the model apart; and the encoder it settled on."""
+    options = ExtractOptions(precision=precision, overwrite=True)
+    report = extract(load_items(folder), encoder, folder / "store.parquet", options)
+    same = report.precision == encoder.card.precision
+    return report, encoder if same else encoder.in_precision(report.precision)
+
+
+def draw(folder: Path, count: int) -> None:
+    """Photograph-like JPEGs of 300 to 800 px: soft light, edges, fine noise; and items.parquet."""
+    random = np.random.default_rng(7)
+    names = []
+    for number in range(count):
+        names.append(f"{number:06d}.jpg")
+        (folder / names[-1]).write_bytes(photograph(random))
+    items = {"item_id": names, "image": names, "text": pa.nulls(count, pa.string())}
+    pq.write_table(pa.table(items), folder / "items.parquet")
+
+
+def photograph(random: np.random.Generator) -> bytes:
+    """One JPEG of quality 90."""
+    width, height = (int(side) for side in random.integers(300, 801, 2))
+    picture = np.full((height, width, 3), 128, dtype=np.float32)
+    for scale, strength in ((4, 80), (12, 50), (40, 30), (120, 14)):  # soft to fine
+        shape = (height * scale // 800 + 2, width * scale // 800 + 2)
+        for colour in range(3):
+            coarse = Image.fromarray(random.normal(0, strength, shape).astype(np.float32))
+            picture[..., colour] += np.asarray(coarse.resize((width, height), 3))
+    y, x = np.mgrid[0:height, 0:width]
+    for _ in range(8):  # straight edges
+        angle, at = random.uniform(0, np.pi), random.uniform(-200, 500)
+        distance = np.cos(angle) * x + np.sin(angle) * y - at
+        picture[(distance > 0) & (distance < random.uniform(5, 200))] += random.normal(0, 35, 3)
+    picture += random.normal(0, random.uniform(1, 7), (height, width, 1))
+    buffer = io.BytesIO()
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def memory(options: argparse.Namespace, folder: Path) -> None:
+    """Resident memory as the items go by."""
+    random = np.random.default_rng(0)
+    for number in range(64):
+        picture = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{number}.jpg")
+    ids = np.arange(options.items)
+    images = np.array([f"{number}.jpg" for number in range(64)])[ids % 64]
+    table = {"item_id": ids.astype(str), "image": images, "text": np.char.add("item ", images)}
+    pq.write_table(pa.table(table), folder / "items.parquet")
+    del ids, images, table
+    shown = [0.0]
+
+    def show_memory(state: Progress) -> None:
+        if time.perf_counter() - shown[0] > 2:
+            shown[0] = time.perf_counter()
+            print(f"{state.stage:7s} {state.done:9d} of {state.total}  {resident():6.0f} MiB",
+                  flush=True)  # fmt: skip
+
+    encoder = open_encoder(options.small)
+    report = extract(
+        load_items(folder), encoder, folder / "store.parquet", ExtractOptions(), show_memory
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"items": report.items, "seconds": round(report.seconds, 1),
+                      "items_per_s": round(report.items / report.seconds),
+                      "peak_mib": round(peak)}))  # fmt: skip
+
+
+def resident() -> float:
+    """MiB in memory now; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    except OSError:
+        return 0.0
+    return pages * resource.getpagesize() / 2**20
+
+
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in values.items()}
+
+
+def show(rates: dict[int, float]) -> str:
+    return ", ".join(f"{value:.1f} at batch {size}" for size, value in rates.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

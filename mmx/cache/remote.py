@@ -1,0 +1,143 @@
+"""A store elsewhere: built on this machine, then put there in one piece.
+
+    ~/.cache/mmx/work/clip.parquet-5f0c…/
+      clip.parquet        what was there before, or the new store until it is put
+      clip.parquet.parts/ finished parts, see mmx.cache.parts
+      seen.json           the version that was there
+
+The folder goes when the store is in its place; a killed run leaves it and goes on from it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmx.cache.files import cannot_write, remove, replacing, write_text
+from mmx.cache.store import open_store
+from mmx.errors import DataError, MmxError, StoreError
+from mmx.files import Place, RemotePath, user_cache
+
+
+@contextmanager
+def built_here(out: Place, work: Path | None = None, *, anew: bool = False) -> Iterator[Path]:
+    """A local path to build ``out`` at, which holds what ``out`` held unless ``anew``.
+
+    A local ``out`` is its own. A remote one is put in its place at the end, unless an error ends
+    the block: then ``work`` (by default in the user's cache) keeps what was done. Raises
+    StoreError when the place cannot be written, or another process of this machine is at it.
+    """
+    if isinstance(out, Path):
+        yield out
+        return
+    _must_take_files(out)
+    folder = (work or user_cache() / "work") / f"{out.name}-{_digest(out)}"
+    with _locked(folder, out):
+        site = _Site(out, folder / out.name, folder / "seen.json")
+        before = None if anew else site.fetch()
+        with _named(site.here, out):
+            yield site.here
+        if site.stamp() != before:
+            site.put()
+        remove(folder)
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Where one remote store is built."""
+
+    out: RemotePath
+    here: Path
+    seen: Path
+
+    def fetch(self) -> tuple[int, int] | None:
+        """Have here what is there; its stamp, or None when what is here must be put."""
+        version = self.out.version()
+        if self.here.exists() and self._last_seen() == version:
+            return None  # of a run that was killed
+        remove(self.here)
+        write_text(self.seen, version)
+        if not version:
+            return None
+        store = open_store(self.out)
+        if store.files == (self.out,):
+            with replacing(self.here) as temporary:
+                self.out.download(temporary)
+        else:
+            with replacing(self.here, folder=True) as temporary:
+                for file in store.files:
+                    if isinstance(file, RemotePath):
+                        file.download(temporary / file.name)
+        return self.stamp()
+
+    def stamp(self) -> tuple[int, int]:
+        """What changes when the store here is replaced."""
+        facts = self.here.stat()
+        return facts.st_ino, facts.st_mtime_ns
+
+    def put(self) -> None:
+        """Upload the finished store; others see the old one until it is there."""
+        old = self.out.glob("*.parquet") if self.out.is_dir() else []
+        try:
+            self.out.upload(self.here)
+            if self.out.size() != self.here.stat().st_size:
+                raise DataError(f"{self.out} is not of the size that was put there")
+            for file in old:
+                file.delete()
+        except (DataError, OSError) as error:
+            raise StoreError(
+                f"{error}; the store is finished at {self.here}, run it again to put it there"
+            ) from error
+
+    def _last_seen(self) -> str | None:
+        with suppress(OSError):
+            return self.seen.read_text(encoding="utf-8")
+        return None
+
+
+def _must_take_files(out: RemotePath) -> None:
+    if out.scheme in ("http", "https"):
+        raise StoreError(f"--out {out}: a web server takes no files; an object store does (s3://)")
+    bucket = RemotePath("/".join(out.url.split("/")[:3]))
+    if out.scheme != "memory" and not bucket.exists():
+        raise StoreError(f"there is no {bucket} to write {out} to; create it, or mend --out")
+
+
+@contextmanager
+def _named(here: Path, out: RemotePath) -> Iterator[None]:
+    """Have errors name the place that the user named."""
+    try:
+        yield
+    except MmxError as error:
+        said = re.sub(rf"{re.escape(str(here))}(?!\.parts)", str(out), str(error))
+        raise type(error)(said) from error
+
+
+def _digest(out: RemotePath) -> str:
+    return hashlib.blake2b(out.url.encode(), digest_size=6).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path, out: RemotePath) -> Iterator[None]:
+    """Be the only process of this machine that builds ``out``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_name(f"{folder.name}.lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"another process is writing {out}; wait for it or set --out elsewhere"
+            ) from error
+        folder.mkdir(exist_ok=True)  # the one before may have removed it meanwhile
+        yield
+        if not folder.exists():
+            Path(lock.name).unlink(missing_ok=True)

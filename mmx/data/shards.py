@@ -1,0 +1,185 @@
+"""WebDataset tar shards as an items table: one pass over the headers, nothing unpacked.
+
+    00017.jpg  00017.txt  00018.webp  00018.json …
+
+A key (all of a name before the first dot of its last part) is an item: its picture, and the text
+of its ``.txt`` or the ``caption`` of its ``.json``. The column ``image`` says where the bytes
+are: ``000.tar@1536+20480`` is 20480 bytes from byte 1536.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mmx.data.pictures import EXTENSIONS
+from mmx.data.tables import has_table
+from mmx.errors import DataError, some
+from mmx.files import Place, opened, reaching, where
+
+BLOCK = 512  # bytes; everything in a tar starts at a multiple of it
+SPECIAL = re.compile(r"[{*?\[]")
+
+
+@dataclass
+class Sample:
+    """What a shard holds for one key."""
+
+    image: str | None = None
+    text: str | None = None
+    caption: str | None = None
+
+
+def is_shards(data: Place | str) -> bool:
+    """Whether ``--data`` means tar shards: one, a pattern, or a folder without an items table."""
+    if str(data).endswith(".tar"):
+        return True
+    place = where(data)
+    if not isinstance(place, Path) or not place.is_dir():
+        return False
+    return not has_table(place, "items") and any(place.glob("*.tar"))
+
+
+def shards_folder(data: str) -> Place:
+    """The folder that shard names start from."""
+    if not data.endswith(".tar"):
+        return where(data)
+    fixed = SPECIAL.split(data, maxsplit=1)[0]
+    folder, slash, _ = fixed.rpartition("/")
+    return where(folder or slash or ".")
+
+
+def read_shards(data: str) -> tuple[Place, pa.Table]:
+    """The folder and the items table of shards: item_id, image, text, in the shards' order.
+
+    Raises DataError for a shard that is absent, broken or compressed, and for a key that comes
+    twice.
+    """
+    folder = shards_folder(data)
+    found: dict[str, Sample] = {}
+    home: dict[str, str] = {}
+    for shard in _listed(data, folder):
+        name = str(shard).removeprefix(f"{folder}/")
+        samples = _scan(shard, name)
+        twice = [f"{key} in {home[key]} and {name}" for key in samples if key in home]
+        if twice:
+            raise DataError(
+                f"{data}: keys come twice ({some(twice)}); a key is an item_id, so write the "
+                "shards with distinct keys"
+            )
+        found |= samples
+        home |= dict.fromkeys(samples, name)
+    if not found:
+        raise DataError(f"{data} holds no samples")
+    columns = {
+        "item_id": list(found),
+        "image": [sample.image for sample in found.values()],
+        "text": [s.caption if s.text is None else s.text for s in found.values()],
+    }
+    return folder, pa.table({name: pa.array(c, pa.string()) for name, c in columns.items()})
+
+
+def _listed(data: str, folder: Place) -> list[Place]:
+    """The shards that a pattern means, in order. Raises DataError where it means none."""
+    if not data.endswith(".tar"):
+        return list(_matching(folder, "*.tar"))
+    start = "" if str(folder) == "." else f"{str(folder).rstrip('/')}/"
+    shards: list[Place] = []
+    for name in expand(data):
+        inner = name.removeprefix("./").removeprefix(start)
+        few = _matching(folder, inner) if re.search(r"[*?\[]", inner) else [folder / inner]
+        if not few or not few[0].is_file():
+            raise DataError(f"no shard at {name}; --data takes e.g. 'shards/{{000..099}}.tar'")
+        shards += few
+    return shards
+
+
+def _matching(folder: Place, pattern: str) -> list[Place]:
+    return sorted(folder.glob(pattern))
+
+
+def expand(pattern: str) -> list[str]:
+    """``a/{000..002}.tar`` and ``{a,b}.tar`` as their names; numbers keep their leading zeros."""
+    pieces = re.split(r"\{([^{}]*)\}", pattern)  # fixed, inside, fixed, inside, fixed
+    choices = [_choices(p) if n % 2 else [p] for n, p in enumerate(pieces)]
+    return ["".join(parts) for parts in product(*choices)]
+
+
+def _choices(inside: str) -> list[str]:
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if span is None:
+        return inside.split(",")
+    first, last = span.groups()
+    width = len(first) if first.startswith("0") or last.startswith("0") else 0
+    return [f"{n:0{width}d}" for n in range(int(first), int(last) + 1)]
+
+
+def _scan(shard: Place, name: str) -> dict[str, Sample]:
+    """What one shard holds, by key."""
+    samples: dict[str, Sample] = {}
+    with reaching(shard), opened(shard) as file:
+        for member in _members(file, shard):
+            folder, _, last = member.name.removeprefix("./").rpartition("/")
+            stem, _, extension = last.partition(".")
+            if not stem or not extension:
+                continue
+            sample = samples.setdefault(f"{folder}/{stem}" if folder else stem, Sample())
+            _add(sample, member, extension.lower(), f"{name}@{member.offset_data}+{member.size}",
+                 file, shard)  # fmt: skip
+    return samples
+
+
+def _add(
+    sample: Sample, member: tarfile.TarInfo, extension: str, place: str, file: Any, shard: Place
+) -> None:
+    field = {"txt": "text", "json": "caption"}.get(extension)
+    field = "image" if extension in EXTENSIONS else field
+    if field is None:
+        return
+    if getattr(sample, field) is not None:
+        raise DataError(f"{shard}: {member.name} comes after another {field} of its key")
+    value: str | None = place
+    if field != "image":
+        file.seek(member.offset_data)
+        value = file.read(member.size).decode(errors="replace")
+    setattr(sample, field, _caption(value) if field == "caption" else value)
+
+
+def _caption(text: str | None) -> str | None:
+    try:
+        found = json.loads(text or "").get("caption")
+    except (ValueError, AttributeError):  # no JSON, or not an object
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _members(file: Any, shard: Place) -> Iterator[tarfile.TarInfo]:
+    """The regular files of a tar. Raises DataError unless it is whole to its end mark.
+
+    ``tarfile`` takes a damaged header for the end of the archive, so that is looked at here.
+    """
+    last = "its beginning"
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                if member.isreg() and not member.issparse():
+                    yield member
+                last = member.name
+                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+            end = tar.offset
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(
+            f"{shard} is broken after {last}: {error}; fetch or write it anew (.tar, uncompressed)"
+        ) from error
+    file.seek(end)
+    mark = file.read(BLOCK)
+    if len(mark) < BLOCK or mark.strip(b"\0"):
+        raise DataError(f"{shard} breaks off after {last} (byte {end}); fetch or write it anew")

@@ -1,0 +1,104 @@
+"""Where and how the passes of torch encoders run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmx.errors import OptionError, suggestion
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+MOST_LANES = 4  # of a CPU: each holds the activations of a batch
+_streams = threading.local()  # a CUDA stream for each lane
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Device and number format of the passes, and how a job divides the device."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, device: str, precision: str) -> Hardware:
+        """Raises OptionError for a device that is not there or an unknown precision."""
+        if precision not in PRECISIONS:
+            raise OptionError(f"--precision {precision}{suggestion(precision, PRECISIONS)}")
+        try:
+            place = torch.device(device)
+            torch.empty(0, device=place)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+            reason = str(error).splitlines()[0]
+            raise OptionError(f"--device {device} cannot be used ({reason}); try cpu") from error
+        return cls(place, PRECISIONS[precision])
+
+    def place(self, model: Any) -> Any:
+        """The model for inference: weights cast and moved, no gradients, no dropout."""
+        model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        if self._cuda:
+            model = model.to(memory_format=torch.channels_last)  # of convolutions
+            torch.cuda.synchronize(self.device)  # before the lanes' own streams read it
+        return model
+
+    @property
+    def _cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def shares_cores(self) -> bool:
+        """Whether decoding takes time from the passes."""
+        return self.device.type == "cpu"
+
+    @property
+    def fast_precision(self) -> str:
+        """bfloat16 where the device computes with it natively, else float32."""
+        if self._cuda:
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return "bfloat16" if native else "float32"
+        if self.device.type != "cpu":
+            return "float32"
+        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return "bfloat16" if native else "float32"
+
+    @property
+    def lanes(self) -> int:
+        """Passes that run at once: two on a GPU, on a CPU one for each of up to four threads."""
+        return 2 if self._cuda else max(1, min(MOST_LANES, torch.get_num_threads()))
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Batch sizes worth a trial, the usual one first."""
+        return (128, 256, 512, 64) if self._cuda else (32, 64, 16)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Around a job: torch's threads are divided among the lanes, and given back."""
+        before = torch.get_num_threads()
+        if self.shares_cores:
+            torch.set_num_threads(max(1, before // self.lanes))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def lane(self) -> AbstractContextManager[Any]:
+        """Around a pass: on a GPU its thread's own stream, so that copies and passes overlap."""
+        if not self._cuda or threading.current_thread() is threading.main_thread():
+            return nullcontext()
+        if not hasattr(_streams, "stream"):
+            _streams.stream = torch.cuda.Stream(self.device)
+        return torch.cuda.stream(_streams.stream)
+
+    def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
+        """uint8 memory for pixels; page-locked where a GPU reads it."""
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._cuda).numpy()

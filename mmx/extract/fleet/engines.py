@@ -1,0 +1,37 @@
+"""Which engine the options ask for, and where the coordinator's own encoder goes."""
+
+from __future__ import annotations
+
+from mmx.errors import OptionError, suggestion
+from mmx.extract.fleet.orders import Engine, Recipe
+
+ENGINES = ("local", "ray")
+
+
+def engine_for(
+    recipe: Recipe,
+    device: str,
+    *,
+    processes: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+) -> tuple[Engine | None, str]:
+    """The engine (None: this process does it all) and a device for the coordinator.
+
+    ``address`` is that of a Ray cluster; None starts one on this machine. Raises OptionError
+    for options that do not go together, and when ray is wanted and absent.
+    """
+    if engine not in ENGINES:
+        raise OptionError(f"--engine {engine}{suggestion(engine, ENGINES)}")
+    if processes is not None and processes < 1:
+        raise OptionError("--processes must be at least 1")
+    if engine == "ray":
+        from mmx.extract.fleet.ray_engine import RayActors, coordinator_device
+
+        return RayActors(recipe, device, processes, address), coordinator_device(device)
+    if address is not None:
+        raise OptionError("--ray-address goes with --engine ray")
+    from mmx.extract.fleet.processes import Processes, spread
+
+    devices = spread(device, processes)
+    return (Processes(recipe, devices) if len(devices) > 1 else None), devices[0]

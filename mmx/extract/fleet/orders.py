@@ -1,0 +1,198 @@
+"""What a worker must know to encode blocks as the coordinator would, and what it reports."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from mmx.cache.card import EncoderCard
+from mmx.cache.schema import inputs, store_schema
+from mmx.errors import EncoderError, OptionError
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders import open_encoder
+from mmx.extract.inputs import Loader, Source
+from mmx.extract.planning import Block, Piece, pieces
+from mmx.extract.progress import STAGES, Progress
+from mmx.extract.running import run_blocks
+from mmx.extract.writing import Write
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to open the same encoder in any process: the arguments of ``open_encoder``."""
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)  # neither device nor progress
+
+    def open(self, device: str, progress: Callable[[str], None] | None = None) -> Encoder:
+        """The encoder on ``device``; raises what ``open_encoder`` does."""
+        return open_encoder(self.model, device=device, progress=progress, **self.options)
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the coordinator has decided for all workers of a job."""
+
+    card: EncoderCard
+    dtype: str  # of the stored numbers
+    source: Source
+    batch_size: int  # items
+    workers: int | None  # decoding threads of a process; None: its share of the cores
+    compile: bool
+
+    @classmethod
+    def of(cls, card: EncoderCard, options: Any, source: Source, batch_size: int) -> Orders:
+        """From the ExtractOptions of a job and what it found out."""
+        return cls(card, options.dtype, source, batch_size, options.workers, options.compile)
+
+    def shared(self, count: int) -> Orders:
+        """For each of ``count`` workers: the web sees no more of them than of one.
+
+        Raises OptionError for a source that cannot go to another process.
+        """
+        source = self.source.share(count) if hasattr(self.source, "share") else self.source
+        try:
+            pickle.dumps(source)
+        except Exception as error:
+            raise OptionError(
+                f"the source of pictures cannot be sent to other processes ({error}); one "
+                "process takes any, or make it a class of a module"
+            ) from error
+        return replace(self, source=source)
+
+
+class Engine(Protocol):
+    """Encodes blocks elsewhere. See mmx.extract.running.run_blocks for what it must keep to."""
+
+    def run(
+        self,
+        orders: Orders,
+        table: pa.Table,
+        blocks: Sequence[Block],
+        write: Write,
+        state: Progress,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """Give each of the ``blocks`` of the items ``table`` to ``write``, in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """The engine of a single process: this one."""
+
+    encoder: Encoder
+
+    def run(
+        self,
+        orders: Orders,
+        table: pa.Table,
+        blocks: Sequence[Block],
+        write: Write,
+        state: Progress,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """See ``Engine``."""
+        encode(self.encoder, orders, pieces(table, blocks), write, state, progress)
+
+
+def encode(
+    encoder: Encoder,
+    orders: Orders,
+    pieces: Iterable[Piece],
+    write: Write,
+    state: Progress,
+    progress: Callable[[Progress], None] = lambda state: None,
+) -> None:
+    """``run_blocks`` as ordered."""
+    loader = Loader(orders.source, encoder.image_rule, "text" in inputs(encoder.card))
+    run_blocks(
+        encoder, loader, pieces, store_schema(encoder.card, orders.dtype), write,
+        batch_size=orders.batch_size, workers=orders.workers, state=state, progress=progress,
+    )  # fmt: skip
+
+
+class Station:
+    """A worker's own encoder, opened once and used for many blocks."""
+
+    def __init__(self, recipe: Recipe, orders: Orders, device: str, cores: int, share: int) -> None:
+        """``cores`` of the machine are this worker's; torch gives up all but one ``share``-th.
+
+        Raises EncoderError when the encoder is not the coordinator's.
+        """
+        encoder = recipe.open(device)
+        if encoder.card.precision != orders.card.precision:
+            encoder = encoder.in_precision(orders.card.precision)  # type: ignore[attr-defined]
+        differing = orders.card.differences(encoder.card)
+        if differing:
+            raise EncoderError(
+                f"a worker on {device} opened another {orders.card.name}: it differs in "
+                f"{', '.join(differing)}; give all machines the same --weights and mmx"
+            )
+        if share > 1 and "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(max(1, torch.get_num_threads() // share))
+        self.encoder = encoder.compiled() if orders.compile else encoder  # type: ignore[attr-defined]
+        self.orders = replace(orders, workers=orders.workers or cores)
+
+    def run(
+        self,
+        pieces: Iterable[Piece],
+        write: Write,
+        state: Progress,
+        progress: Callable[[Progress], None] = lambda state: None,
+    ) -> None:
+        """Encode the pieces as they come."""
+        encode(self.encoder, self.orders, pieces, write, state, progress)
+
+
+def packed(table: pa.Table) -> bytes:
+    """A table as Arrow's stream: the rows of a slice and no more, with the schema's metadata."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table.combine_chunks())
+    return bytes(sink.getvalue())
+
+
+def unpacked(data: bytes) -> pa.Table:
+    """The table that was ``packed``."""
+    with pa.ipc.open_stream(data) as stream:
+        return stream.read_all()
+
+
+def sendable(error: BaseException) -> BaseException:
+    """The error with its traceback in words, since pickle keeps no other."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+Counts = dict[str, Any]
+
+
+def counts(state: Progress) -> Counts:
+    """What a worker has done so far, as plain numbers."""
+    names = ("threads", "busy", "items", "waited")
+    return {"done": state.done} | {name: dict(getattr(state, name)) for name in names}
+
+
+def add_up(state: Progress, own: Progress, workers: Sequence[Counts]) -> None:
+    """``state`` becomes the sum of its workers; only the coordinator's ``own`` writing counts."""
+    state.done = sum(found["done"] for found in workers)
+    for stage in STAGES:
+        state.waited[stage] = own.waited[stage] + sum(w["waited"][stage] for w in workers)
+        if stage == "writing":
+            state.busy[stage], state.items[stage] = own.busy[stage], own.items[stage]
+            continue
+        for name in ("threads", "busy", "items"):
+            getattr(state, name)[stage] = sum(found[name][stage] for found in workers)

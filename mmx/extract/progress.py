@@ -1,0 +1,56 @@
+"""What the caller is told while extraction runs, and who holds up whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+STAGES = ("reading", "decoding", "encoding", "writing")
+
+
+@dataclass
+class Progress:
+    """The state of a run. Stages add to it from their own threads."""
+
+    stage: str = "check"  # check, encode, merge
+    done: int = 0  # items of this stage
+    total: int = 0
+    threads: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 1))
+    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))  # thread s
+    items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # that passed
+    waited: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    note: str = ""  # one line that the caller should show, once
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @contextmanager
+    def working(self, stage: str, items: int) -> Iterator[None]:
+        """Count the block as work of one of the stage's threads on so many items."""
+        start = perf_counter()
+        yield
+        with self._lock:
+            self.busy[stage] += perf_counter() - start
+            self.items[stage] += items
+
+    @contextmanager
+    def waiting(self, stage: str) -> Iterator[None]:
+        """Count the block as time in which the hand that deals out work waited for the stage."""
+        start = perf_counter()
+        yield
+        self.waited[stage] += perf_counter() - start
+
+    def rate(self, stage: str) -> float:
+        """Items a second that the stage's threads pass when they have work; 0 before the first."""
+        busy = self.busy[stage]
+        return self.items[stage] * self.threads[stage] / busy if busy else 0.0
+
+    @property
+    def bottleneck(self) -> str:
+        """The stage that was waited for most. Decoding includes the reading before it."""
+        worst = max(("encoding", "decoding", "writing"), key=lambda stage: self.waited[stage])
+        if worst != "decoding":
+            return worst
+        reading, decoding = (self.busy[s] / self.threads[s] for s in ("reading", "decoding"))
+        return "reading" if reading > decoding else "decoding"

@@ -1,0 +1,77 @@
+"""Encode blocks: read, decode, encode and write at the same time.
+
+Knows nothing of stores and plans: blocks come in, tables go to ``write``. So the same function
+serves one process, or each of several that ask for their blocks one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import tee
+
+import pyarrow as pa
+
+from mmx.extract.block import BlockEncoder
+from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.feeding import Feeder
+from mmx.extract.inputs import Loader
+from mmx.extract.passes import Lanes, Passes
+from mmx.extract.planning import Piece, pairs
+from mmx.extract.progress import Progress
+from mmx.extract.writing import Write, Writer
+
+
+def run_blocks(
+    encoder: Encoder,
+    loader: Loader,
+    pieces: Iterable[Piece],
+    schema: pa.Schema,
+    write: Write,
+    *,
+    batch_size: int,
+    workers: int | None = None,
+    state: Progress | None = None,
+    progress: Callable[[Progress], None] = lambda state: None,
+) -> None:
+    """Encode blocks, each given with its rows, and hand them to ``write`` in their order.
+
+    ``pieces`` is asked for the next one, in the caller's thread, some batches before it is due.
+    Batches never cross a block, so what a block becomes depends on nothing but itself and the
+    batch size. An error in any thread ends the run and is raised here; blocks that were
+    finished before it are written.
+    """
+    state = state or Progress()
+    hardware = hardware_of(encoder)
+    pieces, ahead = tee(pieces)
+    inputs = (list(pairs(rows)) for _, rows in ahead)
+    feeder = Feeder(
+        loader, inputs, batch_size, workers or cores(), state,
+        readers=loader.readers, allocate=hardware.pixel_buffer, polite=hardware.shares_cores,
+    )  # fmt: skip
+    passes = Passes(encoder, state)
+    with (
+        hardware.session(),
+        Writer(write, state) as writer,
+        Lanes(int(hardware.lanes), state) as lanes,
+        ThreadPoolExecutor(1, "tokenize") as tokenizer,
+        feeder,
+    ):
+        batches = iter(feeder)
+        for number, rows in pieces:
+            encoding = BlockEncoder(passes, lanes, tokenizer, len(rows))
+            for done in encoding.feed(batches, batch_size):
+                state.done += done
+                writer.check()
+                progress(state)
+            ids = rows["item_id"].combine_chunks()
+            writer.put(number, partial(encoding.table, ids, schema))
+        lanes.drain()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1

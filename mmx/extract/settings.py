@@ -1,0 +1,74 @@
+"""What a run found out by measuring, kept with its parts so that a continued run does the same.
+
+Timings differ from run to run, and the last bits of a vector may depend on what they decide.
+So the batch size, the size of parts and the measured accuracy stand in ``settings.json`` in the
+folder of parts; the accuracy also goes into the store's metadata, under ``mmx.accuracy``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmx.cache.card import EncoderCard
+from mmx.cache.files import write_text
+from mmx.cache.store import footer, is_store, open_store
+from mmx.files import Place
+
+FILE = "settings.json"
+ACCURACY = "mmx.accuracy"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the blocks of one job are encoded."""
+
+    batch_size: int  # items
+    part_size: int  # rows of a part
+    accuracy: dict[str, Any] | None = None  # see mmx.extract.precision; None: not measured
+
+    def write(self, parts: Path) -> None:
+        """Keep them in the folder of parts."""
+        write_text(parts / FILE, json.dumps(asdict(self), sort_keys=True))
+
+
+def read_settings(parts: Path) -> Settings | None:
+    """The settings of the unfinished job in a folder of parts; None where there are none."""
+    try:
+        return Settings(**json.loads((parts / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What an earlier run into the same store decided."""
+
+    precision: str | None = None
+    settings: Settings | None = None
+    accuracy: dict[str, Any] | None = None
+
+
+def what_was(store: Path) -> Before:
+    """Read it from the parts beside the store, or else from the store."""
+    parts = store.with_name(f"{store.name}.parts")
+    settings = read_settings(parts)
+    accuracy = settings.accuracy if settings else None
+    try:
+        job = json.loads((parts / "job.json").read_text(encoding="utf-8"))
+        precision = EncoderCard.from_json(json.dumps(job["card"])).precision
+        return Before(precision, settings, accuracy)
+    except (OSError, ValueError, KeyError):
+        pass  # no parts, or some that Parts will complain of
+    if not is_store(store):
+        return Before(None, settings, accuracy)
+    return Before(open_store(store).card.precision, settings, accuracy_of(store))
+
+
+def accuracy_of(store: Place) -> dict[str, Any] | None:
+    """The accuracy in a store's metadata; None where it was not measured."""
+    found = footer(open_store(store).files[0]).metadata or {}
+    text = found.get(ACCURACY.encode())
+    return json.loads(text) if text else None

@@ -1,0 +1,57 @@
+"""Pictures in tar shards, read where the items table says that they lie."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from mmx.errors import DataError
+from mmx.extract.images import ImageError
+from mmx.files import Place
+
+
+class Members:
+    """Reads ``000.tar@1536+20480``: 20480 bytes from byte 1536 of a shard in ``folder``."""
+
+    readers = 4
+
+    def __init__(self, folder: Place) -> None:
+        self.folder = folder
+        self.readers = 4 if isinstance(folder, Path) else 16
+        self._open = lru_cache(maxsize=64)(Shard)
+
+    def __reduce__(self) -> tuple[type[Members], tuple[Place]]:
+        return Members, (self.folder,)
+
+    def __call__(self, image: str, /) -> bytes:
+        """The encoded picture."""
+        found = re.fullmatch(r"(.+)@(\d+)\+(\d+)", image)
+        if found is None:
+            raise ImageError("no member of a shard")
+        start, size = int(found[2]), int(found[3])
+        place = self.folder / found[1]
+        try:
+            if isinstance(place, Path):
+                data = self._open(place).read(start, size)
+            else:
+                data = place.read_bytes(start, start + size)
+        except FileNotFoundError:
+            raise ImageError("shard not found") from None
+        except (OSError, DataError) as error:
+            raise ImageError(f"shard unreadable: {str(error).splitlines()[0]}") from error
+        if len(data) < size:
+            raise ImageError("shard broken off")
+        return data
+
+
+class Shard:
+    """An open file that many threads read at once; closed when nobody holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes at a place, without moving one for all."""
+        return os.pread(self._file.fileno(), size, start)

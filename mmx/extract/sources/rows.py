@@ -1,0 +1,108 @@
+"""Pictures in a column of a Parquet table, read in bounded memory whatever its row groups are.
+
+A row group can hold gigabytes, so it is streamed a few rows at a time. The pipeline asks for rows
+nearly in order: a window of the rows that went by last serves all its threads. Who goes back
+further starts the row group anew. What must fit into memory is the window and a page (of 1024
+rows, unless the writer's ``write_batch_size`` said another number).
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmx.cache.schema import MISSING
+from mmx.extract.images import ImageError
+from mmx.extract.inputs import read_bytes
+from mmx.files import Place, RemotePath, opened, reaching
+
+STEP = 16  # rows read at once
+WINDOW = 64 << 20  # bytes of pictures kept, and at least LEAST steps
+LEAST = 8  # steps
+
+
+class Rows:
+    """Reads ``#17``: the bytes of the column ``image`` in row 17 of a table."""
+
+    readers = 4
+
+    def __init__(self, table: Place) -> None:
+        self.table = table
+        self._lock = threading.Lock()
+        self._starts: list[int] | None = None  # first row of each row group, and the end
+        self._file: Any = None
+        self._stream: Iterator[pa.RecordBatch] = iter(())
+        self._group, self._next = -1, 0  # the group in the stream, and its next row
+        self._window: OrderedDict[int, list[Any]] = OrderedDict()  # first row → pictures
+        self._bytes = 0
+
+    def __reduce__(self) -> tuple[type[Rows], tuple[Place]]:
+        return Rows, (self.table,)
+
+    def __call__(self, image: str, /) -> bytes:
+        """The encoded picture."""
+        with self._lock:
+            try:
+                with reaching(self.table):
+                    found = self._row(int(image.removeprefix("#")))
+            except (pa.ArrowException, OSError, LookupError) as error:
+                self._group = -1
+                raise ImageError(f"row unreadable: {str(error).splitlines()[0]}") from error
+        path = None
+        if isinstance(found, dict):
+            found, path = found["bytes"], found.get("path")
+        if found is not None:
+            return bytes(found)
+        if path and not isinstance(self.table, RemotePath):
+            return read_bytes(self.table.parent, path)
+        raise ImageError(MISSING)
+
+    def _row(self, row: int) -> Any:
+        first = self._held(row)
+        if first is None:
+            self._seek(row)
+            while (first := self._held(row)) is None:
+                self._advance()
+        return self._window[first][row - first]
+
+    def _held(self, row: int) -> int | None:
+        """The first row of the step in the window that has ``row``."""
+        return next((n for n, rows in self._window.items() if 0 <= row - n < len(rows)), None)
+
+    def _seek(self, row: int) -> None:
+        """Have the stream stand in the row's group, at or before it."""
+        if self._starts is None:
+            self._file = pq.ParquetFile(opened(self.table), pre_buffer=False, buffer_size=1 << 20)
+            footer = self._file.metadata
+            counts = (footer.row_group(n).num_rows for n in range(footer.num_row_groups))
+            self._starts = list(accumulate(counts, initial=0))
+        group = bisect_right(self._starts, row) - 1
+        if group != self._group or row < self._next:
+            self._group, self._next = group, self._starts[group]
+            self._stream = self._file.iter_batches(
+                batch_size=STEP, row_groups=[group], columns=["image"], use_threads=False
+            )
+
+    def _advance(self) -> None:
+        """Take the next step of the stream into the window, and the oldest out."""
+        batch = next(self._stream, None)
+        if batch is None:
+            raise LookupError("the table has no such row")
+        self._window[self._next] = batch["image"].to_pylist()
+        self._next += batch.num_rows
+        self._bytes += batch.nbytes
+        while self._bytes > WINDOW and len(self._window) > LEAST:
+            _, old = self._window.popitem(last=False)
+            self._bytes -= sum(map(_size, old))
+
+
+def _size(picture: Any) -> int:
+    data = picture["bytes"] if isinstance(picture, dict) else picture
+    return len(data or b"")

@@ -1,0 +1,34 @@
+"""How pictures are fetched from the web."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mmx.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Web:
+    """Limits of fetching; the defaults are polite."""
+
+    connections: int = 32  # at once, to all hosts
+    per_host: int = 4  # at once, to one host
+    attempts: int = 4  # requests for one picture, the first included
+    pause: float = 0.5  # s before the second attempt; doubles with each, and half of it is chance
+    longest_pause: float = 60.0  # s; a host that asks for a longer one (Retry-After) is given up
+    connect_timeout: float = 10.0  # s
+    read_timeout: float = 20.0  # s without a byte
+    deadline: float = 120.0  # s for one attempt in all
+    max_bytes: int = 20 << 20  # of one picture
+    max_redirects: int = 5
+    allow_private: bool = False  # addresses of this machine and its networks
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "per_host", "attempts", "max_bytes"):
+            if getattr(self, name) < 1:
+                option = {"max_bytes": "max-image-mib"}.get(name, name.replace("_", "-"))
+                raise OptionError(f"--{option} must be at least 1")
+
+    def share(self, count: int) -> Web:
+        """Limits of one of ``count`` processes; each may ask a host for one thing at a time."""
+        return replace(self, per_host=max(1, self.per_host // count))

@@ -1,0 +1,61 @@
+"""The batch size finds itself: a few sizes are timed on made-up pictures before a long job."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.passes import Lanes, out_of_memory
+from mmx.extract.progress import Progress
+
+TRIAL_FROM = 10_000  # items of a job for which the trial pays
+WORTH = 1.1  # another size must be so much faster than the usual one
+BATCHES = 16  # of a part, at least
+PART = 512  # rows of a part, at least
+
+
+def batch_size(encoder: Encoder, items: int) -> int:
+    """The quickest of the sizes that the encoder's hardware proposes; the usual one if unclear."""
+    usual, *others = hardware_of(encoder).batch_sizes
+    if encoder.image_rule is None or "image" not in encoder.card.dimensions or items < TRIAL_FROM:
+        return int(usual)
+    best, best_rate = usual, images_a_second(encoder, usual) * WORTH
+    for size in others:
+        rate = images_a_second(encoder, size)
+        if rate > best_rate:
+            best, best_rate = size, rate
+    return int(best)
+
+
+def part_size(batch: int) -> int:
+    """Rows of a part: so many batches that the encoder seldom sees a short one."""
+    return max(PART, BATCHES * batch)
+
+
+def images_a_second(encoder: Encoder, size: int, rounds: int = 1) -> float:
+    """Of the image pass on ready pixels, all lanes at work; 0 when the memory does not do."""
+    assert encoder.image_rule is not None
+    side, lanes = encoder.image_rule.size, int(hardware_of(encoder).lanes)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (size, side, side, 3), dtype=np.uint8)  # (B, s, s, 3)
+    try:
+        with hardware_of(encoder).session(), Lanes(lanes, Progress()) as running:
+            _encode(encoder, pixels[: max(1, size // 8)], running, lanes)  # warm
+            start = perf_counter()
+            _encode(encoder, pixels, running, lanes * rounds)
+            return size * lanes * rounds / (perf_counter() - start)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return 0.0
+
+
+def _encode(encoder: Encoder, pixels: np.ndarray, lanes: Lanes, times: int) -> None:
+    def run() -> None:
+        encoder.encode_image(pixels)
+
+    for _ in range(times):
+        lanes.submit(run)
+    lanes.drain()

@@ -1,0 +1,212 @@
+"""Places by path or by URL: what reading needs of pathlib, over any fsspec file system.
+
+    Path("DIR")                 on this machine
+    RemotePath("s3://b/DIR")    in an object store or on a web server
+
+Drivers come with extras (``pip install 'mmx[s3]'``); credentials are the driver's own affair.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mmx.errors import DataError, MmxError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+
+@dataclass(frozen=True, order=True)
+class RemotePath:
+    """A file or folder by URL. Methods do what pathlib's do, and raise DataError when the
+    place cannot be reached: no driver, no credentials, no answer."""
+
+    url: str  # without a slash at its end
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec file system, which keeps no listings: others may write there too."""
+        import fsspec
+
+        try:
+            return fsspec.filesystem(self.scheme, use_listings_cache=False)
+        except ImportError as error:
+            extra = EXTRAS.get(self.scheme)
+            mend = f"pip install 'mmx[{extra}]'" if extra else str(error).splitlines()[0]
+            raise DataError(f"{self}: the driver of {self.scheme}:// is absent; {mend}") from error
+        except ValueError as error:
+            raise DataError(f"{self}: nothing is known of {self.scheme}://") from error
+
+    @property
+    def scheme(self) -> str:
+        """``s3`` and the like."""
+        return self.url.partition("://")[0]
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def stem(self) -> str:
+        """The last part without its suffix."""
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """``.parquet`` and the like."""
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> RemotePath:
+        """The folder around it."""
+        return RemotePath(self.url.rsplit("/", 1)[0])
+
+    def with_name(self, name: str) -> RemotePath:
+        """A neighbour."""
+        return self.parent / name
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(f"{self.url}/{name.strip('/')}")
+
+    def __str__(self) -> str:
+        return self.url
+
+    def exists(self) -> bool:
+        """Whether there is anything."""
+        return self._info() is not None
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return (self._info() or {}).get("type") == "file"
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder, or a prefix of keys."""
+        return (self._info() or {}).get("type") == "directory"
+
+    def size(self) -> int:
+        """Bytes of a file."""
+        return int((self._info() or {}).get("size") or 0)
+
+    def glob(self, pattern: str) -> list[RemotePath]:
+        """What in this folder matches, sorted."""
+        with reaching(self):
+            found = self.fs.glob(f"{self.url}/{pattern}")
+            return sorted(RemotePath(self.fs.unstrip_protocol(path)) for path in found)
+
+    def open(self, mode: str = "rb") -> Any:
+        """A seekable file."""
+        with reaching(self):
+            return self.fs.open(self.url, mode)
+
+    def read_bytes(self, start: int | None = None, stop: int | None = None) -> bytes:
+        """The whole file, or a stretch of it."""
+        with reaching(self):
+            return bytes(self.fs.cat_file(self.url, start=start, end=stop))
+
+    def download(self, target: Path) -> None:
+        """Copy the file to this machine."""
+        with reaching(self):
+            self.fs.get_file(self.url, str(target))
+
+    def upload(self, source: Path) -> None:
+        """Put a file there; in an object store others see the old one or the new one, whole."""
+        with reaching(self):
+            self.fs.put_file(str(source), self.url)
+
+    def delete(self) -> None:
+        """Remove the file."""
+        with reaching(self):
+            self.fs.rm_file(self.url)
+
+    def version(self) -> str:
+        """What changes when the file does; empty where there is nothing."""
+        found = self._info() or {}
+        names = ("type", "size", "ETag", "etag", "LastModified", "mtime", "updated", "created")
+        return json.dumps({name: str(found[name]) for name in names if name in found} or "")[1:-1]
+
+    def _info(self) -> dict[str, Any] | None:
+        with reaching(self):
+            try:
+                return dict(self.fs.info(self.url))
+            except FileNotFoundError:
+                return None
+
+
+Place = Path | RemotePath
+
+
+def where(text: str | Path | RemotePath) -> Place:
+    """A place from what the user typed."""
+    if isinstance(text, Path | RemotePath):
+        return text
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    remote = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://.", text)
+    return RemotePath(text.rstrip("/")) if remote else Path(text)
+
+
+def is_url(text: str) -> bool:
+    """Whether it names a place elsewhere."""
+    return "://" in text
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """Turn what drivers raise into one line; a file that is not there stays FileNotFoundError."""
+    if isinstance(place, Path):
+        yield
+        return
+    try:
+        yield
+    except (FileNotFoundError, MmxError):
+        raise
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataError(f"{place} cannot be reached: {said}") from error
+
+
+def opened(place: Place) -> Any:
+    """A file to read from."""
+    return place.open("rb")
+
+
+@contextmanager
+def readable(place: Place) -> Iterator[Any]:
+    """What pyarrow reads a place by: its path, or an open file."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with reaching(place), place.open() as file:
+        yield file
+
+
+def size_of(place: Place) -> int:
+    """Bytes of a file."""
+    return place.stat().st_size if isinstance(place, Path) else place.size()
+
+
+def attach(connection: Any, places: Iterable[Place]) -> None:
+    """Let a DuckDB connection read remote places through their own file systems."""
+    known = connection.list_filesystems()
+    for place in places:
+        if isinstance(place, RemotePath) and place.scheme not in known:
+            fs = type(place.fs)(use_listings_cache=False, skip_instance_cache=True)
+            fs.protocol = place.scheme  # DuckDB takes the first of several, which may be another
+            if place.scheme in ("http", "https"):
+                fs.modified = lambda path: EPOCH  # DuckDB asks, and fsspec does not know
+            connection.register_filesystem(fs)
+            known.append(place.scheme)
+
+
+def user_cache() -> Path:
+    """Where unfinished work and indices of this user lie."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmx"

@@ -1,0 +1,165 @@
+"""A Ray cluster of two nodes ends in the local store, whoever of it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmx.data.dataset import load_items
+from mmx.errors import EncoderError, OptionError
+from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.toy import Toy
+from mmx.extract.fleet.engines import engine_for
+from mmx.extract.fleet.orders import Recipe
+from mmx.extract.fleet.ray_engine import RayActors, shares
+from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.progress import Progress
+from tests.catalogue import plain_catalogue
+from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone
+from tests.extract.test_processes import command, marked  # noqa: F401
+
+OPTIONS = ExtractOptions(batch_size=5, part_size=10, workers=1)
+ITEMS = 1200
+
+
+@pytest.fixture
+def cluster(marked: str) -> Iterator[Any]:  # noqa: F811
+    """Two nodes of one core each; none of their processes outlives the test."""
+    utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed (mmx[ray])")
+    limited(240)
+    memory = 80 << 20  # bytes; Ray takes no less
+    nodes = utils.Cluster()
+    nodes.add_node(num_cpus=1, object_store_memory=memory, include_dashboard=False)
+    nodes.add_node(num_cpus=1, object_store_memory=memory)
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
+        limited(0)
+    wait_until_gone(marked)
+
+
+class Slow(Toy):
+    """A toy that takes long enough to be killed."""
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        time.sleep(0.04)
+        return super().encode_image(pixels)
+
+
+@dataclass(frozen=True)
+class SlowRecipe(Recipe):
+    """Opens it."""
+
+    def open(self, device: str, progress=None) -> Toy:
+        return Slow()
+
+
+def run(data: Path, out: Path, cluster: Any, progress=lambda state: None) -> ExtractReport:
+    engine = RayActors(SlowRecipe("toy"), "cpu", address=cluster.address)
+    return extract(load_items(data), Slow(), out, OPTIONS, progress, engine=engine)
+
+
+def actors(mark: str) -> list[int]:
+    return [p for p in alive(mark) if "ray::Encode" in command_of(p)]
+
+
+@pytest.mark.slow
+def test_worker_and_node_killed(tmp_path: Path, cluster: Any, marked: str) -> None:  # noqa: F811
+    """The second node does not come back and the first has no room: its blocks must move."""
+    data = plain_catalogue(tmp_path / "d", ITEMS)
+    extract(load_items(data), open_encoder("toy"), tmp_path / "local.parquet", OPTIONS)
+    killed: dict[str, int] = {}  # what → rows done at that time
+
+    def kill(state: Progress) -> None:
+        if state.stage != "encode" or "node" in killed:
+            return
+        found = actors(marked)
+        if not killed and state.done >= 100 and len(found) == 2:
+            os.kill(found[0], signal.SIGKILL)
+            killed["worker"] = state.done
+        elif killed and state.done >= killed["worker"] + 300 and len(found) == 2:
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            killed["node"] = state.done
+
+    report = run(data, tmp_path / "ray.parquet", cluster, kill)
+    assert list(killed) == ["worker", "node"]
+    assert killed["node"] <= ITEMS * 3 / 4
+    assert report.encoded == ITEMS
+    assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "local.parquet").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "local.parquet", "ray.parquet"]
+
+
+@pytest.mark.slow
+def test_the_error_of_an_actor_is_the_error_of_the_job(tmp_path: Path, cluster: Any) -> None:
+    data = plain_catalogue(tmp_path / "d", 30)
+    other = Recipe("toy", {"modalities": ("image",)})  # as if a machine had other weights
+    expected = [(other, "it differs in"), (DyingRecipe("toy"), "3 workers died before the first")]
+    for recipe, said in expected:
+        engine = RayActors(recipe, "cpu", address=cluster.address)
+        with pytest.raises(EncoderError, match=said):
+            extract(load_items(data), Slow(), tmp_path / "x.parquet", OPTIONS, engine=engine)
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+@dataclass(frozen=True)
+class DyingRecipe(Recipe):
+    """As if memory ended each time."""
+
+    def open(self, device: str, progress=None) -> Toy:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_process_and_goes_on(tmp_path: Path, marked: str) -> None:  # noqa: F811
+    pytest.importorskip("ray", reason="ray is not installed (mmx[ray])")
+    limited(400)
+    data, out = plain_catalogue(tmp_path / "d", ITEMS, size=200), tmp_path / "toy.parquet"
+    extract(load_items(data), open_encoder("toy"), tmp_path / "whole.parquet", OPTIONS)
+    job = subprocess.Popen([*command(data, out, "2"), "--engine", "ray"])
+    wait_until(lambda: len(list(tmp_path.glob("toy.parquet.parts/part-*"))) > 5, 120)
+    job.kill()
+    assert job.wait(timeout=60) == -signal.SIGKILL
+    wait_until(lambda: not actors(marked), 20)
+    wait_until_gone(marked, 150)  # Ray's agents, if killed as they start, take a minute to see it
+    assert not out.exists()
+    subprocess.run(command(data, out, "1"), timeout=60, check=True)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert [p.name for p in tmp_path.glob("*toy*")] == ["toy.parquet"]
+
+
+def test_cores_and_gpus_are_shared_out() -> None:
+    plain = [{"CPU": 8.0}, {"CPU": 4.0}, {}]
+    assert shares(plain, False, None) == (3, 4)
+    assert shares(plain, False, 4) == (4, 2)
+    assert shares([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 64.0}], True, None) == (2, 8)
+    assert shares([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 8.0}], True, None) == (10, 1)
+    with pytest.raises(OptionError, match="has a GPU; --device cpu"):
+        shares(plain, True, None)
+
+
+def test_options_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"pip install 'mmx\[ray\]'"):
+        engine_for(Recipe("toy"), "cpu", engine="ray")
+    monkeypatch.undo()
+    with pytest.raises(OptionError, match="--ray-address goes with --engine ray"):
+        engine_for(Recipe("toy"), "cpu", address="auto")
+    with pytest.raises(OptionError, match="did you mean 'ray'"):
+        engine_for(Recipe("toy"), "cpu", engine="rai")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(OptionError, match=r"127\.0\.0\.1:9: nothing listens there"):
+        engine_for(Recipe("toy"), "cpu", engine="ray", address="127.0.0.1:9")
+    with pytest.raises(OptionError, match="--processes must be at least 1"):
+        engine_for(Recipe("toy"), "cpu", processes=0)
+    assert engine_for(Recipe("toy"), "cpu", processes=1) == (None, "cpu")
