@@ -11,12 +11,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,16 +32,14 @@ from mmx.errors import OptionError, StoreError
 from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
 from mmx.extract.fleet.orders import Engine, Here, Orders
+from mmx.extract.hashing import content_hashes
 from mmx.extract.inputs import Loader, Source
-from mmx.extract.planning import pairs, pending_blocks, rows_of
+from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
-from mmx.extract.running import cores
 from mmx.extract.settings import ACCURACY, Before, Settings, read_settings, what_was
 from mmx.extract.sources import source_for
 from mmx.files import Place, where
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,10 @@ class _Job:
                 f"the finished rows of {self.out} are of other items, none is in "
                 f"{self.items.path}; set --out elsewhere, or --overwrite"
             )
-        hashes = pa.array(self._hashes(here, progress), pa.string())
+        found = content_hashes(
+            self.loader, self.items.table, here, self.options.workers, self.state, progress
+        )
+        hashes = pa.array(found, pa.string())
         retry = self.options.retry_failed
         plan = make_plan(self.items.ids, finished, hashes, retry_failed=retry)
         if plan.removed and not self.options.prune:
@@ -286,37 +285,8 @@ class _Job:
         files = [*(open_store(self.out).files if old else ()), *parts.files()]
         return RowSource(files, self.schema)
 
-    def _hashes(self, here: np.ndarray, progress: Callable[[Progress], None]) -> np.ndarray:
-        """The present content hash of the items at ``here``; None elsewhere."""
-        self.state.stage, self.state.total = "check", len(here)
-        hashes = np.full(len(self.items), None, dtype=object)
-        rows = pairs(rows_of(self.items.table, here))
-        workers = self.options.workers or cores()
-        with ThreadPoolExecutor(workers) as pool:
-            work = _ahead(pool, self.loader.hash, rows, 64 * workers)
-            for place, future in zip(here, work, strict=True):
-                hashes[place] = future.result()
-                self.state.done += 1
-                progress(self.state)
-        return hashes
-
 
 def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
     """The option that decodes pictures as those of the store, where that is what differs."""
     was, now = ((card.image_rule or {}).get("decode", "exact") for card in (there, here))
     return "" if was == now else "add --exact, " if was == "exact" else "drop --exact, "
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    function: Callable[..., T],
-    arguments: Iterable[tuple[str | None, str | None]],
-    depth: int,
-) -> Iterator[Future[T]]:
-    """Futures in order, with at most ``depth`` of them under way or waiting to be taken."""
-    queue: deque[Future[T]] = deque()
-    for values in arguments:
-        queue.append(pool.submit(function, *values))
-        if len(queue) >= depth:
-            yield queue.popleft()
-    yield from queue

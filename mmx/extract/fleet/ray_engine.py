@@ -5,8 +5,8 @@ encoder and returns finished parts through Ray's object store. All machines must
 pictures and weights under the same paths (a shared file system, or URLs); ``--out`` only the
 driver's must.
 
-Actors of our own and not Ray Data's pool: when a machine is lost and no other has room, that
-pool waits for the actor to come back, with the blocks that it held.
+Actors of our own and not Ray Data's pool, which leaves a lost machine's tasks with its actor: where
+no other machine has room, they use up their retries (Ray 2.60).
 """
 
 from __future__ import annotations
