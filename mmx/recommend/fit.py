@@ -40,11 +40,11 @@ class TrainJob:
     data: Place | str
     model: str = "vbpr"
     features: Sequence[FeatureSpec] = ()
-    end_to_end: EndToEndJob | None = None  # in place of ready features
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
+    end_to_end: EndToEndJob | None = None  # in place of ready features
 
 
 @dataclass(frozen=True)
