@@ -1,6 +1,6 @@
 """A store elsewhere: built on this machine, then put there in one piece.
 
-    ~/.cache/mmx/work/clip.parquet-5f0c…/
+    clip.parquet-5f0c…/   in the user's cache, or below --work
       clip.parquet        what was there before, or the new store until it is put
       clip.parquet.parts/ finished parts, see mmx.cache.parts
       seen.json           the version that was there

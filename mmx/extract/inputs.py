@@ -7,8 +7,6 @@ Two steps, since they are bound by different things: ``read`` gets bytes from a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -29,11 +27,6 @@ class Source(Protocol):
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture."""
         ...
-
-
-def in_directory(directory: Path) -> Source:
-    """Files below a dataset directory."""
-    return partial(read_bytes, directory)
 
 
 @dataclass(frozen=True)
@@ -114,21 +107,6 @@ class Loader:
             return OK, self.source(image)
         except ImageError as error:
             return str(error), None
-
-
-def read_bytes(directory: Path, image: str) -> bytes:
-    """The encoded picture. Raises ImageError with the reason why it cannot be read."""
-    if "://" in image:
-        raise ImageError("remote image: download it and store its path")
-    try:
-        return (directory / image).read_bytes()
-    except FileNotFoundError:
-        raise ImageError("file not found") from None
-    except IsADirectoryError:
-        raise ImageError("a directory, not a file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"unreadable: {reason.lower()}") from error
 
 
 def clean_text(text: str | None) -> tuple[str | None, str]:

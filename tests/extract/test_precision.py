@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from mmx.extract import precision, tuning
 from mmx.extract.encoder import Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import Hardware
-from mmx.extract.inputs import Loader, in_directory
+from mmx.extract.inputs import Loader
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
 from mmx.extract.planning import pairs
 from mmx.extract.settings import accuracy_of, read_settings
+from mmx.extract.sources.paths import read_bytes
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.kit import pictures
 from tests.extract.test_pipeline import Counting
@@ -145,9 +147,9 @@ def test_a_sample_is_the_first_items_that_have_something(tmp_path: Path) -> None
     rows[0]["image"], rows[1]["text"] = None, None
     table = load_items(write_items(data, rows)).table
     rule = open_encoder("toy").image_rule
-    sample = precision.take_sample(Loader(in_directory(data), rule, True), pairs(table))
+    sample = precision.take_sample(Loader(partial(read_bytes, data), rule, True), pairs(table))
     assert (len(sample.pixels), len(sample.texts), len(sample.pairs)) == (16, 16, 15)
-    texts = precision.take_sample(Loader(in_directory(data), None, True), pairs(table))
+    texts = precision.take_sample(Loader(partial(read_bytes, data), None, True), pairs(table))
     assert (len(texts.pixels), len(texts.texts)) == (0, 16)
 
 

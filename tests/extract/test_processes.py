@@ -19,7 +19,7 @@ from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.fleet.ledger import Ledger
 from mmx.extract.fleet.orders import Orders, Recipe, packed, unpacked
-from mmx.extract.fleet.processes import Processes, spread
+from mmx.extract.fleet.processes import Workers, spread
 from mmx.extract.pipeline import ExtractOptions, extract
 from mmx.extract.planning import Block
 from mmx.extract.progress import Progress
@@ -39,7 +39,7 @@ OPTIONS = ExtractOptions(batch_size=5, part_size=10, workers=1)
 
 
 def run(data: Path, out: Path, recipe: Recipe, count: int, progress=lambda state: None):
-    engine = Processes(recipe, ("cpu",) * count) if count > 1 else None
+    engine = Workers(recipe, ("cpu",) * count) if count > 1 else None
     return extract(load_items(data), recipe.open("cpu"), out, OPTIONS, progress, engine=engine)
 
 
@@ -122,12 +122,12 @@ def test_the_error_of_a_worker_is_the_error_of_the_job(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="it differs in"):
         extract(
             load_items(data), open_encoder("toy"), tmp_path / "x.parquet", OPTIONS,
-            engine=Processes(other, ("cpu", "cpu")),
+            engine=Workers(other, ("cpu", "cpu")),
         )  # fmt: skip
     with pytest.raises(OptionError, match="cannot be sent"):
         extract(
             load_items(data), open_encoder("toy"), tmp_path / "x.parquet", OPTIONS,
-            source=lambda image: b"", engine=Processes(Recipe("toy"), ("cpu", "cpu")),
+            source=lambda image: b"", engine=Workers(Recipe("toy"), ("cpu", "cpu")),
         )  # fmt: skip
     assert workers_of(os.getpid()) == []
     assert [p.name for p in tmp_path.iterdir()] == ["d"]

@@ -69,6 +69,17 @@ def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
     assert open_run(tmp_path / "run").metrics == run.metrics
 
 
+def test_the_encoder_of_the_best_epoch_is_written(data: Path, tmp_path: Path) -> None:
+    """Not the one that training ended with."""
+    joint = job(data).end_to_end
+    assert joint is not None
+    catalogue = joint.open(load_items(data), "cpu", 0, lambda line: None)
+    best = {name: value + 0.01 for name, value in pretrained().items()}
+    joint.write(tmp_path, catalogue, best)
+    written = load_file(tmp_path / "encoder" / "model.safetensors")
+    assert all(torch.equal(written[name], value) for name, value in best.items())
+
+
 def test_refresh_epoch_leaves_the_encoder_bit_for_bit(data: Path, tmp_path: Path) -> None:
     run = fit(job(data, refresh="epoch"), tmp_path / "run")
     trained, before = encoder_of(run), pretrained()

@@ -117,9 +117,7 @@ def finetune(
                 loss = objective.loss(rows)
                 (loss / len(group)).backward()
                 total += loss.item()
-            processes.sum_gradients(list(parameters.values()))
-            if trainable.log_scale.grad is not None:  # every process had the whole of this one
-                trainable.log_scale.grad /= processes.size
+            objective.sum_gradients(list(parameters.values()))
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimiser.step()
             schedule.step()

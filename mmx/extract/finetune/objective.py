@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,13 @@ class Objective:
                 fused = fused_losses(self.trainable, batch, near, self.options, self.generator)
             total = total + fused / self.processes.size  # every process computes all of it
         return total
+
+    def sum_gradients(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Add up the gradients of all processes, so that they are those of one."""
+        self.processes.sum_gradients(parameters)
+        scale = self.trainable.log_scale.grad
+        if scale is not None:  # every process had the whole of this one
+            scale /= self.processes.size
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """B pairs → pictures (B, d) and texts (B, d) of length 1, with gradients if on."""

@@ -31,7 +31,7 @@ def engine_for(
         return RayActors(recipe, device, processes, address), coordinator_device(device)
     if address is not None:
         raise OptionError("--ray-address goes with --engine ray")
-    from mmx.extract.fleet.processes import Processes, spread
+    from mmx.extract.fleet.processes import Workers, spread
 
     devices = spread(device, processes)
-    return (Processes(recipe, devices) if len(devices) > 1 else None), devices[0]
+    return (Workers(recipe, devices) if len(devices) > 1 else None), devices[0]

@@ -35,7 +35,7 @@ PATIENCE = 10.0  # s that a process may take to end after it has closed its line
 
 
 @dataclass(frozen=True)
-class Processes:
+class Workers:
     """Encodes in one process for each of ``devices``; a device may be named again.
 
     Processes are spawned: a script that calls this needs ``if __name__ == "__main__":``.

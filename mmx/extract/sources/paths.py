@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from mmx.errors import DataError
 from mmx.extract.images import ImageError
-from mmx.extract.inputs import read_bytes
 from mmx.extract.sources.web import Web
 from mmx.files import Place, RemotePath, is_url
 
@@ -100,3 +99,18 @@ def raise_ambiguous(image: str) -> None:
 def reason(error: DataError) -> str:
     """A place's error without the place: many rows share it."""
     return re.sub(r"^\S+: the driver|^\S+ cannot be", lambda m: m[0].split(" ", 1)[1], str(error))
+
+
+def read_bytes(directory: Path, image: str) -> bytes:
+    """The encoded picture. Raises ImageError with the reason why it cannot be read."""
+    if "://" in image:
+        raise ImageError("remote image: download it and store its path")
+    try:
+        return (directory / image).read_bytes()
+    except FileNotFoundError:
+        raise ImageError("file not found") from None
+    except IsADirectoryError:
+        raise ImageError("a directory, not a file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"unreadable: {reason.lower()}") from error

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mmx.cache.schema import MISSING
 from mmx.extract.images import ImageError
-from mmx.extract.inputs import read_bytes
+from mmx.extract.sources.paths import read_bytes
 from mmx.files import Place, RemotePath, opened, reaching
 
 STEP = 16  # rows read at once
