@@ -81,7 +81,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         images = np.memmap(Path(folder) / "pixels", np.uint8, "w+", shape=(n, side, side, 3))
         images[:] = rng.integers(0, 256, (1, side, side, 3), np.uint8)
         catalogue = Catalogue(
-            trainable, Items(Path(folder), Path(folder), table), Pixels(images, np.ones(n, bool))
+            trainable,
+            Items(Path(folder), Path(folder), table, Path(folder)),
+            Pixels(images, np.ones(n, bool)),
         )
         pairs = rng.integers(0, users * n, 5 * users)
         world = World(UserItems.from_pairs(pairs // n, pairs % n, users, n),

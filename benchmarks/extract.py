@@ -20,7 +20,6 @@ import io
 import json
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,10 +35,12 @@ from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.images import ImageRule
-from mmx.extract.inputs import Loader, in_directory
+from mmx.extract.inputs import Loader
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
 from mmx.extract.progress import Progress
 from mmx.extract.running import cores
+from mmx.extract.sources.paths import Paths
+from mmx.extract.sources.web import Web
 
 
 def main() -> None:
@@ -159,7 +160,7 @@ def rate(once: Callable[[], None], images: int, clock: Callable[[], float]) -> f
 
 
 def decoding(folder: Path, rule: ImageRule, count: int, clock: Callable[[], float]) -> float:
-    loader = Loader(in_directory(folder), rule, takes_text=False)
+    loader = Loader(Paths(folder, Web(), remote=False), rule, takes_text=False)
     names = load_items(folder).table["image"].to_pylist()
     loader.load(names[0], None)
     with ThreadPoolExecutor(cores()) as pool:
@@ -256,4 +257,4 @@ def show(rates: dict[int, float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,8 @@ import importlib.util
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,9 +61,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     mask = torch.ones_like(ids)
     runs: dict[str, Run] = {}
     for name, m in (("float32", model), ("bfloat16", half)):
-        runs[f"image {name}"] = lambda m=m: m.encode_image(pixels)
-        runs[f"text {name}"] = lambda m=m: m.encode_text(ids, mask)
-        runs[f"fused {name}"] = lambda m=m: m.encode_fused(pixels, ids, mask)
+        runs[f"image {name}"] = partial(m.encode_image, pixels)
+        runs[f"text {name}"] = partial(m.encode_text, ids, mask)
+        runs[f"fused {name}"] = partial(m.encode_fused, pixels, ids, mask)
     if options.official:
         runs["image official"] = official(model, options.official, pixels)
     seconds = {name: float("inf") for name in runs}
@@ -95,18 +96,17 @@ def official(model: VLMo, folder: Path, pixels: torch.Tensor) -> Run:
     ).eval()
     theirs.load_state_dict(model.transformer.state_dict())
     table, index = model.relative_position_bias_table, relative_index(config.grid, 0, 196)
-    types = model.token_type_embeddings
 
     def run() -> torch.Tensor:
         x, mask = theirs.visual_embed(pixels)
-        x = x + types(torch.ones_like(mask).long())
-        biases = [None] * config.depth
+        x = x + model.token_type_embeddings(torch.ones_like(mask).long())
+        biases: Sequence[torch.Tensor | None] = [None] * config.depth
         if table is not None:
             gathered = F.embedding(torch.from_numpy(index), table).permute(2, 0, 1).contiguous()
             biases = gathered.chunk(config.depth, dim=0)
         for block, bias in zip(theirs.blocks, biases, strict=True):
             x = block(x, mask=mask, modality_type="image", relative_position_bias=bias)
-        y = model.itc_image_proj(theirs.norm(x)[:, 0])
+        y = model.itc_image_proj(theirs.norm(x)[:, 0])  # type: ignore[operator]
         return y / y.norm(dim=-1, keepdim=True)
 
     return run

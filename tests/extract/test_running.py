@@ -16,11 +16,13 @@ from mmx.data.dataset import load_items
 from mmx.errors import StoreError
 from mmx.extract.encoder import Encoder, Plain
 from mmx.extract.encoders import open_encoder
-from mmx.extract.inputs import Loader, in_directory
+from mmx.extract.inputs import Loader
 from mmx.extract.pipeline import ExtractOptions, extract
 from mmx.extract.planning import Block, pending_blocks, pieces, rows_of
 from mmx.extract.progress import Progress
 from mmx.extract.running import run_blocks
+from mmx.extract.sources.paths import Paths
+from mmx.extract.sources.web import Web
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.test_pipeline import Counting, content, run
 
@@ -32,7 +34,7 @@ def blocks_of(data: Path, size: int) -> tuple[pa.Table, list[Block]]:
 
 def run_here(data: Path, encoder: Encoder, write, size: int = 10, **options) -> Progress:
     table, blocks = blocks_of(data, size)
-    loader = Loader(in_directory(data), encoder.image_rule, True)
+    loader = Loader(Paths(data, Web(), remote=False), encoder.image_rule, True)
     state = Progress()
     schema = store_schema(encoder.card, "float32")
     options = {"batch_size": 4, "workers": 2, **options}

@@ -103,8 +103,6 @@ def reason(error: DataError) -> str:
 
 def read_bytes(directory: Path, image: str) -> bytes:
     """The encoded picture. Raises ImageError with the reason why it cannot be read."""
-    if "://" in image:
-        raise ImageError("remote image: download it and store its path")
     try:
         return (directory / image).read_bytes()
     except FileNotFoundError:
