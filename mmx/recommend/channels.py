@@ -3,26 +3,74 @@
 The backbone that SLMRec and MMGCL share. All channels have the users' embeddings in common;
 the items of a modality's channel start from W_m f_im + b_m, those of the id channel from an
 embedding of their own. Propagation is LightGCN's.
+
+It is linear, so over a graph that does not change the vectors of a modality are propagated once
+(``Spread``) and projected afterwards, for the nodes of a batch only.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from mmx.recommend.content import Content
-from mmx.recommend.graph import UserItemGraph, mean_of_layers
-from mmx.recommend.initial import xavier
+from mmx.recommend.content import Content, product
+from mmx.recommend.graph import UserItemGraph
+from mmx.recommend.initial import bias, xavier
+from mmx.recommend.propagation import mean_by_side, mean_of_layers
 from mmx.recommend.world import World
+
+LARGEST = 1 << 30  # bytes of a modality's spread vectors; above, they are propagated in each step
+COLUMNS = 64  # of them that are propagated at once
+
+
+class Spread:
+    """A modality's frozen vectors as every node has them after propagation: P F."""
+
+    def __init__(
+        self, content: Content, graph: UserItemGraph, layers: int, dtype: torch.dtype
+    ) -> None:
+        self.content, self.source = content, content.matrix
+        nodes = (graph.n_users + graph.n_items, content.dimension)
+
+        def of_all(items: torch.Tensor) -> torch.Tensor:  # (items, c) → (nodes, c)
+            users = items.new_zeros(graph.n_users, items.shape[1])
+            return mean_of_layers(graph, torch.cat([users, items]), layers)
+
+        self.matrix = torch.empty(nodes, dtype=dtype, device=content.matrix.device)  # P F
+        for at in range(0, nodes[1], COLUMNS):
+            self.matrix[:, at : at + COLUMNS] = of_all(self.source[:, at : at + COLUMNS])
+        self.absent = of_all(content.absent)  # (nodes, 1): how much is of items without a vector
+        self.items = of_all(torch.ones_like(content.absent))  # (nodes, 1): of all items
+
+    def __call__(
+        self, weight: torch.Tensor, offset: torch.Tensor, nodes: torch.Tensor
+    ) -> torch.Tensor:
+        """P (F Wᵀ + 1 bᵀ) of (n,) nodes, for W (k, d) and b (k,) → (n, k)."""
+        projected = product(self.matrix, weight, nodes) + self.items[nodes] * offset
+        default = (weight @ self.content.default).float()
+        return torch.addcmul(projected, self.absent[nodes], default[None, :])
 
 
 class Channels(nn.Module):
     """The id channel, then one channel per modality in the order of their names."""
 
     def __init__(
-        self, world: World, dim: int, layers: int, generator: torch.Generator, *, normalise: bool
+        self,
+        world: World,
+        dim: int,
+        layers: int,
+        generator: torch.Generator,
+        *,
+        normalise: bool,
+        components: int,
     ) -> None:
-        """``dim`` is the width of each channel, ``layers`` the steps of propagation."""
+        """``dim`` is the width of each channel, ``layers`` the steps of propagation.
+
+        Longer features are turned to their principal axes, of which ``components`` are kept.
+        """
         super().__init__()
         self.dim, self.layers = dim, layers
         self.graph = UserItemGraph(world.train)
@@ -32,9 +80,12 @@ class Channels(nn.Module):
         self.content = nn.ModuleDict()
         self.project, self.offset = nn.ParameterDict(), nn.ParameterDict()
         for name in self.names:
-            self.content[name] = Content(world.features[name], normalise=normalise)
-            self.project[name] = xavier(dim, world.features[name].dimension, generator)  # W_m
-            self.offset[name] = nn.Parameter(torch.zeros(dim))  # b_m
+            features = world.features[name]
+            features = (features.normalised() if normalise else features).principal(components)
+            self.content[name] = Content(features, normalise=False)
+            self.project[name] = xavier(dim, features.dimension, generator)  # W_m
+            self.offset[name] = bias(features.dimension, dim, generator)  # b_m
+        self._spread: dict[str, Spread] = {}
 
     @property
     def width(self) -> int:
@@ -56,6 +107,48 @@ class Channels(nn.Module):
         users = self.user.repeat(1, len(starts))
         nodes = torch.cat([users, torch.cat(starts, 1)])
         return self.graph.split(mean_of_layers(self.graph, nodes, self.layers, values))
+
+    def rows(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``propagate`` gives for (n,) users and (m,) items → (n, width), (m, width)."""
+        spread = self._spreads()
+        if spread is None:
+            of_users, of_items = self.propagate(self.starts())
+            return F.embedding(users, of_users), F.embedding(items, of_items)
+        start = torch.cat([x.to(spread[0].matrix.dtype) for x in (self.user, self.item)])
+        own, other = mean_by_side(self.graph, start, self.layers)
+        nodes = items + self.graph.n_users
+        return (
+            self._side_by_side(F.embedding(users, own), F.embedding(users, other), users, spread),
+            self._side_by_side(F.embedding(nodes, other), F.embedding(nodes, own), nodes, spread),
+        )
+
+    def _side_by_side(
+        self,
+        from_users: torch.Tensor,
+        from_items: torch.Tensor,
+        nodes: torch.Tensor,
+        spread: list[Spread],
+    ) -> torch.Tensor:
+        """All channels of (n,) nodes, given (n, dim) from the users' and the items' embeddings."""
+        pairs = zip(self.names, spread, strict=True)
+        modalities = [s(self.project[m], self.offset[m], nodes) + from_users for m, s in pairs]
+        return torch.cat([from_users + from_items, *modalities], 1)
+
+    def _spreads(self) -> list[Spread] | None:
+        """The modalities' spread vectors; None where they change in training or are too large."""
+        contents = [cast(Content, self.content[m]) for m in self.names]
+        size = 4 * self.graph.shape[0] * max(c.dimension for c in contents)
+        if size > LARGEST or any(c.matrix.requires_grad for c in contents):
+            return None
+        device = self.user.device
+        half = torch.is_autocast_enabled(device.type)
+        dtype = torch.bfloat16 if half else torch.float32
+        for name, content in zip(self.names, contents, strict=True):
+            known = self._spread.get(name)
+            if known is None or known.source is not content.matrix or known.matrix.dtype != dtype:
+                with torch.no_grad():
+                    self._spread[name] = Spread(content, self.graph, self.layers, dtype)
+        return [self._spread[name] for name in self.names]
 
     def place(self, modality: int) -> slice:
         """Where the channel of a modality, by number, stands in the width."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmx.recommend.features import Features
@@ -42,20 +43,24 @@ class Content(nn.Module):
         """
         half = torch.is_autocast_enabled(weight.device.type)
         absent = self.absent if items is None else self.absent[items]
-        projected = self._product(self._halved() if half else self.matrix, weight, items)
+        projected = product(self._halved() if half else self.matrix, weight, items)
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
-
-    def _product(
-        self, matrix: torch.Tensor, weight: torch.Tensor, items: torch.Tensor | None
-    ) -> torch.Tensor:
-        """(n, k) float32; gathered in pieces that the allocator keeps instead of giving back."""
-        if items is None:
-            return (matrix @ weight.T.to(matrix.dtype)).float()
-        rows = max(1, PIECE // (matrix.shape[1] * matrix.element_size()))
-        turned = weight.T.to(matrix.dtype)
-        return torch.cat([matrix[part] @ turned for part in items.split(rows)]).float()
 
     def _halved(self) -> torch.Tensor:
         if self._half is None or self._half_of is not self.matrix:
             self._half, self._half_of = self.matrix.bfloat16(), self.matrix
         return self._half
+
+
+def product(
+    matrix: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Rows of ``matrix`` (m, d), all or the (n,) given, times ``weight`` (k, d) → (n, k) float32.
+
+    In the matrix's precision. Gathered in pieces that the allocator keeps instead of giving back.
+    """
+    turned = weight.T.to(matrix.dtype)
+    if rows is None:
+        return (matrix @ turned).float()
+    at_once = max(1, PIECE // (matrix.shape[1] * matrix.element_size()))
+    return torch.cat([F.embedding(part, matrix) @ turned for part in rows.split(at_once)]).float()

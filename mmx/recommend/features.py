@@ -39,6 +39,22 @@ class Features:
         scaled = centred / np.maximum(norms, np.finfo(np.float32).tiny)
         return Features(scaled.astype(np.float32), self.present)
 
+    def principal(self, count: int) -> Features:
+        """The vectors about their mean, along their first ``count`` principal axes.
+
+        What is left out is the part of least variance; a projection with an offset that follows
+        can undo the turn and the shift. Vectors of at most ``count`` numbers stay as they are, and
+        so do all where ``count`` is 0.
+        """
+        if not 0 < count < self.dimension:
+            return self
+        known = self.matrix[self.present]
+        known = known - known.mean(0, keepdims=True)
+        _, axes = np.linalg.eigh(known.T @ known)  # (d, d), ascending
+        turned = np.zeros((len(self.matrix), count), dtype=np.float32)
+        turned[self.present] = known @ axes[:, : -count - 1 : -1]
+        return Features(turned, self.present)
+
 
 @dataclass(frozen=True)
 class FeatureSpec:

@@ -74,6 +74,8 @@ def fit(
     """
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
+    if job.end_to_end is not None and hasattr(config, "components"):
+        config = replace(config, components=0)  # the axes of vectors that change would change too
     _check_options(job, record, out, overwrite)
     items = load_items(job.data)
     log = load_interactions(job.data, items, unknown=job.unknown_items)

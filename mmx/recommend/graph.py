@@ -97,7 +97,7 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, values: torch.Tensor, matrix: Sparse) -> torch.Tensor:
         ctx.matrix = matrix
         ctx.save_for_backward(values, x if ctx.needs_input_grad[1] else None)
-        return _sum_rows(matrix.indptr, matrix.columns, values, x)
+        return sum_rows(matrix.indptr, matrix.columns, values, x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -106,7 +106,7 @@ class _Product(torch.autograd.Function):
         to_x = to_values = None
         if ctx.needs_input_grad[0]:
             turned = matrix.turned(values)
-            to_x = _sum_rows(matrix.back_indptr, matrix.back_columns, turned, gradient)
+            to_x = sum_rows(matrix.back_indptr, matrix.back_columns, turned, gradient)
         if ctx.needs_input_grad[1]:
             pairs = zip(
                 matrix.rows.split(ENTRIES_AT_ONCE),
@@ -117,7 +117,7 @@ class _Product(torch.autograd.Function):
         return to_x, to_values, None
 
 
-def _sum_rows(
+def sum_rows(
     indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor
 ) -> torch.Tensor:
     """Σ over the entries of each row of value · x[column] → (rows, d)."""
@@ -204,46 +204,3 @@ class UserItemGraph(Sparse):
     def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(nodes, d) → (users, d) and (items, d), both views."""
         return nodes[: self.n_users], nodes[self.n_users :]
-
-
-def mean_of_layers(
-    matrix: Sparse, x: torch.Tensor, layers: int, values: torch.Tensor | None = None
-) -> torch.Tensor:
-    """(x + A x + … + A^L x) / (L + 1), LightGCN's propagation (equations 3, 4 and 8).
-
-    ``values`` are constants here: no gradient flows to them.
-    """
-    values = matrix.values if values is None else values.detach()
-    return _MeanOfLayers.apply(x, values, matrix, layers)
-
-
-class _MeanOfLayers(torch.autograd.Function):
-    """The sum by Horner's rule, x + A(x + A(x + …)), in two buffers; nothing is kept.
-
-    The gradient is the same sum with Aᵀ.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, values: torch.Tensor, matrix: Sparse, layers: int
-    ) -> torch.Tensor:
-        ctx.matrix, ctx.layers = matrix, layers
-        ctx.save_for_backward(values)
-        return _horner(matrix.indptr, matrix.columns, values, x, layers)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        matrix, (values,) = ctx.matrix, ctx.saved_tensors
-        turned = matrix.turned(values)
-        start = gradients[0].contiguous()
-        summed = _horner(matrix.back_indptr, matrix.back_columns, turned, start, ctx.layers)
-        return summed, None, None, None
-
-
-def _horner(
-    indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor, layers: int
-) -> torch.Tensor:
-    total = x
-    for _ in range(layers):
-        total = _sum_rows(indptr, columns, values, total).add_(x)
-    return total.div_(layers + 1) if layers else x.clone()

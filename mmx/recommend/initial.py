@@ -12,8 +12,14 @@ def xavier(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer with such a weight and no bias to begin with."""
+    """A linear layer with such a weight, and a bias as ``bias`` draws it."""
     layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
+    layer.weight = xavier(outputs, inputs, generator)
+    layer.bias = bias(inputs, outputs, generator)
     return layer
+
+
+def bias(inputs: int, outputs: int, generator: torch.Generator) -> nn.Parameter:
+    """(outputs,) uniform within 1/√inputs, torch's own, which the papers' programs start from."""
+    bound = inputs**-0.5
+    return nn.Parameter(torch.empty(outputs).uniform_(-bound, bound, generator=generator))

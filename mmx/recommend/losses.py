@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -21,12 +23,54 @@ def l2_of_batch(*parts: torch.Tensor) -> torch.Tensor:
     return torch.stack([part.square().sum() for part in parts]).sum() / (2 * rows)
 
 
-def in_batch(left: torch.Tensor, right: torch.Tensor, temperature: float) -> torch.Tensor:
-    """InfoNCE: -mean ln softmax(left rightᵀ / τ) at the matching pairs of (B, k) rows each.
+def in_batch(
+    left: torch.Tensor,
+    right: torch.Tensor,
+    temperature: float,
+    place: torch.Tensor,
+    counts: torch.Tensor,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """InfoNCE: the mean over rows b of -ln softmax(left rightᵀ / τ) at column ``place[b]``.
 
-    Row b of ``right`` is the positive of row b of ``left``, all others are its negatives
-    (van den Oord et al., arXiv 1807.03748, equation 4).
+    A batch's positives are its columns, those of the other rows being a row's negatives (van den
+    Oord et al., arXiv 1807.03748, equation 4). An item that is the positive of several rows is
+    one row of ``right`` (n, k) and counts ``counts`` (n,) times in the sum; ``weights`` (B,) do
+    the same for the rows of ``left`` (B, k).
     """
-    assert left.shape == right.shape
-    target = torch.arange(len(left), device=left.device)
-    return F.cross_entropy(left @ right.T / temperature, target)
+    assert left.shape[1:] == right.shape[1:]
+    weights = torch.ones_like(place) if weights is None else weights
+    return _InBatch.apply(left, right, temperature, place, counts, weights / weights.sum())
+
+
+class _InBatch(torch.autograd.Function):
+    """Two (B, n) matrices, where the usual expression makes eight of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        left: torch.Tensor,
+        right: torch.Tensor,
+        temperature: float,
+        place: torch.Tensor,
+        counts: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        half = torch.is_autocast_enabled(left.device.type)
+        a, b = (x.bfloat16() if half else x for x in (left / temperature, right))  # (B, k), (n, k)
+        with torch.autocast(left.device.type, enabled=False):
+            chances = torch.addmm(counts.log().to(a.dtype), a, b.T).softmax(1)  # (B, n)
+        matched = chances.gather(1, place[:, None])[:, 0].float() / counts[place]  # (B,)
+        ctx.temperature, ctx.types = temperature, (left.dtype, right.dtype)
+        ctx.save_for_backward(a, b, chances, place, weights)
+        return -(weights * matched.clamp(min=torch.finfo(torch.float32).tiny).log()).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        a, b, chances, place, weights = ctx.saved_tensors
+        mine = (weights * gradients[0])[:, None]  # (B, 1) gradient of each row's loss
+        to_a = (chances @ b - b[place]).float() * mine  # (B, k)
+        to_b = (chances.T @ (a * mine.to(a.dtype))).float()  # (n, k)
+        to_b.index_add_(0, place, mine * a.float(), alpha=-1)
+        left, right = ctx.types
+        return (to_a / ctx.temperature).to(left), to_b.to(right), None, None, None, None

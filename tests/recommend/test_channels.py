@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 
+from mmx.recommend.channels import Spread
+from mmx.recommend.losses import in_batch
 from mmx.recommend.models.mmgcl import Draws
 from tests.recommend.toy import (
     ABSENT,
@@ -101,6 +103,57 @@ def test_slmrec(modalities: list[str]) -> None:
 
     same_scores(model, scores)
     same_step(model, loss)
+
+
+def test_spread_vectors_give_what_propagation_in_each_step_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = toy_model("slmrec", "image", "text", dim=DIM, layers=3)
+    channels, users, items = model.channels, torch.tensor([3, 0, 3]), torch.tensor([8, 2])
+    quick = channels.rows(users, items)
+    of_users, of_items = channels.propagate(channels.starts())
+    torch.testing.assert_close(quick[0], of_users[users])
+    torch.testing.assert_close(quick[1], of_items[items])
+    monkeypatch.setattr("mmx.recommend.channels.LARGEST", 0)
+    monkeypatch.setattr(Spread, "__call__", None)  # must not be asked
+    torch.testing.assert_close(channels.rows(users, items), quick)
+
+
+def test_vectors_that_change_are_spread_anew_and_those_in_training_are_not() -> None:
+    model = toy_model("slmrec", "image", dim=DIM, layers=2)
+    users, items = torch.tensor([1]), torch.tensor([4, 5])
+    content = model.channels.content["image"]
+    before = model.channels.rows(users, items)[1]
+    content.matrix = content.matrix + 1
+    after = model.channels.rows(users, items)[1]
+    assert not torch.allclose(before, after)
+    content.matrix = content.matrix.detach().requires_grad_(True)
+    same = model.channels.rows(users, items)[1]
+    torch.testing.assert_close(same, after)
+    same.sum().backward()
+    assert content.matrix.grad.abs().sum() > 0
+
+
+def test_in_batch_counts_a_column_and_a_row_as_often_as_it_stands_for() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    rows, columns = torch.tensor([0, 1, 2, 1, 1]), torch.tensor([2, 0, 0, 1, 2])
+    left, right = (torch.randn(3, 4, generator=drawn) for _ in range(2))
+    pairs = sorted(zip(rows.tolist(), columns.tolist(), strict=True))
+    left.requires_grad_()
+    right.requires_grad_()
+    whole = infonce(left[[r for r, _ in pairs]], right[[c for _, c in pairs]], 0.3)
+    found = in_batch(left[[r for r, _ in pairs]], right, 0.3,
+                     torch.tensor([c for _, c in pairs]), torch.tensor([2, 1, 2]))  # fmt: skip
+    torch.testing.assert_close(found, whole)
+    for a, b in zip(*(torch.autograd.grad(x, (left, right)) for x in (found, whole)), strict=True):
+        torch.testing.assert_close(a, b)
+    counts = torch.tensor([1, 3, 1])
+    repeated = torch.arange(3).repeat_interleave(counts)
+    whole = infonce(left[repeated], right[repeated], 0.3)
+    found = in_batch(left, right, 0.3, torch.arange(3), counts, counts)
+    torch.testing.assert_close(found, whole)
+    for a, b in zip(*(torch.autograd.grad(x, (left, right)) for x in (found, whole)), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("modalities", [["image"], ["image", "text"]])

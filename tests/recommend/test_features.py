@@ -52,3 +52,26 @@ def test_normalised_is_centred_and_of_length_one() -> None:
     assert not known.matrix[1].any()
     lone = Features(matrix, np.array([True, False, False, False])).normalised()
     assert not lone.matrix.any()  # the only vector is the mean itself
+
+
+def drawn(rows: int, *scales: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=(rows, len(scales)))
+    return (noise * scales).astype(np.float32)
+
+
+def test_principal_axes_keep_the_distances_when_next_to_nothing_is_left_out() -> None:
+    present = np.arange(12) != 4
+    features = Features(drawn(12, 2, 3, 1, 1e-6, 4) * present[:, None], present)
+    turned = features.principal(4)
+    known = features.matrix[present] - features.matrix[present].mean(0)
+    np.testing.assert_allclose(turned.matrix[present] @ turned.matrix[present].T, known @ known.T,
+                               rtol=1e-4, atol=1e-4)  # fmt: skip
+    assert not turned.matrix[4].any()
+
+
+def test_principal_axes_leave_out_the_least_variance() -> None:
+    features = Features(drawn(50, 0.1, 5, 1, 3, 0.01, 2), np.ones(50, dtype=bool))
+    turned = features.principal(3).matrix
+    values = np.linalg.svd(features.matrix - features.matrix.mean(0), compute_uv=False)
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=0), values[:3], rtol=1e-4)
+    assert features.principal(6) is features.principal(0) is features

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmx.recommend import graph as graph_module
-from mmx.recommend.graph import Sparse, UserItemGraph, mean_of_layers
+from mmx.recommend.graph import Sparse, UserItemGraph
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.propagation import mean_by_side, mean_of_layers
 from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_model, toy_train, triples
 
 NODES = N_USERS + N_ITEMS
@@ -175,6 +176,28 @@ def test_mean_of_layers_with_dropped_pairs(graph: UserItemGraph) -> None:
     expected = (torch.eye(NODES) + full + full @ full) / 3
     torch.testing.assert_close(result, expected @ torch.ones(NODES, 2))
     torch.testing.assert_close(x.grad, expected.T @ torch.ones(NODES, 2))
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+def test_mean_by_side_is_the_mean_of_each_side_alone(graph: UserItemGraph, layers: int) -> None:
+    drawn = torch.Generator().manual_seed(2)
+    x = torch.randn(NODES, 4, generator=drawn, requires_grad=True)
+    weights = torch.randn(2, NODES, 4, generator=drawn)
+    of_users = torch.arange(NODES)[:, None] < graph.n_users
+    from_users = mean_of_layers(graph, x * of_users, layers)
+    from_items = mean_of_layers(graph, x * ~of_users, layers)
+    expected = (
+        torch.where(of_users, from_users, from_items),  # of a node's own side
+        torch.where(of_users, from_items, from_users),
+    )
+    found = mean_by_side(graph, x, layers)
+    for part, whole in zip(found, expected, strict=True):
+        torch.testing.assert_close(part, whole)
+    gradients = [
+        torch.autograd.grad(sum((p * w).sum() for p, w in zip(parts, weights, strict=True)), x)[0]
+        for parts in (found, expected)
+    ]
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_user_without_items_has_an_empty_row() -> None:

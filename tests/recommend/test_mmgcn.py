@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from mmx.recommend.models.mmgcn import principal, unit
+from mmx.recommend.models.mmgcn import unit
 from tests.recommend.toy import (
     ABSENT,
     N_ITEMS,
@@ -106,24 +106,6 @@ def test_preferences_can_be_left_as_drawn() -> None:
         return loss({**p, still: p[still].detach()}, batch, ("image",), 2)
 
     same_step(model, reference, (still,))
-
-
-def test_principal_axes_keep_the_distances_when_nothing_is_left_out() -> None:
-    matrix = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
-    present = torch.arange(12) != 4
-    turned = principal(matrix, present, 5)
-    known = matrix[present] - matrix[present].mean(0)
-    torch.testing.assert_close(turned[present] @ turned[present].T, known @ known.T,
-                               rtol=1e-4, atol=1e-4)  # fmt: skip
-    assert not turned[4].any()
-
-
-def test_principal_axes_leave_out_the_least_variance() -> None:
-    generator = torch.Generator().manual_seed(1)
-    matrix = torch.randn(50, 6, generator=generator) * torch.tensor([0.1, 5, 1, 3, 0.01, 2])
-    turned = principal(matrix, torch.ones(50, dtype=torch.bool), 3)
-    values = torch.linalg.svdvals(matrix - matrix.mean(0))
-    torch.testing.assert_close(turned.norm(dim=0), values[:3], rtol=1e-4, atol=1e-4)
 
 
 def test_long_features_are_reduced_and_short_ones_are_not() -> None:

@@ -21,9 +21,10 @@ from torch import nn
 
 from mmx.errors import OptionError
 from mmx.recommend.features import Features
-from mmx.recommend.graph import Sparse, UserItemGraph, mean_of_layers
+from mmx.recommend.graph import Sparse, UserItemGraph
 from mmx.recommend.knn import edges_between, knn_edges, normalised
 from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.propagation import mean_of_layers
 from mmx.recommend.world import World
 
 

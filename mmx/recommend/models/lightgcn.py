@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmx.recommend.graph import UserItemGraph, mean_of_layers
+from mmx.recommend.graph import UserItemGraph
 from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.propagation import mean_of_layers
 from mmx.recommend.world import World
 
 

@@ -31,6 +31,7 @@ class Config:
     temperature: float = 0.2  # τ
     edge_dropout: float = 0.1  # share of training pairs left out of view 1
     masking: float = 0.1  # share of items whose chosen modality is masked in view 2
+    components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
 
@@ -55,7 +56,8 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("mmgcl needs item features; give --features")
         self.config, k = config, config.dim
-        self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise)
+        self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise,
+                                 components=config.components)  # fmt: skip
         self.read_user = linear(self.channels.width, k, generator)
         self.read_item = linear(self.channels.width, k, generator)
         self.generator = torch.Generator()

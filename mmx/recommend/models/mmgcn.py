@@ -117,9 +117,9 @@ class Channel(nn.Module):
     ) -> None:
         super().__init__()
         known = features.normalised() if config.normalise else features
+        if config.components:
+            known = known.principal(max(config.components, config.latent))
         matrix, present = torch.from_numpy(known.matrix), torch.from_numpy(known.present)
-        if config.components and features.dimension > max(config.components, config.latent):
-            matrix = principal(matrix, present, max(config.components, config.latent))
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("absent", (~present).nonzero()[:, 0], persistent=False)
         dimension = matrix.shape[1]
@@ -194,20 +194,6 @@ class Model(nn.Module):
         ends = [channel(ids, self.means, rows) for channel in self.channels.values()]
         users, items = (torch.stack(side).float().mean(0) for side in zip(*ends, strict=True))
         return users, items
-
-
-def principal(matrix: torch.Tensor, present: torch.Tensor, count: int) -> torch.Tensor:
-    """(n, d) vectors about their mean, along their first ``count`` principal axes → (n, count).
-
-    The mean and the axes are of the vectors present; the others stay zero. What is left out is
-    the part of least variance; the projection that follows can undo the turn and the shift.
-    """
-    known = matrix[present]
-    known = known - known.mean(0)
-    _, axes = torch.linalg.eigh(known.T @ known)  # (d, d), ascending
-    turned = matrix.new_zeros(len(matrix), count)
-    turned[present] = known @ axes[:, -count:].flip(1)
-    return turned
 
 
 def unit(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -29,6 +29,7 @@ class Config:
     temperature: float = 0.2  # τ of the recommendation loss
     ssl_weight: float = 0.01  # weight of the auxiliary task
     ssl_temperature: float = 0.2  # τ of the auxiliary task
+    components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
 
@@ -43,7 +44,8 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("slmrec needs item features; give --features")
         self.config, k = config, config.dim
-        self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise)
+        self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise,
+                                 components=config.components)  # fmt: skip
         self.fuse_user = linear(self.channels.width, k, generator)
         self.fuse_item = linear(self.channels.width, k, generator)
         # one step of FAC per modality; the last of several contrasts in half the width
@@ -56,22 +58,26 @@ class Model(nn.Module):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of (B,) users and items, the batch's other items being the negatives."""
-        of_users, of_items = self.channels.propagate(self.channels.starts())
-        mine = of_items[positives]  # (B, width)
-        z_u, z_i = self.fuse_user(of_users[users]), self.fuse_item(mine)  # (B, k)
-        main = in_batch(F.normalize(z_u), F.normalize(z_i), self.config.temperature)
-        return main + self.config.ssl_weight * self._fine_and_coarse(mine)
+        items, place, counts = positives.unique(return_inverse=True, return_counts=True)
+        of_users, of_items = self.channels.rows(users, items)  # (B, width), (n, width)
+        z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
+        main = in_batch(z_u, z_i, self.config.temperature, place, counts)
+        return main + self.config.ssl_weight * self._fine_and_coarse(of_items, counts)
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Fused (users, k) and (items, k)."""
         of_users, of_items = self.channels.propagate(self.channels.starts())
         return self.fuse_user(of_users), self.fuse_item(of_items)
 
-    def _fine_and_coarse(self, items: torch.Tensor) -> torch.Tensor:
-        """FAC on (B, width): from ids on, each coarser space meets the next modality."""
-        x, *modalities = items.split(self.config.dim, 1)  # (B, k) each
+    def _fine_and_coarse(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """FAC on (n, width): from ids on, each coarser space meets the next modality.
+
+        Item r stands for as many rows of the batch as ``counts[r]`` says.
+        """
+        x, *modalities = items.split(self.config.dim, 1)  # (n, k) each
+        each = torch.arange(len(items), device=items.device)
         total = items.new_zeros(())
         for coarse, fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
-            x = coarse(x)
-            total = total + in_batch(x, fine(modality), self.config.ssl_temperature)
+            x, y = coarse(x), fine(modality)
+            total = total + in_batch(x, y, self.config.ssl_temperature, each, counts, counts)
         return total
