@@ -1,7 +1,7 @@
 """Speed and memory of stage 1 on this machine.
 
     python benchmarks/extract.py                       # images/s: end to end against its ceilings
-    python benchmarks/extract.py --images 2000 --model ViT-B-16 --device cuda
+    python benchmarks/extract.py --images 2000 --model ViT-B-16 --device cuda --gpu-decode
     python benchmarks/extract.py --items 1000000       # resident memory over a long catalogue
 
 The first form draws photograph-like JPEGs with sides of 300 to 800 px and encodes them with an
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ from PIL import Image
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
-from mmx.extract.images import ImageRule
+from mmx.extract.feeding import LIST
+from mmx.extract.fleet.orders import loader_for
 from mmx.extract.inputs import Loader
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
 from mmx.extract.progress import Progress
@@ -52,6 +54,7 @@ def main() -> None:
         "--batch", type=int, nargs="+", default=[32, 64], help="sizes of the passes"
     )
     parser.add_argument("--exact", action="store_true", help="decode exactly")
+    parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds")
     parser.add_argument("--threads", type=int, help="torch threads")
     parser.add_argument("--items", type=int, help="show the memory over so many items instead")
@@ -72,8 +75,8 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     clock: Callable[[], float] = time.process_time if options.cpu_time else time.perf_counter
     per = "CPU second" if options.cpu_time else "second"
     draw(folder, options.images)
-    encoder = random_clip(folder, options.model, options.device, options.exact)
-    assert encoder.image_rule is not None
+    way = "gpu" if options.gpu_decode else "exact" if options.exact else "fast"
+    encoder = random_clip(folder, options.model, options.device, way)
     print(f"{options.images} JPEGs, {options.model} on {options.device}, {torch.get_num_threads()} "
           f"threads, {cores()} cores; images per {per}", flush=True)  # fmt: skip
     forward = {}
@@ -83,8 +86,12 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         rates = {size: ready(network, size, clock) for size in options.batch}
         forward[precision] = max(rates.values())
         print(f"  forward alone, {precision:8s} " + show(rates), flush=True)
-    decode = decoding(folder, encoder.image_rule, options.images, clock)
+    loader = loader_for(encoder, Paths(folder, Web(), remote=False))
+    decode = decoding(folder, replace(loader, jpegs=None), clock)
     print(f"  decoding alone, {cores()} threads  {decode:.1f}", flush=True)
+    if loader.jpegs is not None:
+        decode = decoding(folder, loader, clock)
+        print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
     start = clock()
     report, chosen = run(folder, encoder, "auto")
     whole = options.images / (clock() - start)
@@ -106,7 +113,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
-def random_clip(folder: Path, model: str, device: str, exact: bool) -> TorchEncoder:
+def random_clip(folder: Path, model: str, device: str, decode: str) -> TorchEncoder:
     """An open_clip network with random numbers, opened as mmx opens any weights file."""
     import open_clip
     import torch
@@ -114,7 +121,6 @@ def random_clip(folder: Path, model: str, device: str, exact: bool) -> TorchEnco
     torch.manual_seed(0)
     path = folder / "random.pt"
     torch.save(open_clip.create_model(model, pretrained=None).state_dict(), path)
-    decode = "exact" if exact else "fast"
     encoder = open_encoder(
         f"clip:{model}", weights=path, device=device, decode=decode, modalities=("image",)
     )
@@ -159,14 +165,19 @@ def rate(once: Callable[[], None], images: int, clock: Callable[[], float]) -> f
     return best
 
 
-def decoding(folder: Path, rule: ImageRule, count: int, clock: Callable[[], float]) -> float:
-    loader = Loader(Paths(folder, Web(), remote=False), rule, takes_text=False)
+def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
     names = load_items(folder).table["image"].to_pylist()
-    loader.load(names[0], None)
+    size = LIST if loader.jpegs is not None else 1
+
+    def decode(start: int) -> None:
+        for _ in loader.decode_many([loader.read(n, None) for n in names[start : start + size]]):
+            pass
+
+    decode(0)
     with ThreadPoolExecutor(cores()) as pool:
         start = clock()
-        list(pool.map(lambda name: loader.load(name, None) and None, names))
-        return count / (clock() - start)
+        list(pool.map(decode, range(0, len(names), size)))
+        return len(names) / (clock() - start)
 
 
 def run(

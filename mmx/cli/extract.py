@@ -62,6 +62,12 @@ def extract(
     exact: Annotated[
         bool, typer.Option("--exact", help="Decode as the encoder's own library does, to the bit.")
     ] = False,
+    gpu_decode: Annotated[
+        bool,
+        typer.Option(
+            "--gpu-decode", help="JPEGs by the GPU of --device cuda. Was never run on a GPU."
+        ),
+    ] = False,
     compile_: Annotated[
         bool, typer.Option("--compile", help="The image pass through torch.compile; long jobs.")
     ] = False,
@@ -142,7 +148,7 @@ def extract(
     special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
     special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
     special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}
-    special |= {"weights": weights, "decode": "exact" if exact else "fast"}
+    special |= {"weights": weights, "decode": _way_to_decode(exact, gpu_decode, device)}
     special["modalities"] = tuple(modalities.split(",")) if modalities else None
     recipe = Recipe(model, {name: value for name, value in special.items() if value is not None})
     fleet, here = engine_for(
@@ -191,6 +197,16 @@ def _target(out: str | None, work: Path | None) -> str | None:
     if work is not None and (out is None or not is_url(out)):
         raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
     return out
+
+
+def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:
+    from mmx.errors import OptionError
+
+    if gpu and exact:
+        raise OptionError("--gpu-decode is not exact to the bit; drop it, or --exact")
+    if gpu and not all(place.startswith("cuda") for place in device.split(",")):
+        raise OptionError(f"--gpu-decode with --device {device}: --device cuda, or drop it")
+    return "gpu" if gpu else "exact" if exact else "fast"
 
 
 def _number(name: str, text: str) -> int | None:

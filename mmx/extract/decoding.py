@@ -8,6 +8,8 @@ resizes, and every number equals that of the encoder's own library. "fast" diffe
   inverse cosine transform then does the first part of the resize.
 - The resize is torch's on bytes, which rounds its weights otherwise than Pillow.
 
+"gpu" is mmx.extract.jpegs for the JPEGs that it takes, and "fast" for all other pictures.
+
 The result stays within ``TOLERANCE`` of the exact pixels, on the mean of a picture. What is not
 made smaller, and what torch has no filter for, goes the exact way.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,13 +44,14 @@ if TYPE_CHECKING:
 warnings.filterwarnings("ignore", message="The image decoding and encoding", module="torchvision")
 
 MARGIN = 3  # what a scaled JPEG must at least be, in units of the size it is resized to
-TOLERANCE = 1.0  # grey levels of 255: mean over a picture of |fast - exact|
+TOLERANCE = 1.0  # grey levels of 255: mean over a picture of |fast or gpu - exact|
 COSINE = 0.999  # of the vectors of the two ways, at least
+FILTERS = ("bilinear", "bicubic")  # of torch's resize
 
 
 def pixels_of(data: bytes, rule: ImageRule) -> np.ndarray:
     """An encoded picture to (size, size, 3) uint8 under the rule; raises ImageError."""
-    if rule.decode == "fast" and rule.interpolation in ("bilinear", "bicubic"):
+    if rule.decode != "exact" and rule.interpolation in FILTERS:
         found = _fast(data, rule)
         if found is not None:
             return found
@@ -56,24 +60,28 @@ def pixels_of(data: bytes, rule: ImageRule) -> np.ndarray:
 
 def _fast(data: bytes, rule: ImageRule) -> np.ndarray | None:
     """The quick way; None where there is none for this picture."""
-    image = _header(data)
-    if image is None:
-        return None
-    width, height = scaled_size(image.width, image.height, rule)
-    factor = min(image.width / width, image.height / height)  # the same when it lies on its side
-    if factor <= 1 or width * height > MAX_SCALED:
+    image = header(data)
+    factor = shrinking(image, rule) if image is not None else None
+    if image is None or factor is None:
         return None
     raw, size = _whole(data, image, factor)
-    return _resized(raw, scaled_size(*size, rule), rule)
+    return resized(raw, scaled_size(*size, rule), rule).numpy()
 
 
-def _header(data: bytes) -> Image.Image | None:
+def header(data: bytes) -> Image.Image | None:
     """The picture, not yet decoded; None where ``decode`` shall say what is wrong."""
     try:
         image = Image.open(io.BytesIO(data), formats=formats())
     except Exception:
         return None
     return image if image.width * image.height <= MAX_PIXELS else None
+
+
+def shrinking(image: Image.Image, rule: ImageRule) -> float | None:
+    """How many times smaller it becomes; None where it does not, or for a very long picture."""
+    width, height = scaled_size(image.width, image.height, rule)
+    factor = min(image.width / width, image.height / height)  # the same when it lies on its side
+    return factor if factor > 1 and width * height <= MAX_SCALED else None
 
 
 def _whole(data: bytes, image: Image.Image, factor: float) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -83,7 +91,7 @@ def _whole(data: bytes, image: Image.Image, factor: float) -> tuple[torch.Tensor
     """
     jpeg = image.format in ("JPEG", "MPO") and image.mode == "RGB"
     shrink = next((n for n in (8, 4, 2) if jpeg and factor >= n * MARGIN), 1)
-    turn = _orientation(image)
+    turn = orientation(image)
     if shrink > 1:
         size = (image.height, image.width) if turn >= 5 else image.size
         return _tensor(_shrunk(data, image, shrink)), size
@@ -100,17 +108,24 @@ def _tensor(image: Image.Image) -> torch.Tensor:
 
 def _jpeg(data: bytes) -> torch.Tensor | None:
     """(h, w, 3) uint8; None for what is broken, or odd enough for Pillow alone."""
-    import torch
+    try:
+        return decode_jpegs([data])[0]
+    except (ImportError, RuntimeError):  # without a decoder Pillow gives the same numbers
+        return None
 
-    try:
-        from torchvision.io import ImageReadMode, decode_jpeg
-    except ImportError:  # announced for a later torchvision; Pillow gives the same numbers
-        return None
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    try:
-        return decode_jpeg(encoded, mode=ImageReadMode.RGB).permute(1, 2, 0)
-    except RuntimeError:
-        return None
+
+def decode_jpegs(data: Sequence[bytes], device: str | torch.device = "cpu") -> list[torch.Tensor]:
+    """JPEGs to (h, w, 3) uint8 each, on the device; CUDA's decoder is nvJPEG.
+
+    Raises RuntimeError if any of them cannot be decoded, ImportError where torchvision has no
+    decoder, as is announced for a later one.
+    """
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    encoded = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in data]
+    planes = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=device)  # (3, h, w) each
+    return [one.permute(1, 2, 0) for one in planes]
 
 
 def _shrunk(data: bytes, image: Image.Image, shrink: int) -> Image.Image:
@@ -123,7 +138,7 @@ def _shrunk(data: bytes, image: Image.Image, shrink: int) -> Image.Image:
     return as_rgb(upright(image))
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """EXIF orientation; 1 where there is none or it cannot be read."""
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -132,24 +147,35 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _resized(raw: torch.Tensor, scaled: tuple[int, int], rule: ImageRule) -> np.ndarray:
-    """(h, w, 3) uint8 → (size, size, 3): torch's resize, then the centre."""
+def resized(raw: torch.Tensor, scaled: tuple[int, int], rule: ImageRule) -> torch.Tensor:
+    """(h, w, 3) → (size, size, 3) uint8 on the same device: torch's resize, then the centre.
+
+    Of uint8 on a CPU; of float32 grey levels anywhere, since CUDA has no such filter for bytes.
+    """
+    import torch
     from torch.nn import functional as F
 
     width, height = scaled
     planes = F.interpolate(
-        raw.permute(2, 0, 1)[None],  # (1, 3, h, w), colours innermost in memory
+        raw.permute(2, 0, 1)[None],  # (1, 3, h, w), of a CPU with colours innermost in memory
         (height, width),
         mode=rule.interpolation,
         antialias=True,
         align_corners=False,
     )[0]
-    picture = planes.permute(1, 2, 0).numpy()  # (height, width, 3)
+    if planes.is_floating_point():
+        planes = planes.round().clamp(0, 255).to(torch.uint8)
+    return _centre(planes.permute(1, 2, 0), rule)
+
+
+def _centre(picture: torch.Tensor, rule: ImageRule) -> torch.Tensor:
+    """(height, width, 3) uint8 → (size, size, 3), filled up where the picture is smaller."""
+    height, width, _ = picture.shape
     left, top = offset(width - rule.size, rule), offset(height - rule.size, rule)
     if min(left, top) >= 0 and min(width, height) >= rule.size:
         return picture[top : top + rule.size, left : left + rule.size]
-    canvas = np.empty((rule.size, rule.size, 3), dtype=np.uint8)
-    canvas[:] = rule.fill
+    canvas = picture.new_empty((rule.size, rule.size, 3))
+    canvas[:] = canvas.new_tensor(rule.fill)
     inner = picture[max(top, 0) :, max(left, 0) :][: rule.size, : rule.size]
     y, x = max(-top, 0), max(-left, 0)
     canvas[y : y + inner.shape[0], x : x + inner.shape[1]] = inner

@@ -25,6 +25,7 @@ from mmx.extract.progress import Progress
 LOOK_AHEAD = 3  # batches that may wait for the encoder, besides those being decoded
 READERS = 4  # threads that wait for the source
 CHUNK = 16  # items that one thread takes at most
+LIST = 32  # items that it takes where a device decodes them together: one call for all of them
 POLITE = 10  # by how much decoding gives way to encoding on a CPU that does both (nice)
 
 Inputs = tuple[str | None, str | None]  # image and text of an item
@@ -68,6 +69,8 @@ class Feeder:
         self.loader, self.batch_size, self.state = loader, batch_size, state
         self.allocate = allocate or (lambda shape: np.empty(shape, dtype=np.uint8))
         self.chunk = min(CHUNK, max(1, batch_size // (2 * max(workers, readers))))
+        if loader.jpegs is not None:
+            self.chunk = min(LIST, batch_size)
         self.depth = LOOK_AHEAD + -(-max(workers, readers) * self.chunk // batch_size)
         state.threads |= {"reading": readers, "decoding": workers}
         self._free: list[np.ndarray] = []
@@ -109,12 +112,8 @@ class Feeder:
     def _decode(self, read: Future[list[Read]], start: int, pending: _Pending) -> None:
         found = read.result()
         with self.state.working("decoding", len(found)):
-            for place, item in enumerate(found, start):
-                loaded = self.loader.decode(item)
-                if loaded.pixels is not None and pending.buffer is not None:
-                    pending.buffer[place] = loaded.pixels
-                    loaded = replace(loaded, pixels=pending.buffer[place])
-                pending.items[place] = loaded
+            for place, loaded in enumerate(self.loader.decode_many(found), start):
+                pending.items[place] = _moved(loaded, pending.buffer, place)
 
     def _finished(self, pending: _Pending) -> Batch:
         with self.state.waiting("decoding"):
@@ -150,6 +149,14 @@ def _cut(blocks: Iterable[list[Inputs]], size: int) -> Iterator[tuple[int, list[
     for block in blocks:
         for first in range(0, len(block), size):
             yield first, block[first : first + size]
+
+
+def _moved(item: Loaded, buffer: np.ndarray | None, place: int) -> Loaded:
+    """The item with its pixels in the batch's own array."""
+    if item.pixels is None or buffer is None:
+        return item
+    buffer[place] = item.pixels
+    return replace(item, pixels=buffer[place])
 
 
 def _give_way() -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+Decode = Literal["exact", "fast", "gpu"]  # how a picture becomes pixels, see mmx.extract.decoding
+
 MAX_PIXELS = 178_956_970  # Pillow's own bomb limit: a 24-bit picture of half a gigabyte
 MAX_SCALED = 16_000_000  # pixels; of a longer picture only the part that stays is resized
 
@@ -68,7 +70,7 @@ class ImageRule:
     fill: int | tuple[int, int, int] = 0  # grey or RGB in 0..255, around a picture too small
     # Where half a pixel is left over: torchvision and timm round to even, transformers down.
     centre: Literal["even", "down"] = "even"
-    decode: Literal["exact", "fast"] = "exact"  # see mmx.extract.decoding
+    decode: Decode = "exact"
 
     def as_dict(self) -> dict[str, Any]:
         """For the encoder card; tuples become lists, as they come back from JSON."""

@@ -6,8 +6,9 @@ Two steps, since they are bound by different things: ``read`` gets bytes from a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from mmx.cache.plan import content_hash
 from mmx.cache.schema import MISSING, OK
 from mmx.extract.decoding import pixels_of
 from mmx.extract.images import ImageError, ImageRule
+
+if TYPE_CHECKING:
+    from mmx.extract.jpegs import Jpegs
 
 
 class Source(Protocol):
@@ -58,6 +62,7 @@ class Loader:
     source: Source
     image_rule: ImageRule | None  # None when the encoder takes no images
     takes_text: bool
+    jpegs: Jpegs | None = None  # decodes what it can of several items at once
 
     def read(self, image: str | None, text: str | None) -> Read:
         """Read and hash one item. Never raises for what the item is."""
@@ -75,6 +80,20 @@ class Loader:
             except ImageError as error:
                 status = str(error)
         return Loaded(status, pixels, item.text_status, item.text, item.hash)
+
+    def decode_many(self, items: Sequence[Read]) -> Iterator[Loaded]:
+        """``decode`` of each, JPEGs at once where there is a device for it.
+
+        Raises EncoderError when the device's decoder is not good enough.
+        """
+        made: Sequence[np.ndarray | None] = [None] * len(items)
+        if self.jpegs is not None:
+            made = self.jpegs.pixels([item.data for item in items])
+        for item, pixels in zip(items, made, strict=True):
+            if pixels is None:
+                yield self.decode(item)
+            else:
+                yield Loaded(item.image_status, pixels, item.text_status, item.text, item.hash)
 
     def load(self, image: str | None, text: str | None) -> Loaded:
         """Both steps."""

@@ -287,6 +287,8 @@ class _Job:
 
 
 def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
-    """The option that decodes pictures as those of the store, where that is what differs."""
+    """The options that decode pictures as those of the store, where that is what differs."""
+    options = {"exact": "--exact", "gpu": "--gpu-decode"}
     was, now = ((card.image_rule or {}).get("decode", "exact") for card in (there, here))
-    return "" if was == now else "add --exact, " if was == "exact" else "drop --exact, "
+    steps = [("drop", now), ("add", was)] if was != now else []
+    return "".join(f"{verb} {options[way]}, " for verb, way in steps if way in options)

@@ -31,7 +31,8 @@ def open_encoder(
     ``timm:ARCH[.TAG]``, ``torchvision:ARCH[.TAG]``, ``sbert:NAME_OR_PATH``,
     ``vlmo[:VARIANT]``, ``toy``; a ``weights`` file replaces what the name would fetch.
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
-    ``decode`` is "exact" or "fast", see mmx.extract.decoding; the toy knows only the first.
+    ``decode`` is "exact", "fast" or "gpu", see mmx.extract.decoding; the toy knows only the
+    first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, to be tested.
     ``progress`` is told in one line what may take long.
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
@@ -57,7 +58,12 @@ def open_encoder(
         {key: value for key, value in options.items() if value is not None},
         decode,
     )
-    return opener(request)
+    encoder = opener(request)
+    if decode == "gpu":
+        from mmx.extract.jpegs import must_decode
+
+        must_decode(encoder)
+    return encoder
 
 
 def _hint(family: str, spec: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mmx.errors import EncoderError, OptionError, some, suggestion
-from mmx.extract.images import INTERPOLATION, ImageRule
+from mmx.extract.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
-DECODES = ("exact", "fast")
+DECODES = get_args(Decode)
 RESIZE_MODES = ("crop", "squash", "pad")
 
 # Options that change how a picture becomes pixels; all image encoders take them.
@@ -31,7 +31,7 @@ class Request:
     modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
     progress: Callable[[str], None] = lambda line: None  # told in one line what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
-    decode: Any = "exact"  # or "fast", see mmx.extract.decoding
+    decode: Any = "exact"  # a Decode, see mmx.extract.decoding
 
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mmx.cache.card import EncoderCard
 from mmx.cache.schema import inputs, store_schema
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoder import Encoder
+from mmx.extract.encoder import Encoder, hardware_of
 from mmx.extract.encoders import open_encoder
 from mmx.extract.inputs import Loader, Source
 from mmx.extract.planning import Block, Piece, pieces
@@ -99,11 +99,23 @@ class Here:
         progress: Callable[[Progress], None],
     ) -> None:
         """See ``Engine``."""
-        encode(self.encoder, orders, pieces(table, blocks), write, state, progress)
+        loader = loader_for(self.encoder, orders.source)
+        encode(self.encoder, loader, orders, pieces(table, blocks), write, state, progress)
+
+
+def loader_for(encoder: Encoder, source: Source) -> Loader:
+    """For what the encoder takes; JPEGs on its own device where its image rule says so."""
+    rule, jpegs = encoder.image_rule, None
+    if rule is not None and rule.decode == "gpu":
+        from mmx.extract.jpegs import Jpegs  # and torch
+
+        jpegs = Jpegs(rule, hardware_of(encoder).device)
+    return Loader(source, rule, "text" in inputs(encoder.card), jpegs)
 
 
 def encode(
     encoder: Encoder,
+    loader: Loader,
     orders: Orders,
     pieces: Iterable[Piece],
     write: Write,
@@ -111,7 +123,6 @@ def encode(
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
     """``run_blocks`` as ordered."""
-    loader = Loader(orders.source, encoder.image_rule, "text" in inputs(encoder.card))
     run_blocks(
         encoder, loader, pieces, store_schema(encoder.card, orders.dtype), write,
         batch_size=orders.batch_size, workers=orders.workers, state=state, progress=progress,
@@ -141,6 +152,7 @@ class Station:
             torch.set_num_threads(max(1, torch.get_num_threads() // share))
         self.encoder = encoder.compiled() if orders.compile else encoder  # type: ignore[attr-defined]
         self.orders = replace(orders, workers=orders.workers or cores)
+        self.loader = loader_for(encoder, orders.source)
 
     def run(
         self,
@@ -150,7 +162,7 @@ class Station:
         progress: Callable[[Progress], None] = lambda state: None,
     ) -> None:
         """Encode the pieces as they come."""
-        encode(self.encoder, self.orders, pieces, write, state, progress)
+        encode(self.encoder, self.loader, self.orders, pieces, write, state, progress)
 
 
 def packed(table: pa.Table) -> bytes:

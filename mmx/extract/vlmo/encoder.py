@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from mmx.errors import EncoderError, OptionError, suggestion
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.encoders.weights import file_sha256, parameters_sha256
-from mmx.extract.images import ImageRule
+from mmx.extract.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
 from mmx.extract.vlmo.heads import lacking
@@ -34,7 +33,7 @@ def open_vlmo(
     *,
     head: str | None = None,
     precision: str = "float32",
-    decode: Literal["exact", "fast"] = "exact",
+    decode: Decode = "exact",
     device: str = "cpu",
     tokenizer: Path | None = None,
     image_size: int | None = None,

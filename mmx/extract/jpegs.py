@@ -1,0 +1,204 @@
+"""JPEGs decoded and resized on the encoder's device, several at once.
+
+This is "gpu" of ``ImageRule.decode``. On CUDA torchvision hands them to nvJPEG. Taken are
+upright JPEGs of three colours that become smaller. All other pictures, and what the device
+refuses or has no memory for, go the fast way of mmx.extract.decoding, which also says what is
+wrong with a broken one. nvJPEG enlarges the colours otherwise than libjpeg, so the first
+``CHECKED`` pictures are compared with the exact way.
+
+This has never run on a GPU, for none was at hand. On a CPU libjpeg stands in for nvJPEG, and all
+the rest is the same code.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mmx.errors import EncoderError, OptionError
+from mmx.extract.decoding import (
+    FILTERS,
+    TOLERANCE,
+    decode_jpegs,
+    header,
+    orientation,
+    pixels_of,
+    resized,
+    shrinking,
+)
+from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.images import ImageError, ImageRule, scaled_size
+
+CHECKED = 16  # pictures of each process that are compared with the exact way
+AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized
+MOST_PIXELS = 1 << 25  # of a group: 100 MB, and at most four times that for one in float32
+END = b"\xff\xd9"  # a JPEG without it is cut off, which nvJPEG need not notice
+
+
+@dataclass(frozen=True)
+class _Jpeg:
+    place: int  # in the caller's list
+    data: bytes
+    width: int  # px
+    height: int
+
+
+class Jpegs:
+    """Decodes JPEGs under one rule on one device; safe to call from many threads."""
+
+    def __init__(self, rule: ImageRule, device: torch.device | str) -> None:
+        self.rule, self.device = rule, torch.device(device)
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._streams: list[torch.cuda.Stream] = []  # that no thread uses now
+        self._lock = threading.Lock()
+        self._unchecked = CHECKED
+
+    def pixels(self, data: Sequence[bytes | None]) -> list[np.ndarray | None]:
+        """(size, size, 3) uint8 for each encoded picture, None for what is left to the CPU.
+
+        Raises EncoderError when a picture is further than TOLERANCE from the exact one.
+        """
+        found: list[np.ndarray | None] = [None] * len(data)
+        for group in _groups(self._taken(data)):
+            for jpeg, picture in zip(group, self._made(group), strict=True):
+                if picture is not None and self._good(jpeg.data, picture):
+                    found[jpeg.place] = picture
+        return found
+
+    def must_work(self) -> None:
+        """Raises ImportError or RuntimeError where the device cannot decode and resize at all."""
+        side, buffer = 2 * max(self.rule.size, self.rule.resize), io.BytesIO()
+        Image.new("RGB", (side, side), (9, 99, 199)).save(buffer, "JPEG")
+        with self._turn():
+            (raw,) = decode_jpegs([buffer.getvalue()], self.device)
+            self._small(raw, _Jpeg(0, b"", side, side))
+
+    def _taken(self, data: Sequence[bytes | None]) -> Iterator[_Jpeg]:
+        for place, one in enumerate(data):
+            size = takes(one, self.rule) if one is not None else None
+            if one is not None and size is not None:
+                yield _Jpeg(place, one, *size)
+
+    def _made(self, group: list[_Jpeg]) -> list[np.ndarray | None]:
+        found: list[np.ndarray | None] = [None] * len(group)
+        with self._turn():
+            raws = self._decoded([jpeg.data for jpeg in group])
+            for place, (raw, jpeg) in enumerate(zip(raws, group, strict=True)):
+                try:
+                    found[place] = None if raw is None else self._small(raw, jpeg)
+                except RuntimeError:  # no memory, or made smaller than CUDA's filter can
+                    continue
+        return found
+
+    def _decoded(self, data: list[bytes]) -> list[torch.Tensor | None]:
+        """(h, w, 3) uint8 each; None for what cannot be decoded, or not for lack of memory."""
+        try:
+            return list(decode_jpegs(data, self.device))
+        except RuntimeError:  # which says not of which one
+            if self.device.type == "cuda":  # still writing what it had begun, to memory now free
+                torch.cuda.synchronize(self.device)
+            if len(data) == 1:
+                return [None]
+        # Outside of the except clause: the error held the memory of the failed call.
+        return [self._decoded([one])[0] for one in data]
+
+    def _small(self, raw: torch.Tensor, jpeg: _Jpeg) -> np.ndarray | None:
+        """(h, w, 3) → (size, size, 3) uint8; waits until it is here."""
+        if raw.shape != (jpeg.height, jpeg.width, 3):
+            return None
+        scaled = scaled_size(jpeg.width, jpeg.height, self.rule)
+        return resized(raw.float(), scaled, self.rule).cpu().numpy()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of AT_ONCE places on the device, on a GPU with a stream of its own.
+
+        torchvision's decoder writes from another stream, into memory that torch takes for free
+        although kernels waiting on the caller's stream may yet read it. So nothing waits on this
+        one; and as it is of high priority, torch shares it with neither passes nor that decoder.
+        """
+        with self._places:
+            if self.device.type != "cuda":
+                yield
+                return
+            free = self._streams
+            stream = free.pop() if free else torch.cuda.Stream(self.device, priority=-1)
+            stream.synchronize()
+            try:
+                with torch.cuda.stream(stream):
+                    yield
+            finally:
+                free.append(stream)
+
+    def _good(self, data: bytes, picture: np.ndarray) -> bool:
+        """Whether the picture may be used, for the first ``CHECKED`` by comparison."""
+        with self._lock:
+            if not self._unchecked:
+                return True
+            self._unchecked -= 1
+        try:
+            exact = pixels_of(data, replace(self.rule, decode="exact"))
+        except ImageError:  # a decoder that is more lenient than Pillow: its reason counts
+            return False
+        distance = float(np.abs(picture.astype(int) - exact).mean())
+        if distance > TOLERANCE:
+            raise EncoderError(
+                f"a JPEG decoded on {self.device} is {distance:.1f} grey levels from the exact "
+                f"pixels, {TOLERANCE} is allowed; drop --gpu-decode"
+            )
+        return True
+
+
+def must_decode(encoder: Encoder) -> None:
+    """Raises OptionError where "gpu" was asked for and nothing could be decoded so."""
+    rule, name = encoder.image_rule, encoder.card.name
+    if rule is None or rule.decode != "gpu":
+        raise OptionError(f"{name} decodes no pictures on a GPU; drop --gpu-decode")
+    if rule.interpolation not in FILTERS:
+        raise OptionError(f"no {rule.interpolation} filter on a GPU; drop --gpu-decode")
+    device = hardware_of(encoder).device
+    try:
+        Jpegs(rule, device).must_work()
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"{device} decodes no JPEGs ({reason}); drop --gpu-decode") from error
+
+
+def takes(data: bytes, rule: ImageRule) -> tuple[int, int] | None:
+    """Width and height of a JPEG that a device may decode; None for any other picture."""
+    image = header(data)
+    if image is None or not _plain(image) or not data.endswith(END):
+        return None
+    if rule.interpolation not in FILTERS or image.width * image.height > MOST_PIXELS:
+        return None
+    return image.size if shrinking(image, rule) is not None else None
+
+
+def _plain(image: Image.Image) -> bool:
+    """A JPEG of luminance and two colours, as nvJPEG takes all of three; upright."""
+    ids = bytes(layer[0] for layer in getattr(image, "layer", ()))
+    luminance = image.info.get("adobe_transform", 1) == 1 and ids != b"RGB"
+    coloured = image.format == "JPEG" and image.mode == "RGB" and luminance
+    return coloured and orientation(image) == 1
+
+
+def _groups(jpegs: Iterable[_Jpeg]) -> Iterator[list[_Jpeg]]:
+    """Runs of at most MOST_PIXELS together."""
+    group: list[_Jpeg] = []
+    pixels = 0
+    for jpeg in jpegs:
+        area = jpeg.width * jpeg.height
+        if group and pixels + area > MOST_PIXELS:
+            yield group
+            group, pixels = [], 0
+        group.append(jpeg)
+        pixels += area
+    if group:
+        yield group
