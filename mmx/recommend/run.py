@@ -82,7 +82,7 @@ def save_run(
         temporary.mkdir(parents=True)
         _write_json(temporary / "config.json", {"format": FORMAT, "scorer": record, **config})
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
-        pq.write_table(pa.Table.from_pylist(history), temporary / "history.parquet")
+        pq.write_table(_table(history), temporary / "history.parquet")
         pq.write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
         pq.write_table(users, temporary / "users.parquet")
         pq.write_table(items, temporary / "items.parquet")
@@ -155,6 +155,12 @@ def free_path(runs: Path, name: str) -> Path:
 def _per_user(evaluation: Evaluation, data: Interactions) -> pa.Table:
     ids = data.users.externals(evaluation.users)
     return pa.table({"user_id": ids, "relevant": evaluation.relevant, **evaluation.metrics})
+
+
+def _table(history: list[dict[str, float]]) -> pa.Table:
+    """All that any epoch has: with ``eval_every`` the first is not validated."""
+    columns = dict.fromkeys(name for row in history for name in row)
+    return pa.table({name: [row.get(name) for row in history] for name in columns})
 
 
 def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:

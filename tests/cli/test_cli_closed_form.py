@@ -55,6 +55,14 @@ def test_the_run_directory(store: Shop, model: str) -> None:
     assert pq.read_table(run / "per_user.parquet").num_rows == 30
 
 
+def test_an_epoch_that_was_not_validated_is_a_null(store: Shop) -> None:
+    training = TrainOptions(epochs=3, eval_every=2, batch_size=64)
+    fit(TrainJob(store.path / "data", "bpr", [], training=training), store.path / "runs" / "bpr")
+    history = pq.read_table(store.path / "runs" / "bpr" / "history.parquet").to_pylist()
+    assert [row["valid_recall@20"] is None for row in history] == [True, False, False]
+    assert all(row["loss"] > 0 for row in history)
+
+
 def test_train_evaluate_recommend(store: Shop) -> None:
     told = store.json(
         "train", "--model", "ease-content", "--data", "data", *FEATURES, "--set", "reg=20",

@@ -27,5 +27,7 @@ def test_contradictions_are_named(shop: Shop) -> None:
     assert "--refresh epoch leaves the encoder as it is" in line
     line = shop.refused("train", "--data", "data", "--refresh", "epoch", code=2)
     assert "--refresh needs --end-to-end" in line
+    line = shop.refused("train", "--data", "data", "--allow-private", code=2)
+    assert "--allow-private needs --end-to-end" in line
     line = shop.refused(*along, "--encoder", "toy", code=2)
     assert "cannot be fine-tuned" in line

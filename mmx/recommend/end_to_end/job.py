@@ -15,8 +15,10 @@ from mmx.data.dataset import Items
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune.trainable import choose_parameters, merged_state, open_trainable
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
+from mmx.extract.sources import source_for
+from mmx.extract.sources.web import Web
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
 
@@ -29,6 +31,7 @@ class EndToEndJob:
     weights: Path | None = None  # to start from; None: what the name fetches
     tokenizer: Path | None = None  # vlmo: a local vocab.txt
     pixels: Path = Path("cache/pixels")  # decoded pictures
+    web: Web = field(default_factory=Web)  # how pictures are fetched
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
 
     def open(self, items: Items, device: str, seed: int, tell: Callable[[str], None]) -> Catalogue:
@@ -42,7 +45,8 @@ class EndToEndJob:
         choose_parameters(trainable, self.options.tune)
         assert encoder.image_rule is not None
         tell(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
-        return Catalogue(trainable, items, cached_pixels(items, encoder.image_rule, self.pixels))
+        pixels = cached_pixels(items, encoder.image_rule, self.pixels, web=self.web)
+        return Catalogue(trainable, items, pixels)
 
     def description(self, catalogue: Catalogue) -> dict[str, Any]:
         """What a run's config says of it."""
@@ -69,7 +73,8 @@ class EndToEndJob:
         text = json.dumps({"end_to_end": self.encoder, "card": card}, indent=2)
         (folder / "encoder" / "config.json").write_text(text + "\n", encoding="utf-8")
         tuned = self._encoder(folder / "encoder", str(catalogue.trainable.hardware.device))
-        extract(catalogue.items, tuned, folder / "features.parquet", ExtractOptions())
+        source = source_for(catalogue.items, self.web)
+        extract(catalogue.items, tuned, folder / "features.parquet", source=source)
 
     def _encoder(self, weights: Path | None, device: str) -> Encoder:
         options: dict[str, Any] = {} if self.tokenizer is None else {"tokenizer": self.tokenizer}

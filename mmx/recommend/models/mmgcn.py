@@ -207,17 +207,17 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         inverse = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
-        scaled = (x * inverse).to(dtype)
-        ctx.save_for_backward(scaled, inverse)
+        scaled = x.to(dtype) * inverse.to(dtype)
+        ctx.type = x.dtype
+        ctx.save_for_backward(scaled, inverse.to(dtype))
         return scaled
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         scaled, inverse = ctx.saved_tensors
         along = (gradients[0] * scaled).sum(1, keepdim=True)
-        radial = scaled * along
-        across = torch.sub(gradients[0], radial, out=radial)
-        return across.to(inverse.dtype).mul_(inverse), None
+        across = torch.addcmul(gradients[0], scaled, along, value=-1)
+        return across.mul_(inverse).to(ctx.type), None
 
 
 def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
