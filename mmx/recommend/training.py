@@ -144,7 +144,8 @@ def _groups(model: Any, lr: float) -> list[dict[str, Any]]:
     """Parameters by learning rate; a model trained end to end has two."""
     if hasattr(model, "parameter_groups"):
         return model.parameter_groups(lr)
-    return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": lr}]
+    mine = [p for p in model.parameters() if p.requires_grad]
+    return [{"params": mine, "lr": lr, "weight_decay": getattr(model, "weight_decay", 0.0)}]
 
 
 def _validate(

@@ -106,6 +106,26 @@ def test_bfloat16_trains_too() -> None:
     assert trained.scorer.users.dtype == np.float32
 
 
+def test_a_model_s_weight_decay_is_the_gradient_of_half_its_square() -> None:
+    data, decay, drawn = log(), 0.3, torch.Generator
+
+    class Decayed(bpr.Model):
+        weight_decay = decay
+
+    class Squared(bpr.Model):
+        def loss(self, *batch: torch.Tensor) -> torch.Tensor:
+            return (
+                super().loss(*batch) + decay * sum(p.square().sum() for p in self.parameters()) / 2
+            )
+
+    ends = []
+    for kind in (Decayed, Squared, bpr.Model):
+        model = kind(bpr.Config(dim=8), World(data.train), drawn().manual_seed(0))
+        ends.append(train(model, data, TrainOptions(epochs=2, batch_size=128)).state["user"])
+    torch.testing.assert_close(ends[0], ends[1])
+    assert not torch.allclose(ends[0], ends[2], rtol=1e-3)
+
+
 def test_clipping_bounds_the_step() -> None:
     data = log()
     assert not same(run(data, epochs=1, clip=1e-4), run(data, epochs=1))

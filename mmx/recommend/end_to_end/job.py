@@ -31,8 +31,8 @@ class EndToEndJob:
     weights: Path | None = None  # to start from; None: what the name fetches
     tokenizer: Path | None = None  # vlmo: a local vocab.txt
     pixels: Path = Path("cache/pixels")  # decoded pictures
-    web: Web = field(default_factory=Web)  # how pictures are fetched
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
+    web: Web = field(default_factory=Web)  # how pictures are fetched
 
     def open(self, items: Items, device: str, seed: int, tell: Callable[[str], None]) -> Catalogue:
         """The catalogue through the encoder, whose parameters that train are chosen.

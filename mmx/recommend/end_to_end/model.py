@@ -56,7 +56,9 @@ class EndToEnd(nn.Module):
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The recommender's parameters at ``lr``, the encoder's at theirs."""
-        groups = [{"params": [p for p in self.inner.parameters() if p.requires_grad], "lr": lr}]
+        recommender = [p for p in self.inner.parameters() if p.requires_grad]
+        decay = getattr(self.inner, "weight_decay", 0.0)
+        groups = [{"params": recommender, "lr": lr, "weight_decay": decay}]
         mine = [p for p in self.encoder.parameters() if p.requires_grad]
         if self.options.refresh == "batch":
             groups.append({"params": mine, "lr": self.options.encoder_lr})

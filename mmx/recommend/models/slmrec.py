@@ -29,6 +29,7 @@ class Config:
     temperature: float = 0.2  # τ of the recommendation loss
     ssl_weight: float = 0.01  # weight of the auxiliary task
     ssl_temperature: float = 0.2  # τ of the auxiliary task
+    reg: float = 1e-4  # weight of ½‖·‖² of all parameters, as Adam's weight decay
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
@@ -44,6 +45,7 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("slmrec needs item features; give --features")
         self.config, k = config, config.dim
+        self.weight_decay = config.reg
         self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise,
                                  components=config.components)  # fmt: skip
         self.fuse_user = linear(self.channels.width, k, generator)
