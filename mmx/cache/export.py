@@ -112,7 +112,7 @@ class _Export:
         means = _means(self.store, modalities) if self.layout == "mmrec" else {}
         size = PIECE if self.layout == "embeddings" else max(rows, 1)
         missed: dict[str, list[np.ndarray]] = {m: [] for m in modalities}
-        for start in range(0, rows, size):
+        for start in range(0, max(rows, 1), size):  # files without rows are files, too
             stop = min(start + size, rows)
             with ExitStack() as stack:
                 sink = _Sink(self, folder, start // size, -(-rows // size), stop - start, stack)

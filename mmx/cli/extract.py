@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mmx.extract.pipeline import ExtractReport
     from mmx.extract.progress import Progress
 
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
+]
+
 
 def extract(
     model: Annotated[str, typer.Option(help="Encoder, see `mmx encoders`; e.g. clip, vlmo.")],
@@ -34,9 +38,7 @@ def extract(
         Path | None,
         typer.Option(help="--out is a URL: folder for parts.", show_default="the user's cache"),
     ] = None,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
-    ] = False,
+    allow_private: AllowPrivate = False,
     connections: Annotated[int, typer.Option(help="Pictures fetched at once.")] = 32,
     per_host: Annotated[int, typer.Option(help="Pictures fetched at once from one host.")] = 4,
     max_image_mib: Annotated[int, typer.Option(help="Largest fetched picture, MiB.")] = 20,
@@ -71,6 +73,12 @@ def extract(
     compile_: Annotated[
         bool, typer.Option("--compile", help="The image pass through torch.compile; long jobs.")
     ] = False,
+    max_file_rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows of one file; a larger store is a folder.", show_default="a million"
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Of stored vectors: float32, float16.")] = "float32",
     device: Annotated[
         str,
@@ -138,6 +146,7 @@ def extract(
         precision=precision,
         compile=compile_,
         dtype=dtype,
+        max_file_rows=max_file_rows,
         retry_failed=retry_failed,
         overwrite=overwrite,
         prune=prune,

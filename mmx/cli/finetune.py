@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.extract import default_store
+from mmx.cli.extract import AllowPrivate, default_store
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def finetune(
     images: Annotated[
         str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
     ] = None,
+    allow_private: AllowPrivate = False,
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-tuned.")] = (
         None
     ),
@@ -74,6 +75,7 @@ def finetune(
     from mmx.extract.encoders import open_encoder
     from mmx.extract.finetune import FinetuneOptions
     from mmx.extract.finetune import finetune as run
+    from mmx.extract.sources.web import Web
 
     options = FinetuneOptions(
         objectives=tuple(objective or ["itc"]),
@@ -105,7 +107,8 @@ def finetune(
     if overwrite and out.exists():
         shutil.rmtree(out)
     with progress_bar("state") as bar:
-        config = run(items, encoder, out, options, split=split, progress=_drawer(bar, epochs))
+        web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
+        config = run(items, encoder, out, options, split=split, web=web, progress=draw)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         print_json({"run": str(out), **metrics, "truncated_share": config["truncated_share"]})

@@ -42,6 +42,12 @@ def train(
     tokenizer: Annotated[
         Path | None, typer.Option(help="End to end, vlmo: a local vocab.txt.")
     ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private", help="End to end: fetch pictures from private addresses, too."
+        ),
+    ] = False,
     refresh: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +145,7 @@ def train(
     joint = _end_to_end(
         end_to_end,
         {"encoder": encoder, "weights": weights, "tokenizer": tokenizer},
+        allow_private,
         {"refresh": refresh, "encoder_lr": encoder_lr, "tune": tune, "chunk": chunk},
     )
     stems = [spec.path.name.removesuffix(".parquet") for spec in specs]
@@ -191,24 +198,27 @@ def _refuse(model: str, given: dict[str, Any]) -> None:
 
 
 def _end_to_end(
-    wanted: bool, encoder: dict[str, Any], options: dict[str, Any]
+    wanted: bool, encoder: dict[str, Any], private: bool, options: dict[str, Any]
 ) -> EndToEndJob | None:
     """What --end-to-end and its options ask for. Raises OptionError for contradictions."""
     from mmx.errors import OptionError
 
     given = {k: v for k, v in options.items() if v is not None}
     named = [k for k, v in {**encoder, **options}.items() if v is not None]
+    named += ["allow_private"] if private else []
     if not wanted:
         if named:
             raise OptionError(f"--{named[0].replace('_', '-')} needs --end-to-end")
         return None
+    from mmx.extract.sources.web import Web
     from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 
     if encoder["encoder"] is None:
         raise OptionError("--end-to-end needs --encoder, e.g. --encoder clip")
     if given.get("refresh") == "epoch" and {"encoder_lr", "tune"} & given.keys():
         raise OptionError("--refresh epoch leaves the encoder as it is; drop --encoder-lr, --tune")
-    return EndToEndJob(**encoder, options=EndToEndOptions(**given))
+    web = Web(allow_private=private)
+    return EndToEndJob(**encoder, web=web, options=EndToEndOptions(**given))
 
 
 def print_run(run: Run, as_json: bool) -> None:

@@ -106,8 +106,11 @@ class Feeder:
         return pending
 
     def _read(self, inputs: list[Inputs]) -> list[Read]:
-        with self.state.working("reading", len(inputs)):
-            return [self.loader.read(*pair) for pair in inputs]
+        found = []
+        for pair in inputs:  # one by one: each that was read is a sign of life (mmx.extract.fleet)
+            with self.state.working("reading", 1):
+                found.append(self.loader.read(*pair))
+        return found
 
     def _decode(self, read: Future[list[Read]], start: int, pending: _Pending) -> None:
         found = read.result()

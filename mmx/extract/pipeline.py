@@ -52,12 +52,13 @@ class ExtractOptions:
     precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
     compile: bool = False  # the image pass through torch.compile
     dtype: str = "float32"  # of the stored numbers: float32 or float16
+    max_file_rows: int | None = None  # rows; a larger store is a folder; None: see merge
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
     overwrite: bool = False  # forget an existing store and its unfinished parts
     prune: bool = False  # drop rows of items that the items table no longer has
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "workers", "part_size"):
+        for name in ("batch_size", "workers", "part_size", "max_file_rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
@@ -115,6 +116,8 @@ def extract(
     """
     start, options = time.perf_counter(), options or ExtractOptions()
     target = where(out)
+    if options.max_file_rows is not None and not isinstance(target, Path):
+        raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:
         job = _Job(items, encoder, here, options, source or source_for(items), engine)
         del encoder  # the job may go on with a lighter one
@@ -265,7 +268,7 @@ class _Job:
         assert self.settings is not None
         merge(
             self.out, source, rows, facts, block=self.settings.part_size, progress=advance,
-            max_file_rows=sys.maxsize if self.one_file else None,
+            max_file_rows=sys.maxsize if self.one_file else self.options.max_file_rows,
             max_file_bytes=sys.maxsize if self.one_file else None,
         )  # fmt: skip
         source.close()

@@ -16,6 +16,7 @@ from mmx.data.dataset import Items
 from mmx.extract.images import ImageRule
 from mmx.extract.inputs import Loader
 from mmx.extract.sources import source_for, versions
+from mmx.extract.sources.web import Web
 
 BLOCK = 512  # pictures decoded before they are written
 
@@ -34,16 +35,19 @@ def cached_pixels(
     folder: Path,
     *,
     workers: int = 2,
+    web: Web | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pixels:
     """Decode every picture once; later calls with the same pictures and rule only map the file.
 
-    A changed picture (by size and time of change), item or rule makes a new file.
+    A changed picture (by size and time of change), item or rule makes a new file, and so do
+    private addresses that were refused and are allowed (``web``) now.
     """
-    path = folder / f"pixels-{_key(items, rule)}.npy"
+    web = web or Web()
+    path = folder / f"pixels-{_key(items, rule, web)}.npy"
     known = path.with_suffix(".present.npy")
     if not (path.exists() and known.exists()):
-        _decode(items, rule, path, known, workers, progress)
+        _decode(items, rule, path, known, workers, web, progress)
     return Pixels(np.load(path, mmap_mode="r"), np.load(known))
 
 
@@ -53,9 +57,10 @@ def _decode(
     path: Path,
     known: Path,
     workers: int,
+    web: Web,
     progress: Callable[[int, int], None],
 ) -> None:
-    loader = Loader(source_for(items), rule, takes_text=False)
+    loader = Loader(source_for(items, web), rule, takes_text=False)
     present = np.zeros(len(items), dtype=bool)
     names = items.table["image"].to_pylist()
     with replacing(path) as temporary, ThreadPoolExecutor(workers) as pool:
@@ -72,9 +77,11 @@ def _decode(
             np.save(file, present)
 
 
-def _key(items: Items, rule: ImageRule) -> str:
+def _key(items: Items, rule: ImageRule, web: Web) -> str:
     digest = hashlib.blake2b(items.fingerprint().encode(), digest_size=12)
     digest.update(json.dumps(rule.as_dict(), sort_keys=True).encode())
     for version in versions(items):
         digest.update(version.encode())
+    if web.allow_private:
+        digest.update(b"private")
     return digest.hexdigest()

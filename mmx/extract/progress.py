@@ -41,6 +41,10 @@ class Progress:
         yield
         self.waited[stage] += perf_counter() - start
 
+    def remark(self, line: str) -> None:
+        """Add to the ``note``."""
+        self.note = f"{self.note}; {line}" if self.note else line
+
     def rate(self, stage: str) -> float:
         """Items a second that the stage's threads pass when they have work; 0 before the first."""
         busy = self.busy[stage]

@@ -48,6 +48,19 @@ def test_there_and_back_is_the_same_store(
         assert diff(store.path, back).equal
 
 
+@pytest.mark.parametrize("count", [0, 9])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_row_and_no_vector_are_stores_too(tmp_path: Path, layout: str, count: int) -> None:
+    none = {"image": [None] * count, "image_status": ["missing"] * count}
+    store = make_store(tmp_path / "a", count, **none)
+    done = export(store.path, layout, tmp_path / "out")
+    assert (done.rows, done.missing["image"]) == (count, count)
+    assert adopt(done.out, Adoption(layout), Target(tmp_path / "b")) == (count, done.missing)
+    back = open_store(tmp_path / "b")
+    assert rows(back) == rows(store)
+    assert (back.card, back.dtype, back.rows) == (store.card, store.dtype, count)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from mmx.cache.parts import Parts
 from mmx.cache.store import open_store
+from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError, StoreError
 from mmx.extract.encoder import Encoder, TextBatch
@@ -248,6 +250,21 @@ def test_an_encoder_that_returns_rubbish_stops_the_job(
     with pytest.raises(EncoderError, match=message):
         run(data, tmp_path / "toy.parquet", Wrong(result))
     assert not (tmp_path / "toy.parquet").exists()
+
+
+def test_a_store_of_several_files(tmp_path: Path) -> None:
+    data = plain_catalogue(tmp_path / "d", 20)
+    run(data, tmp_path / "one.parquet")
+    words = ["extract", "--model", "toy", "--data", str(data), "--quiet", "--max-file-rows", "8"]
+    words += ["--out", str(tmp_path / "several.parquet")]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    several, one = (open_store(tmp_path / f"{name}.parquet") for name in ("several", "one"))
+    assert several.file_rows == (8, 8, 4)
+    assert pa.Table.from_batches(several.batches()).equals(pa.Table.from_batches(one.batches()))
+    with pytest.raises(OptionError, match="--max-file-rows must be at least 1"):
+        run(data, tmp_path / "x.parquet", max_file_rows=0)
+    with pytest.raises(OptionError, match=r"s3://b/x\.parquet .* drop --max-file-rows"):
+        run(data, "s3://b/x.parquet", max_file_rows=8)  # type: ignore[arg-type]
 
 
 def test_an_empty_catalogue_is_an_error(tmp_path: Path) -> None:

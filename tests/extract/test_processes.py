@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,11 +13,14 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.toy import Toy
+from mmx.extract.fleet import ledger as ledgers
 from mmx.extract.fleet.ledger import Ledger
 from mmx.extract.fleet.orders import Orders, Recipe, packed, unpacked
 from mmx.extract.fleet.processes import Workers, spread
@@ -116,6 +120,52 @@ def test_workers_that_always_die_end_the_job_and_keep_the_parts(tmp_path: Path) 
     assert 30 <= report.reused < 300
 
 
+def test_a_worker_that_stands_still_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SILENCE", 6.0)
+    data, recipe, stopped = plain_catalogue(tmp_path / "d", 300), Recipe("toy"), []
+    run(data, tmp_path / "one.parquet", recipe, 1)
+
+    def stop(state: Progress) -> None:
+        if state.stage == "encode" and state.done > 50 and not stopped:
+            stopped.extend(workers_of(os.getpid())[:1])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    report = run(data, tmp_path / "two.parquet", recipe, 2, stop)
+    assert report.encoded == 300
+    assert report.note == "a worker on cpu made no progress for 6 s and was replaced"
+    assert not Path(f"/proc/{stopped[0]}").exists()
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+class Stopping(Toy):
+    """As if a driver never came back."""
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().encode_image(pixels)
+
+
+class StoppingRecipe(Recipe):
+    """Opens it."""
+
+    def open(self, device: str, progress=None) -> Toy:
+        return Stopping()
+
+
+def test_a_block_over_which_two_workers_stand_still_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SILENCE", 5.0)
+    data = plain_catalogue(tmp_path / "d", 60)
+    said = r"2 workers made no progress for 5 s over part \d \(items i\d+, i\d+, i\d+ and 7 more\)"
+    with pytest.raises(EncoderError, match=said):
+        run(data, tmp_path / "x.parquet", StoppingRecipe("toy"), 2)
+    assert workers_of(os.getpid()) == []
+
+
 def test_the_error_of_a_worker_is_the_error_of_the_job(tmp_path: Path) -> None:
     data = plain_catalogue(tmp_path / "d", 30)
     other = Recipe("toy", {"modalities": ("image",)})  # as if a machine had other weights
@@ -189,16 +239,25 @@ def test_hosts_see_no_more_of_many_processes_than_of_one(tmp_path: Path) -> None
 
 
 def test_a_block_may_cost_two_workers_and_not_three() -> None:
-    one, two = (Block(n, np.arange(1)) for n in range(2))
-    ledger = Ledger([one, two])
+    one, two = (Block(n, np.arange(n, n + 1)) for n in range(2))
+    table, state = pa.table({"item_id": ["a", "b"]}), Progress(note="told before")
+    ledger = Ledger([one, two], table, state)
     for _ in range(2):
         assert ledger.take(2) == [one, two]
         ledger.lost([one, two], "cpu", "killed")
         ledger.lost([], "cpu", "killed")
     ledger.opened()
     ledger.lost([], "cpu", "killed")
-    with pytest.raises(EncoderError, match="3 workers died over part 1, the last on cuda:1"):
+    with pytest.raises(
+        EncoderError, match=r"3 workers died over part 1 \(items b\), the last on c"
+    ):
         ledger.lost([two], "cuda:1", "killed")
+    ledger.hung([one], "cpu")  # a fault of another kind
+    with pytest.raises(
+        EncoderError, match=r"2 workers made no progress .* over part 0 \(items a\)"
+    ):
+        ledger.hung([one, two], "cpu")
+    assert state.note.startswith("told before; a worker on cpu made no progress for 900 s")
 
 
 def test_devices_are_dealt_out() -> None:

@@ -17,6 +17,7 @@ from mmx.data.dataset import load_items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
 from tests.catalogue import plain_catalogue, write_items
@@ -79,6 +80,42 @@ def test_private_is_a_reason_in_the_store(server: Server, tmp_path: Path) -> Non
     data, out = write_items(tmp_path / "d", rows), tmp_path / "out.parquet"
     assert run(data, out, Web()).failures == {"image: private address; --allow-private": 1}
     assert run(data, out, QUICK, retry_failed=True).failures == {}
+
+
+def test_private_pictures_to_train_on(server: Server, tmp_path: Path) -> None:
+    """Also after a run that was refused them, whose pixels are kept."""
+    rows = [{"item_id": n, "image": f"{server.url()}/images/{n}.png"} for n in "123"]
+    items = load_items(write_items(tmp_path / "d", rows))
+    rule = open_encoder("clip:mini").image_rule
+    assert rule is not None
+    assert cached_pixels(items, rule, tmp_path).present.tolist() == [False] * 3
+    assert cached_pixels(items, rule, tmp_path, web=QUICK).present.tolist() == [True] * 3
+    asked = sum(server.asked.values())
+    assert cached_pixels(items, rule, tmp_path, web=QUICK).present.all()
+    assert sum(server.asked.values()) == asked
+
+
+@pytest.mark.parametrize("command", ["finetune --model", "train --end-to-end --encoder"])
+def test_commands_that_train_on_private_pictures(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = server.url()
+    rows = [{"item_id": f"i{n}", "image": f"{url}/images/{n}.png", "text": f"{n}"}
+            for n in range(8)]  # fmt: skip
+    data = write_items(tmp_path / "d", rows)
+    parts = ("train", "train", "valid", "test")
+    log = [f"u{u},i{u + n},{part}" for u in range(3) for n, part in enumerate(parts)]
+    (data / "interactions.csv").write_text("\n".join(["user_id,item_id,split", *log]) + "\n")
+    words = [*command.split(), "clip:mini", "--data", str(data), "--epochs", "1", "--out", "run"]
+    CliRunner().invoke(app, [*words, "--quiet"])
+    assert not server.asked
+    done = CliRunner().invoke(app, [*words, "--quiet", "--allow-private", "--overwrite"],
+                              catch_exceptions=False)  # fmt: skip
+    assert done.exit_code == 0
+    assert len(server.asked) == 8
+    if command.startswith("train"):
+        assert set(pq.read_table("run/features.parquet")["image_status"].to_pylist()) == {"ok"}
 
 
 def test_a_dataset_and_a_store_on_a_web_server(pictures: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable
+from mmx.extract.sources.web import Web
 from mmx.processes import Processes
 
 OBJECTIVES = ("itc", "co-interaction", "itm", "mlm")
@@ -77,18 +78,22 @@ def finetune(
     *,
     split: pa.Table | None = None,
     pixels: Path = Path("cache/pixels"),
+    web: Web | None = None,
     progress: Callable[[FinetuneProgress], None] = lambda p: None,
 ) -> dict[str, Any]:
     """Fine-tune ``encoder`` on the pictures and texts of ``items``; the run's config.
 
-    ``split`` (user_id, item_id, split) is needed by the co-interaction objective. Validation
+    ``split`` (user_id, item_id, split) is needed by the co-interaction objective;
+    ``web`` says how pictures are fetched. Validation
     loss picks the epoch. A killed run goes on with the same call. Raises OptionError for
     encoders or objectives that do not go together, StoreError when ``out`` is of another job.
     """
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
     partners = _partners(items, split, options)
-    pairs = load_pairs(items, encoder, pixels, valid_share=options.valid_share, seed=options.seed)
+    pairs = load_pairs(
+        items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web
+    )
     torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
     parameters = choose_parameters(trainable, options.tune)
     if options.checkpointing:

@@ -15,6 +15,7 @@ from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.augment import Augmentation
 from mmx.extract.inputs import clean_text
 from mmx.extract.pixels import cached_pixels
+from mmx.extract.sources.web import Web
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def load_pairs(
     *,
     valid_share: float,
     seed: int,
+    web: Web | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pairs:
     """Decode what is needed once and hold out a share of the pairs for validation.
@@ -88,7 +90,7 @@ def load_pairs(
     four pairs are there.
     """
     assert encoder.image_rule is not None
-    found = cached_pixels(items, encoder.image_rule, folder, progress=progress)
+    found = cached_pixels(items, encoder.image_rule, folder, web=web, progress=progress)
     texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
     whole = found.present & np.array([text is not None for text in texts])
     rows = np.flatnonzero(whole)

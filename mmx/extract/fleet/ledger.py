@@ -1,22 +1,31 @@
-"""Which blocks wait for a worker, and which have cost some."""
+"""Which blocks wait for a worker, and which have cost some, by death or by standing still."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from mmx.errors import EncoderError
-from mmx.extract.planning import Block
+import pyarrow as pa
 
-LIMIT = 3  # workers that a block may cost
+from mmx.errors import EncoderError, some
+from mmx.extract.planning import Block, rows_of
+from mmx.extract.progress import Progress
+
+LIMIT = 3  # workers whose death a block may cost
+HANGS = 2  # workers that may stand still over it; each costs SILENCE
+SILENCE = 900.0  # s in which a worker must read a picture or finish a batch; Web gives up before
 
 
 class Ledger:
     """The blocks of a job that no worker holds."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.waiting = deque(blocks)
+    def __init__(self, blocks: Sequence[Block], table: pa.Table, state: Progress) -> None:
+        """``blocks`` of the items ``table``; ``state`` is told of workers that hang."""
+        self.waiting, self.table, self.state = deque(blocks), table, state
+        self.silence = SILENCE
         self._deaths: Counter[int | None] = Counter()  # by part; None: before the first block
+        self._hangs: Counter[int | None] = Counter()
+        self._blocks = {block.number: block for block in blocks}
 
     def take(self, most: int = 1) -> list[Block]:
         """The next blocks; none when all are given out."""
@@ -25,19 +34,42 @@ class Ledger:
     def opened(self) -> None:
         """A worker is ready: those that died on the way to it were no rule."""
         self._deaths.pop(None, None)
+        self._hangs.pop(None, None)
 
     def lost(self, blocks: Sequence[Block], where: str, how: str) -> None:
         """A worker died with these in its hands: others shall take them.
 
         Raises EncoderError when one of them, or the way to the first, has cost LIMIT workers.
         """
-        self.waiting.extendleft(reversed(blocks))
-        held: list[int | None] = [block.number for block in blocks]
-        self._deaths.update(held or [None])
-        number, deaths = self._deaths.most_common(1)[0]
+        over, deaths = self._charge(self._deaths, blocks)
         if deaths >= LIMIT:
-            over = "before the first block" if number is None else f"over part {number}"
             raise EncoderError(
                 f"{deaths} workers died {over}, the last on {where} ({how}); fewer --processes "
                 "or a smaller --batch-size need less memory, the same command goes on"
             )
+
+    def hung(self, blocks: Sequence[Block], where: str) -> None:
+        """A worker was killed since nothing came of it for ``silence``: others shall take these.
+
+        Raises EncoderError when one of them, or the way to the first, has cost HANGS workers.
+        """
+        over, hangs = self._charge(self._hangs, blocks)
+        still = f"made no progress for {self.silence:.0f} s"
+        self.state.remark(f"a worker on {where} {still} and was replaced")
+        if hangs >= HANGS:
+            raise EncoderError(
+                f"{hangs} workers {still} {over}, the last on {where}; a smaller --batch-size "
+                "makes shorter steps, else leave these items out of --data or take another "
+                "--device; the same command goes on"
+            )
+
+    def _charge(self, cost: Counter[int | None], blocks: Sequence[Block]) -> tuple[str, int]:
+        """Take the blocks back; over what most workers were lost, and how many."""
+        self.waiting.extendleft(reversed(blocks))
+        held: list[int | None] = [block.number for block in blocks]
+        cost.update(held or [None])
+        number, count = cost.most_common(1)[0]
+        if number is None:
+            return "before the first block", count
+        ids = rows_of(self.table, self._blocks[number].rows)["item_id"]
+        return f"over part {number} (items {some(ids.to_pylist())})", count

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from time import monotonic
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from mmx.extract.progress import Progress
 from mmx.extract.writing import Write, Writer
 
 PATIENCE = 10.0  # s that a process may take to end after it has closed its line
+TICK = 1.0  # s between two looks at who is silent
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ class Workers:
     ) -> None:
         """See ``Engine``. A worker that dies is replaced, and what it held is done again.
 
-        Raises the error of a worker; EncoderError when a block has cost LIMIT workers.
+        One that makes no progress for long is killed. Raises the error of a worker; EncoderError
+        when a block has cost too many (mmx.extract.fleet.ledger).
         """
         _give_back_memory()
         own = Progress()  # of the coordinator: it writes
         devices = self.devices[: len(blocks)]
         orders = orders.shared(len(devices))
-        with Writer(write, own) as writer, _Crew(self.recipe, orders, table, blocks) as crew:
+        ledger = Ledger(blocks, table, state)
+        with Writer(write, own) as writer, _Crew(self.recipe, orders, table, ledger) as crew:
             crew.start(devices)
             while crew.hands:
                 for finished in crew.listen():
@@ -80,18 +84,17 @@ class _Hand:
     blocks: dict[int, Block] = field(default_factory=dict)  # by number of the part
     delivered: int = 0  # rows
     dismissed: bool = False  # told that there is no more
+    silent: float = 0.0  # s, as long as the coordinator was there to hear it
     counts: Counts = field(default_factory=lambda: counts(Progress()))
 
 
 class _Crew:
     """The worker processes of a job (a context manager that leaves none of them behind)."""
 
-    def __init__(
-        self, recipe: Recipe, orders: Orders, table: pa.Table, blocks: Sequence[Block]
-    ) -> None:
+    def __init__(self, recipe: Recipe, orders: Orders, table: pa.Table, ledger: Ledger) -> None:
         self.recipe, self.orders = recipe, orders
         self.table = table.select(["item_id", "image", "text"])
-        self.ledger = Ledger(blocks)
+        self.ledger = ledger
         self.hands: dict[Connection, _Hand] = {}
         self.past: list[Counts] = []  # of workers that are gone
         self.share = 1
@@ -115,7 +118,10 @@ class _Crew:
     def listen(self) -> list[tuple[int, Callable[[], pa.Table]]]:
         """Hear whoever has something to say; gives the finished blocks."""
         found = []
-        for line in wait(list(self.hands)):
+        start = monotonic()
+        lines = wait(list(self.hands), TICK)
+        self._mind_silence(min(monotonic() - start, TICK), lines)
+        for line in lines:
             assert isinstance(line, Connection)
             try:
                 kind, body, self.hands[line].counts = line.recv()
@@ -153,8 +159,16 @@ class _Crew:
         hand.delivered += len(hand.blocks.pop(number).rows)
         return number, lambda: unpacked(data)
 
-    def _gone(self, hand: _Hand) -> None:
-        """Let a worker go that has finished; replace one that has died."""
+    def _mind_silence(self, waited: float, heard: Sequence[object]) -> None:
+        """Kill who has not been heard for too long; time in which we were stopped is not theirs."""
+        for line, hand in list(self.hands.items()):
+            hand.silent = 0.0 if line in heard else hand.silent + waited
+            if hand.silent > self.ledger.silence:
+                hand.process.kill()
+                self._gone(self.hands.pop(line), hung=True)
+
+    def _gone(self, hand: _Hand, hung: bool = False) -> None:
+        """Let a worker go that has finished; replace one that has died, or was killed as hung."""
         hand.line.close()
         hand.process.join(PATIENCE)
         hand.process.kill()
@@ -163,8 +177,11 @@ class _Crew:
             return
         idle = dict.fromkeys(hand.counts["threads"], 0)
         self.past.append({**hand.counts, "done": hand.delivered, "threads": idle})
-        how = _how(hand.process.exitcode)
-        self.ledger.lost(list(hand.blocks.values()), hand.device, how)
+        held = list(hand.blocks.values())
+        if hung:
+            self.ledger.hung(held, hand.device)
+        else:
+            self.ledger.lost(held, hand.device, _how(hand.process.exitcode))
         self._hire(hand.device)
 
 

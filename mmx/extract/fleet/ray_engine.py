@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from time import monotonic
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +40,7 @@ from mmx.extract.fleet.orders import (
     sendable,
     unpacked,
 )
+from mmx.extract.fleet.ray_watch import SIGNS, Watch
 from mmx.extract.planning import Block, pieces
 from mmx.extract.progress import Progress
 from mmx.extract.running import cores
@@ -46,7 +48,10 @@ from mmx.extract.writing import Write, Writer
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
 PATIENCE = 5.0  # s until a cluster must answer
+TICK = 1.0  # s between two looks at who makes no progress
 AHEAD = 2  # tasks that an actor has, the one it is at included
+
+CLUSTER = "the Ray cluster"
 
 Packed = list[tuple[int, bytes]]  # part numbers and packed tables
 
@@ -80,7 +85,7 @@ class RayActors:
         state: Progress,
         progress: Callable[[Progress], None],
     ) -> None:
-        """See ``Engine``. Actors that die are replaced, here or on another machine.
+        """See ``Engine``. Actors that die or stand still are replaced, here or elsewhere.
 
         Raises the error of an actor; EncoderError when a block has cost too many of them.
         """
@@ -88,7 +93,7 @@ class RayActors:
         with (
             _cluster(self.address) as ray,
             Writer(write, own) as writer,
-            _Crew(ray, self, orders, table, blocks) as crew,
+            _Crew(ray, self, orders, table, Ledger(blocks, table, state)) as crew,
         ):
             for number, rows in crew.parts():
                 writer.put(number, partial(unpacked, rows))
@@ -113,6 +118,10 @@ class Encode:
             return pickle.dumps(sendable(error))
         return None
 
+    def done(self) -> Counts:
+        """What it has done so far: asked while it works (mmx.extract.fleet.ray_watch)."""
+        return counts(self.state)
+
     def work(self, given: Packed) -> tuple[Packed, str, Counts] | bytes:
         """Encode some blocks; tells what this actor has done so far."""
         found: Packed = []
@@ -131,16 +140,16 @@ class _Crew:
     """The actors of a job (a context manager that ends them)."""
 
     def __init__(
-        self, ray: Any, engine: RayActors, orders: Orders, table: pa.Table, blocks: Sequence[Block]
+        self, ray: Any, engine: RayActors, orders: Orders, table: pa.Table, ledger: Ledger
     ) -> None:
-        self.ray, self.table, self.ledger = ray, table, Ledger(blocks)
+        self.ray, self.table, self.ledger, self.watch = ray, table, ledger, Watch(ray)
         cuda = engine.device == "cuda"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         count, cpus = shares(nodes, cuda, engine.processes)
-        self.stretch = max(1, min(STRETCH, len(blocks) // (4 * count)))
-        self.count = min(count, len(blocks))
+        self.stretch = max(1, min(STRETCH, len(ledger.waiting) // (4 * count)))
+        self.count = min(count, len(ledger.waiting))
         orders = orders.shared(self.count)
-        kind = ray.remote(Encode).options(
+        kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
         self.make = partial(kind.remote, engine.recipe, orders, engine.device, cpus, os.getcwd())
@@ -160,7 +169,10 @@ class _Crew:
         for _ in range(self.count):
             self._hire()
         while self.ledger.waiting or any(blocks for _, blocks in self.flying.values()):
-            for result in self.ray.wait(list(self.flying))[0]:
+            start = monotonic()
+            results = self.ray.wait(list(self.flying), timeout=TICK)[0]
+            self._mind_silence(min(monotonic() - start, TICK))
+            for result in results:
                 if result in self.flying:  # its actor has not gone a moment ago
                     yield from self._land(result)
             self._deal()
@@ -181,7 +193,8 @@ class _Crew:
         try:
             found = self.ray.get(result)
         except self.ray.exceptions.RayError as error:
-            self._gone(actor, blocks, error)
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            self.ledger.lost(blocks + self._gone(actor), CLUSTER, reason)
             return []
         if isinstance(found, bytes):
             raise pickle.loads(found)
@@ -192,16 +205,22 @@ class _Crew:
         parts, name, self.counts[name] = found
         return parts
 
-    def _gone(self, actor: Any, blocks: list[Block], error: Exception) -> None:
-        """An actor died, or its machine did: what it held goes to the others."""
+    def _mind_silence(self, waited: float) -> None:
+        """Replace who stands still. Actors that wait for room or for a task may do so."""
+        busy = {actor for actor, blocks in self.flying.values() if blocks}
+        for actor in self.watch.silent(busy, waited, self.ledger.silence):
+            self.ledger.hung(self._gone(actor), CLUSTER)
+
+    def _gone(self, actor: Any) -> list[Block]:
+        """An actor died, stands still, or its machine died; what it held. Another one is hired."""
         self.idle = [other for other in self.idle if other != actor]
+        blocks = []
         for result in [r for r, (other, _) in self.flying.items() if other == actor]:
-            blocks = blocks + self.flying.pop(result)[1]
+            blocks += self.flying.pop(result)[1]
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)  # it may only have been out of reach
-        reason = str(error).strip().splitlines()[0]
-        self.ledger.lost(blocks, "the Ray cluster", f"{type(error).__name__}: {reason}")
         self._hire()
+        return blocks
 
 
 def _enter(folder: str) -> None:

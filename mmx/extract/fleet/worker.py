@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from time import monotonic
+from time import sleep
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ from mmx.extract.planning import Piece
 from mmx.extract.progress import Progress
 from mmx.extract.running import cores
 
-EVERY = 0.1  # s between two counts
+EVERY = 0.1  # s between two looks at the counts
 
 
 def work(line: Connection, recipe: Recipe, orders: Orders, device: str, share: int) -> None:
@@ -32,20 +32,21 @@ def work(line: Connection, recipe: Recipe, orders: Orders, device: str, share: i
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the coordinator ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     talk = Talk(line)
+    threading.Thread(target=talk.count, daemon=True).start()
     try:
         station = Station(recipe, orders, device, max(1, cores() // share), share)
-        station.run(talk.pieces(), talk.part, talk.state, talk.count)
+        station.run(talk.pieces(), talk.part, talk.state)
     except BaseException as error:
         with suppress(OSError):  # nobody listens any more
             talk.say("error", sendable(error))
 
 
 class Talk:
-    """This end of the line. Parts are sent by the writing thread, the rest by the main one."""
+    """This end of the line. Parts are sent by the writing thread, counts by one of their own."""
 
     def __init__(self, line: Connection) -> None:
         self.line, self.state = line, Progress()
-        self._lock, self._last = threading.Lock(), 0.0
+        self._lock = threading.Lock()
 
     def say(self, kind: str, body: Any = None) -> None:
         """One message, with the counts."""
@@ -66,11 +67,16 @@ class Talk:
         """A finished block."""
         self.say("part", (number, packed(rows)))
 
-    def count(self, _: Progress) -> None:
-        """The counts now and then, for the live line."""
-        if monotonic() - self._last > EVERY:
-            self._last = monotonic()
-            self.say("count")
+    def count(self) -> None:
+        """The counts when they have changed: for the live line, and as the only sign of life."""
+        told = counts(self.state)
+        with suppress(OSError):  # nobody listens any more
+            while True:
+                sleep(EVERY)
+                now = counts(self.state)
+                if now != told:
+                    self.say("count")
+                told = now
 
 
 def _end_with_parent() -> None:
