@@ -25,8 +25,7 @@ class Content(nn.Module):
         absent = torch.from_numpy(~known.present)[:, None].float()
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("absent", absent, persistent=False)
-        self._half: torch.Tensor | None = None  # the matrix in bfloat16, once it is asked for
-        self._half_of: torch.Tensor | None = None  # the matrix that it was made of
+        self._halved = Halved()
         self.default = nn.Parameter(matrix.sum(0) / max(1, int(known.present.sum())))  # (d,)
 
     @property
@@ -43,12 +42,23 @@ class Content(nn.Module):
         """
         half = torch.is_autocast_enabled(weight.device.type)
         absent = self.absent if items is None else self.absent[items]
-        projected = product(self._halved() if half else self.matrix, weight, items)
+        projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
 
-    def _halved(self) -> torch.Tensor:
-        if self._half is None or self._half_of is not self.matrix:
-            self._half, self._half_of = self.matrix.bfloat16(), self.matrix
+
+class Halved:
+    """A frozen matrix in bfloat16, made once: autocast would make it in every step."""
+
+    def __init__(self) -> None:
+        self._of: torch.Tensor | None = None
+        self._half: torch.Tensor | None = None
+
+    def __call__(self, matrix: torch.Tensor) -> torch.Tensor:
+        """The same matrix gives the same copy; one in training is cast anew, with its gradient."""
+        if matrix.requires_grad:
+            return matrix.bfloat16()
+        if self._half is None or self._of is not matrix:
+            self._of, self._half = matrix, matrix.bfloat16()
         return self._half
 
 

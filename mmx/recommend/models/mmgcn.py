@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.content import Halved
 from mmx.recommend.features import Features
 from mmx.recommend.graph import Sparse, UserItemGraph
 from mmx.recommend.losses import bpr_loss, l2_of_batch
@@ -125,6 +126,7 @@ class Channel(nn.Module):
         dimension = matrix.shape[1]
         width = min(dimension, config.latent)
         self.project = self.project_bias = None
+        self._halved = Halved()
         if width < dimension:
             self.project = _drawn(width, dimension, generator)
             self.project_bias = nn.Parameter(torch.zeros(width))
@@ -146,7 +148,8 @@ class Channel(nn.Module):
 
     def _items(self) -> torch.Tensor:
         """The items' vectors in this modality's space → (items, width)."""
-        items = self.matrix  # (items, d)
+        half = torch.is_autocast_enabled(self.matrix.device.type)
+        items = self._halved(self.matrix) if half else self.matrix  # (items, d)
         if self.project is not None:
             items = F.linear(items, self.project, self.project_bias)  # (items, width)
         if not len(self.absent):
