@@ -146,13 +146,13 @@ def ready(encoder: TorchEncoder, size: int, clock: Callable[[], float]) -> float
 
     once()
     rates = [rate(once, size, clock)]
-    with hardware.session(), ThreadPoolExecutor(hardware.lanes) as pool:
-        list(pool.map(lambda _: once(), range(hardware.lanes)))
+    with hardware.session() as lanes, ThreadPoolExecutor(lanes) as pool:
+        list(pool.map(lambda _: once(), range(lanes)))
 
         def all_lanes() -> None:
-            list(pool.map(lambda _: once(), range(2 * hardware.lanes)))
+            list(pool.map(lambda _: once(), range(2 * lanes)))
 
-        rates.append(rate(all_lanes, size * 2 * hardware.lanes, clock))
+        rates.append(rate(all_lanes, size * 2 * lanes, clock))
     return max(rates)
 
 

@@ -71,9 +71,9 @@ class Plain:
     shares_cores: ClassVar[bool] = True  # whether decoding takes time from the passes
     device: ClassVar[str] = "cpu"  # decodes JPEGs, if the image rule's ``decode`` is "gpu"
 
-    def session(self) -> AbstractContextManager[None]:
-        """Around a job."""
-        return nullcontext()
+    def session(self) -> AbstractContextManager[int]:
+        """Around a job: how many lanes it has."""
+        return nullcontext(self.lanes)
 
     def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         """uint8 memory that pixels are decoded into."""

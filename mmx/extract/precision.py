@@ -124,14 +124,14 @@ def vectors(encoder: Encoder, sample: Sample) -> dict[str, np.ndarray]:
 
 def _spread(encoder: Encoder, rows: int, run: Callable[[slice], np.ndarray]) -> np.ndarray:
     """``run`` of ``rows`` rows, shared among the lanes."""
-    hardware, fit = hardware_of(encoder), Halving()
-    size = -(-rows // int(hardware.lanes))
+    fit = Halving()
+    with hardware_of(encoder).session() as lanes, ThreadPoolExecutor(lanes) as pool:
+        size = -(-rows // lanes)
 
-    def share(start: int) -> np.ndarray:
-        stop = min(start + size, rows)
-        return fit(lambda part: run(slice(start + part.start, start + part.stop)), stop - start)
+        def share(start: int) -> np.ndarray:
+            stop = min(start + size, rows)
+            return fit(lambda part: run(slice(start + part.start, start + part.stop)), stop - start)
 
-    with hardware.session(), ThreadPoolExecutor(int(hardware.lanes)) as pool:
         return np.concatenate(list(pool.map(share, range(0, rows, size))))
 
 

@@ -53,9 +53,9 @@ def run_blocks(
     )  # fmt: skip
     passes = Passes(encoder, state)
     with (
-        hardware.session(),
+        hardware.session() as count,
         Writer(write, state) as writer,
-        Lanes(int(hardware.lanes), state) as lanes,
+        Lanes(count, state) as lanes,
         ThreadPoolExecutor(1, "tokenize") as tokenizer,
         feeder,
     ):

@@ -37,11 +37,11 @@ def part_size(batch: int) -> int:
 def images_a_second(encoder: Encoder, size: int, rounds: int = 1) -> float:
     """Of the image pass on ready pixels, all lanes at work; 0 when the memory does not do."""
     assert encoder.image_rule is not None
-    side, lanes = encoder.image_rule.size, int(hardware_of(encoder).lanes)
+    side = encoder.image_rule.size
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (size, side, side, 3), dtype=np.uint8)  # (B, s, s, 3)
     try:
-        with hardware_of(encoder).session(), Lanes(lanes, Progress()) as running:
+        with hardware_of(encoder).session() as lanes, Lanes(lanes, Progress()) as running:
             _encode(encoder, pixels[: max(1, size // 8)], running, lanes)  # warm
             start = perf_counter()
             _encode(encoder, pixels, running, lanes * rounds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from mmx.cache.parts import Parts
 from mmx.cache.schema import store_schema
@@ -16,6 +18,7 @@ from mmx.data.dataset import load_items
 from mmx.errors import StoreError
 from mmx.extract.encoder import Encoder, Plain
 from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.inputs import Loader
 from mmx.extract.pipeline import ExtractOptions, extract
 from mmx.extract.planning import Block, pending_blocks, pieces, rows_of
@@ -86,6 +89,35 @@ def test_lanes_do_not_change_the_store(tmp_path: Path) -> None:
     run(data, tmp_path / "one.parquet", batch_size=5)
     run(data, tmp_path / "two.parquet", Two(), batch_size=5)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_torch_encoder_has_a_lane_for_each_of_torch_s_threads(tmp_path: Path) -> None:
+    """And both are at work: the first pass waits until another one has begun."""
+    data, begun = plain_catalogue(tmp_path, 40), threading.Semaphore(0)
+    encoder = open_encoder("clip:mini")
+    assert isinstance(encoder, TorchEncoder)
+    inner, first = encoder.image_pass, threading.Lock()
+
+    def meet(pixels: torch.Tensor) -> torch.Tensor:
+        begun.release()
+        if first.acquire(blocking=False):
+            assert begun.acquire(timeout=20)  # its own
+            assert begun.acquire(timeout=20)
+        assert torch.get_num_threads() == 1
+        return inner(pixels)
+
+    encoder.image_pass = meet
+    state = run_here(data, encoder, lambda number, rows: None)
+    assert state.threads["encoding"] == torch.get_num_threads() == 2
 
 
 def test_writing_goes_on_beside_encoding(tmp_path: Path) -> None:

@@ -81,13 +81,16 @@ class Hardware:
         return (128, 256, 512, 64) if self._cuda else (32, 64, 16)
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        """Around a job: torch's threads are divided among the lanes, and given back."""
-        before = torch.get_num_threads()
+    def session(self) -> Iterator[int]:
+        """Around a job: torch's threads are divided among the lanes, and given back.
+
+        Gives the number of lanes, which inside cannot be told from torch's threads any more.
+        """
+        before, lanes = torch.get_num_threads(), self.lanes
         if self.shares_cores:
-            torch.set_num_threads(max(1, before // self.lanes))
+            torch.set_num_threads(max(1, before // lanes))
         try:
-            yield
+            yield lanes
         finally:
             torch.set_num_threads(before)
 
