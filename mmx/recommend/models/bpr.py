@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmx.recommend.initial import xavier
@@ -39,8 +40,8 @@ class Model(nn.Module):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """BPR-Opt over (B,) triples, with the regulariser on what they touch."""
-        u = self.user[users]  # (B, k)
-        i, j = self.item[positives], self.item[negatives]  # (B, k)
+        u = F.embedding(users, self.user)  # (B, k)
+        i, j = F.embedding(torch.stack([positives, negatives]), self.item)  # (B, k)
         b_i, b_j = self.bias[positives], self.bias[negatives]  # (B,)
         loss = bpr_loss((u * i).sum(1) + b_i, (u * j).sum(1) + b_j)
         return loss + self.config.reg * l2_of_batch(u, i, j, b_i, b_j)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmx.errors import OptionError
@@ -76,18 +77,16 @@ class Model(nn.Module):
         batch = len(users)
         items, place = torch.cat([positives, negatives]).unique(return_inverse=True)
         content, content_bias = self._content(items)  # (n, c), (n,)
-        i, j = place[:batch], place[batch:]
-        u, t = self.user[users], self.taste[users]  # (B, k), (B, c)
-        own = self.item[items]  # (n, k)
+        u, t = F.embedding(users, self.user), F.embedding(users, self.taste)  # (B, k), (B, c)
+        own = F.embedding(items, self.item)  # (n, k)
         bias = self.bias[items]  # (n,)
         shared = bias + content_bias
-        scores = [
-            (u * own[p]).sum(1) + (t * content[p]).sum(1) + shared[p]  # (B,)
-            for p in (i, j)
-        ]
-        loss = bpr_loss(*scores)
-        touched = (u, t, own[i], own[j], bias[i], bias[j])
-        loss = loss + self.config.reg * l2_of_batch(*touched)
+        scores, touched = [], [u, t]
+        for p in (place[:batch], place[batch:]):  # positives, negatives
+            mine = F.embedding(p, own)  # (B, k)
+            scores.append((u * mine).sum(1) + (t * F.embedding(p, content)).sum(1) + shared[p])
+            touched += [mine, bias[p]]
+        loss = bpr_loss(*scores) + self.config.reg * l2_of_batch(*touched)
         if self.config.content_reg:
             weights = [*self.project.values(), *self.content_bias.values()]
             square = torch.stack([w.square().sum() for w in weights]).sum()
