@@ -114,25 +114,16 @@ class Channels(nn.Module):
         if spread is None:
             of_users, of_items = self.propagate(self.starts())
             return F.embedding(users, of_users), F.embedding(items, of_items)
+        nodes = torch.cat([users, items + self.graph.n_users])
         start = torch.cat([x.to(spread[0].matrix.dtype) for x in (self.user, self.item)])
-        own, other = mean_by_side(self.graph, start, self.layers)
-        nodes = items + self.graph.n_users
-        return (
-            self._side_by_side(F.embedding(users, own), F.embedding(users, other), users, spread),
-            self._side_by_side(F.embedding(nodes, other), F.embedding(nodes, own), nodes, spread),
-        )
-
-    def _side_by_side(
-        self,
-        from_users: torch.Tensor,
-        from_items: torch.Tensor,
-        nodes: torch.Tensor,
-        spread: list[Spread],
-    ) -> torch.Tensor:
-        """All channels of (n,) nodes, given (n, dim) from the users' and the items' embeddings."""
+        parts = mean_by_side(self.graph, start, self.layers)
+        own, other = (F.embedding(nodes, part) for part in parts)  # (n + m, dim)
+        of_user = nodes[:, None] < self.graph.n_users
+        from_users = torch.where(of_user, own, other)  # the part that all channels share
         pairs = zip(self.names, spread, strict=True)
         modalities = [s(self.project[m], self.offset[m], nodes) + from_users for m, s in pairs]
-        return torch.cat([from_users + from_items, *modalities], 1)
+        both = torch.cat([own + other, *modalities], 1)  # (n + m, width)
+        return both[: len(users)], both[len(users) :]
 
     def _spreads(self) -> list[Spread] | None:
         """The modalities' spread vectors; None where they change in training or are too large."""
