@@ -13,12 +13,13 @@ import pytest
 
 from tests.catalogue import plain_catalogue
 
-KILLS = 10
+KILLS = 6  # that hit a run at work
+TRIES = 30  # at most; on a busy machine a run may have ended before its signal
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_ten_times(tmp_path: Path, processes: int) -> None:
+def test_killed_again_and_again(tmp_path: Path, processes: int) -> None:
     data = plain_catalogue(tmp_path / "d", items=500, size=200)
     start = time.monotonic()
     subprocess.run(
@@ -26,13 +27,15 @@ def test_killed_ten_times(tmp_path: Path, processes: int) -> None:
     )
     undisturbed = time.monotonic() - start
     out, chance, killed = tmp_path / "toy.parquet", random.Random(5), 0
-    for _ in range(KILLS):
+    for _ in range(TRIES):
         out.unlink(missing_ok=True)  # of a run that ended before its signal: begin anew
         process = subprocess.Popen(command("toy", data, out, processes))
         time.sleep(undisturbed * chance.uniform(0.2, 0.95))
         process.send_signal(signal.SIGKILL)
         killed += process.wait(timeout=60) == -signal.SIGKILL
-    assert killed >= KILLS // 2
+        if killed == KILLS:
+            break
+    assert killed == KILLS
     check_the_end("toy", data, out)
 
 
