@@ -35,8 +35,8 @@ def in_batch(
 
     A batch's positives are its columns, those of the other rows being a row's negatives (van den
     Oord et al., arXiv 1807.03748, equation 4). An item that is the positive of several rows is
-    one row of ``right`` (n, k) and counts ``counts`` (n,) times in the sum; ``weights`` (B,) do
-    the same for the rows of ``left`` (B, k).
+    one row of ``right`` (n, k) and counts ``counts`` (n,) times in the sum, which may be 0;
+    ``weights`` (B,) do the same for the rows of ``left`` (B, k).
     """
     assert left.shape[1:] == right.shape[1:]
     weights = torch.ones_like(place) if weights is None else weights
@@ -60,10 +60,11 @@ class _InBatch(torch.autograd.Function):
         a, b = (x.bfloat16() if half else x for x in (left / temperature, right))  # (B, k), (n, k)
         with torch.autocast(left.device.type, enabled=False):
             chances = torch.addmm(counts.log().to(a.dtype), a, b.T).softmax(1)  # (B, n)
-        matched = chances.gather(1, place[:, None])[:, 0].float() / counts[place]  # (B,)
+        matched = chances.gather(1, place[:, None])[:, 0].float()  # (B,)
+        matched = (matched / counts[place].clamp(min=1)).clamp(min=torch.finfo(torch.float32).tiny)
         ctx.temperature, ctx.types = temperature, (left.dtype, right.dtype)
         ctx.save_for_backward(a, b, chances, place, weights)
-        return -(weights * matched.clamp(min=torch.finfo(torch.float32).tiny).log()).sum()
+        return -(weights * matched.log()).sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.batch import different
 from mmx.recommend.channels import Channels
 from mmx.recommend.initial import linear
 from mmx.recommend.losses import in_batch
@@ -60,7 +61,7 @@ class Model(nn.Module):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of (B,) users and items, the batch's other items being the negatives."""
-        items, place, counts = positives.unique(return_inverse=True, return_counts=True)
+        items, place, counts = different(positives)  # (n,), (B,), (n,)
         of_users, of_items = self.channels.rows(users, items)  # (B, width), (n, width)
         z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
         main = in_batch(z_u, z_i, self.config.temperature, place, counts)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.batch import different
 from mmx.recommend.content import Content
 from mmx.recommend.initial import xavier
 from mmx.recommend.losses import bpr_loss, l2_of_batch
@@ -75,7 +76,7 @@ class Model(nn.Module):
     ) -> torch.Tensor:
         """BPR-Opt over (B,) triples (section 3.3); each item's content is projected once."""
         batch = len(users)
-        items, place = torch.cat([positives, negatives]).unique(return_inverse=True)
+        items, place, _ = different(torch.cat([positives, negatives]))  # (n,), (2B,)
         content, content_bias = self._content(items)  # (n, c), (n,)
         u, t = F.embedding(users, self.user), F.embedding(users, self.taste)  # (B, k), (B, c)
         own = F.embedding(items, self.item)  # (n, k)
