@@ -20,7 +20,6 @@ import resource
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 MODELS = ("bpr", "vbpr", "lightgcn", "slmrec", "lattice", "mmgcn", "mmgcl", "ease", "itemknn-cbf")
@@ -45,8 +44,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options, options.one)))
         return
-    print(f"{'model':12} {'s/epoch':>8} {'CPU s':>7} {'pairs/s':>9} {'eval s':>7} {'CPU s':>6} "
-          f"{'start s':>8} {'peak GB':>8}  recall@20 on validation after each epoch")  # fmt: skip
+    print(f"{'model':12} {'s/epoch':>8} {'pairs/s':>9} {'eval s':>7} {'start s':>8} "
+          f"{'peak GB':>8}  recall@20 on validation after each epoch")  # fmt: skip
     for model in options.models.split(","):
         command = [sys.executable, __file__, *sys.argv[1:], "--one", model]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -55,9 +54,8 @@ def main() -> None:
         row = json.loads(done.stdout.splitlines()[-1])
         recalls = " ".join(f"{value:.4f}" for value in row["recall"])
         print(
-            f"{model:12} {row['epoch']:8.2f} {row['cpu']:7.2f} {row['rate']:9,.0f} "
-            f"{row['evaluation']:7.2f} {row['evaluation_cpu']:6.2f} "
-            f"{row['start']:8.2f} {row['peak']:8.2f}  {recalls}",
+            f"{model:12} {row['epoch']:8.2f} {row['rate']:9,.0f} "
+            f"{row['evaluation']:7.2f} {row['start']:8.2f} {row['peak']:8.2f}  {recalls}",
             flush=True,
         )
 
@@ -78,41 +76,28 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     data, features = world_of(options) if options.data else made_up()
     world = World(data.train, {} if record.features == "none" else features)
     config = parse_settings(record, options.set)
-    start, cpu_start = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     if record.closed_form:
         scorer = record.load().fit(config, world)
-        seconds, cpu, prepared = time.perf_counter() - start, time.process_time() - cpu_start, 0.0
-        start, cpu_start = time.perf_counter(), time.process_time()
+        seconds, prepared = time.perf_counter() - start, 0.0
+        start = time.perf_counter()
         recall = [evaluate(scorer, data.valid, data.train).means["recall@20"]]
         evaluation = time.perf_counter() - start
-        evaluation_cpu = time.process_time() - cpu_start
     else:
         generator = torch.Generator().manual_seed(options.seed)
         model = record.load().Model(config, world, generator)
         prepared = time.perf_counter() - start
         told: list[TrainProgress] = []
-        used = [time.process_time()]
-
-        def tell(state: TrainProgress) -> None:
-            told.append(state)
-            used.append(time.process_time())
-
         chosen = TrainOptions(epochs=options.epochs, lr=options.lr, seed=options.seed,
                               precision=options.precision, patience=1000)  # fmt: skip
-        trained = train(model, data, chosen, tell)
+        train(model, data, chosen, told.append)
         seconds = min(p.seconds for p in told)
         evaluation = min(p.evaluation_seconds for p in told)
         recall = [p.valid["recall@20"] for p in told]
-        cpu_start = time.process_time()  # the seconds between two reports hold an evaluation too
-        evaluate(trained.scorer, data.valid, data.train)
-        evaluation_cpu = time.process_time() - cpu_start
-        cpu = min(b - a for a, b in pairwise(used)) - evaluation_cpu
     return {
         "epoch": seconds,
-        "cpu": cpu,
         "rate": len(data.train.indices) / seconds,
         "evaluation": evaluation,
-        "evaluation_cpu": evaluation_cpu,
         "start": prepared,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "recall": recall,

@@ -54,9 +54,7 @@ class Halved:
         self._half: torch.Tensor | None = None
 
     def __call__(self, matrix: torch.Tensor) -> torch.Tensor:
-        """The same matrix gives the same copy; one in training is cast anew, with its gradient."""
-        if matrix.requires_grad:
-            return matrix.bfloat16()
+        """The same matrix gives the same copy; end to end every step brings another one."""
         if self._half is None or self._of is not matrix:
             self._of, self._half = matrix, matrix.bfloat16()
         return self._half

@@ -132,3 +132,10 @@ def test_a_model_without_features_is_refused() -> None:
         EndToEnd(inner, FakeCatalogue(), EndToEndOptions(), normalise=True)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="--refresh never"):
         EndToEndOptions(refresh="never")
+
+
+def test_the_recommender_keeps_its_weight_decay() -> None:
+    model, _ = build("slmrec")
+    recommender, encoder = torch.optim.Adam(model.parameter_groups(0.01)).param_groups
+    assert recommender["weight_decay"] == model.inner.config.reg > 0
+    assert encoder["weight_decay"] == 0

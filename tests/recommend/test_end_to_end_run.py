@@ -69,6 +69,13 @@ def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
     assert open_run(tmp_path / "run").metrics == run.metrics
 
 
+def test_vectors_that_change_are_not_turned_to_axes(data: Path, tmp_path: Path) -> None:
+    chosen = replace(job(data, "slmrec", epochs=1), settings=["components=8"])
+    run = fit(chosen, tmp_path / "run")
+    assert run.config["settings"]["components"] == 0
+    assert load_file(run.path / "model.safetensors")["channels.project.image"].shape == (64, 96)
+
+
 def test_the_encoder_of_the_best_epoch_is_written(data: Path, tmp_path: Path) -> None:
     """Not the one that training ended with."""
     joint = job(data).end_to_end
