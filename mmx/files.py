@@ -11,16 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmx.errors import DataError, MmxError
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
 
@@ -192,19 +190,6 @@ def readable(place: Place) -> Iterator[Any]:
 def size_of(place: Place) -> int:
     """Bytes of a file."""
     return place.stat().st_size if isinstance(place, Path) else place.size()
-
-
-def attach(connection: Any, places: Iterable[Place]) -> None:
-    """Let a DuckDB connection read remote places through their own file systems."""
-    known = connection.list_filesystems()
-    for place in places:
-        if isinstance(place, RemotePath) and place.scheme not in known:
-            fs = type(place.fs)(use_listings_cache=False, skip_instance_cache=True)
-            fs.protocol = place.scheme  # DuckDB takes the first of several, which may be another
-            if place.scheme in ("http", "https"):
-                fs.modified = lambda path: EPOCH  # DuckDB asks, and fsspec does not know
-            connection.register_filesystem(fs)
-            known.append(place.scheme)
 
 
 def user_cache() -> Path:

@@ -18,9 +18,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from mmx.cache.attach import attach
 from mmx.cache.store import Store, is_store, open_store, quoted
 from mmx.errors import QueryError
-from mmx.files import Place, attach, where
+from mmx.files import Place, where
 
 
 def connect(

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmx.cache.attach import attach
 from mmx.cache.card import EncoderCard
 from mmx.cache.files import set_aside
 from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.errors import StoreError
-from mmx.files import Place, attach, readable, size_of, where
+from mmx.files import Place, readable, size_of, where
 
 
 @dataclass(frozen=True)
