@@ -6,6 +6,7 @@ gradients are summed, so the result equals that of one process up to the order o
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ class Processes:
             from accelerate import PartialState
 
             state = PartialState(cpu=self.device.type == "cpu")
+            atexit.unregister(_leave)
+            atexit.register(_leave)
             self.rank, self.size, self.device = (
                 state.process_index,
                 state.num_processes,
@@ -84,3 +87,9 @@ class Processes:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+
+def _leave() -> None:
+    """Stop the threads of collectives; one that outlives the interpreter aborts the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 PROGRAM = """
-import sys
+import atexit, os, sys
 import numpy as np
+import torch
+# The group's threads, if they are still there when the interpreter goes, may abort the process.
+atexit.register(lambda: torch.distributed.is_initialized() and os._exit(3))
 from mmx.processes import Processes
 from tests.recommend.test_training import log, run
 trained = run(log(), epochs=3, lr=1e-2)
