@@ -93,7 +93,7 @@ class Misbehaving(BaseHTTPRequestHandler):
             time.sleep(1.5)
         elif first == "drip":  # never silent for long, never done
             self.begin({"Content-Length": "1000"})
-            for _ in range(30):
+            for _ in range(200):
                 self.piece(b"x", 0.1)
         elif first == "endless":
             self.begin({"Connection": "close"})

@@ -229,7 +229,7 @@ def test_a_word_without_end_is_no_trap(tiny: Path) -> None:
     letters = np.random.default_rng(0).choice(list("abcdefghijklmnopqrstuvwxyz"), 200_000)
     start = time.perf_counter()
     batch = encoder.tokenize(["".join(letters), "".join(letters[:1500])])
-    assert time.perf_counter() - start < 5  # open_clip alone: above ten minutes
+    assert time.perf_counter() - start < 60  # open_clip alone: above ten minutes
     assert batch.truncated.all()
     assert torch.equal(batch.tokens[0, :-2], batch.tokens[1, :-2])
 
