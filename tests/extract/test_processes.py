@@ -123,7 +123,7 @@ def test_workers_that_always_die_end_the_job_and_keep_the_parts(tmp_path: Path) 
 def test_a_worker_that_stands_still_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "SILENCE", 6.0)
+    monkeypatch.setattr(ledgers, "SILENCE", 15.0)
     data, recipe, stopped = plain_catalogue(tmp_path / "d", 300), Recipe("toy"), []
     run(data, tmp_path / "one.parquet", recipe, 1)
 
@@ -134,7 +134,7 @@ def test_a_worker_that_stands_still_is_replaced(
 
     report = run(data, tmp_path / "two.parquet", recipe, 2, stop)
     assert report.encoded == 300
-    assert report.note == "a worker on cpu made no progress for 6 s and was replaced"
+    assert report.note == "a worker on cpu made no progress for 15 s and was replaced"
     assert not Path(f"/proc/{stopped[0]}").exists()
     assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
 
