@@ -37,35 +37,37 @@ def _share_files(fs: Any) -> None:
 
 
 class SharedFile:
-    """An open file in which every thread has its own position.
+    """An open file that several threads read at places of their own, or on from the last read.
 
-    DuckDB seeks and reads in one file from several threads; fsspec's files have one position
-    and one buffer for all of them, so that a thread would get bytes from another's place.
+    DuckDB seeks and reads in one file from several threads, Parquet so; a compressed CSV it
+    reads on without seeking, each time in another thread. fsspec's files have one position and
+    one buffer, so that a thread would get bytes from where another one has gone.
     """
 
     def __init__(self, file: Any) -> None:
-        self._file, self._lock, self._mine = file, threading.Lock(), threading.local()
+        self._file, self._lock = file, threading.Lock()
+        self._place = 0  # behind the last seek or read
+        self._sought: dict[int, int] = {}  # thread → where it went and has not read yet
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        """Go to a place, for this thread alone."""
+    def seek(self, place: int) -> int:
+        """Go to a place; the next read of this thread is there."""
         with self._lock:
-            if whence == 1:
-                place += self.tell()
-            elif whence == 2:
-                place = self._file.seek(place, whence)
-            self._mine.place = place
-            return place
+            self._place = self._sought[threading.get_ident()] = place
+        return place
 
     def tell(self) -> int:
-        """Where this thread is."""
-        return int(getattr(self._mine, "place", 0))
+        """Where a read without a seek begins."""
+        return self._place
 
     def read(self, length: int = -1) -> bytes:
-        """At most ``length`` bytes from this thread's place on; all that follow by default."""
+        """At most ``length`` bytes; all that follow by default."""
+        me = threading.get_ident()
         with self._lock:
-            self._file.seek(self.tell())
+            if me not in self._sought:  # reading on: where others went before is passed
+                self._sought.clear()
+            self._file.seek(self._sought.pop(me, self._place))
             found: bytes = self._file.read(length)
-        self._mine.place = self.tell() + len(found)
+            self._place = self._file.tell()
         return found
 
     def close(self) -> None:

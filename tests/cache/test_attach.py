@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from mmx.cache.attach import attach
+from mmx.cache.attach import SharedFile, attach
 from mmx.files import RemotePath
 
 
@@ -37,19 +40,43 @@ class Slow(LocalFileSystem):
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    columns = {name: draw.integers(0, 1 << 40, 4000) for name in "abc"}
-    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=200)
-    return tmp_path / "t.parquet"
-
-
-def test_threads_do_not_read_at_each_others_places(table: Path) -> None:
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     fsspec.register_implementation("slow", Slow, clobber=True)
+    with duckdb.connect() as opened:
+        opened.execute("set threads = 8")
+        attach(opened, [RemotePath(f"slow://{tmp_path}/x")])
+        yield opened
+
+
+def test_threads_do_not_read_at_each_others_places(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    draw, file = np.random.default_rng(0), tmp_path / "t.parquet"
+    columns = {name: draw.integers(0, 1 << 40, 4000) for name in "abc"}
+    pq.write_table(pa.table(columns), file, row_group_size=200)
     query = "select sum(a), sum(b), sum(c) from read_parquet('{}')"
-    with duckdb.connect() as connection:
-        connection.execute("set threads = 8")
-        attach(connection, [RemotePath(f"slow://{table}")])
-        expected = connection.sql(query.format(table)).fetchall()
-        for _ in range(5):
-            assert connection.sql(query.format(f"slow://{table}")).fetchall() == expected
+    expected = connection.sql(query.format(file)).fetchall()
+    for _ in range(5):
+        assert connection.sql(query.format(f"slow://{file}")).fetchall() == expected
+
+
+def test_threads_read_on_where_another_ended(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.csv.gz"
+    rows = "".join(f"u{n},{n * 7919}\n" for n in range(200_000))
+    file.write_bytes(gzip.compress(f"a,b\n{rows}".encode(), 1))
+    small = "buffer_size = 200000, max_line_size = 1000"  # several buffers
+    query = f"select count(distinct a), sum(b) from read_csv('{{}}', {small})"
+    expected = connection.sql(query.format(file)).fetchall()
+    assert connection.sql(query.format(f"slow://{file}")).fetchall() == expected
+
+
+def test_a_seek_that_another_reads_on_from_is_spent(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"0123456789")
+    with (tmp_path / "f").open("rb") as opened, ThreadPoolExecutor(1) as other:
+        file = SharedFile(opened)
+        file.seek(2)
+        assert other.submit(file.read, 3).result() == b"234"
+        assert file.read(2) == b"56"
+        assert file.tell() == 7
