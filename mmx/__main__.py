@@ -1,5 +1,5 @@
 """``python -m mmx``."""
 
-from mmx.cli import main
+from mmx.cli import program
 
-main()
+program()

@@ -172,14 +172,13 @@ def reaching(place: Place) -> Iterator[None]:
         raise DataError(f"{place} cannot be reached: {said}") from error
 
 
-def opened(place: Place) -> Any:
-    """A file to read from."""
-    return place.open("rb")
-
-
 @contextmanager
 def readable(place: Place) -> Iterator[Any]:
-    """What pyarrow reads a place by: its path, or an open file."""
+    """What pyarrow reads a place by: its path, or an open file where there is no path.
+
+    Threads of Arrow then hold no Python object, which they might let go of too late (see
+    ``mmx.cli.program``).
+    """
     if isinstance(place, Path):
         yield place
         return

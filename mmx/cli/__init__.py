@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+
+
+def program() -> None:
+    """``mmx`` as a program: ``main``, then an end without taking the interpreter apart.
+
+    Threads of Arrow and DuckDB may let go of Python's objects a moment after their work is done.
+    Before Python 3.14 one that does so while the interpreter is taken apart aborts the process,
+    and a command that has done everything ends with SIGABRT. What is registered to run at exit
+    does run, and the exit code is that of ``main``.
+    """
+    code = 1
+
+    def end() -> None:
+        try:
+            sys.stdout.flush()
+        except OSError:  # nobody reads any more
+            os._exit(code or 120)  # as the interpreter does
+        os._exit(code)
+
+    atexit.register(end)  # the first to be registered is the last to run
+    try:
+        main()
+        code = 0
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        raise
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.errors import DataError
-from mmx.files import Place, RemotePath, opened, reaching
+from mmx.files import Place, RemotePath, readable
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 
@@ -59,7 +59,7 @@ def has_bytes(table: Place) -> bool:
     if table.suffix != ".parquet":
         return False
     try:
-        with reaching(table), opened(table) as file:
+        with readable(table) as file:
             schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
         return False  # whoever reads it will complain

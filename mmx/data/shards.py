@@ -23,7 +23,7 @@ import pyarrow as pa
 from mmx.data.pictures import EXTENSIONS
 from mmx.data.tables import has_table
 from mmx.errors import DataError, some
-from mmx.files import Place, opened, reaching, where
+from mmx.files import Place, reaching, where
 
 BLOCK = 512  # bytes; everything in a tar starts at a multiple of it
 SPECIAL = re.compile(r"[{*?\[]")
@@ -125,7 +125,7 @@ def _choices(inside: str) -> list[str]:
 def _scan(shard: Place, name: str) -> dict[str, Sample]:
     """What one shard holds, by key."""
     samples: dict[str, Sample] = {}
-    with reaching(shard), opened(shard) as file:
+    with reaching(shard), shard.open("rb") as file:
         for member in _members(file, shard):
             folder, _, last = member.name.removeprefix("./").rpartition("/")
             stem, _, extension = last.partition(".")

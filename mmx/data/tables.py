@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmx.errors import DataError
-from mmx.files import Place, RemotePath, opened, reaching
+from mmx.files import Place, RemotePath, readable
 
 SUFFIXES = (".parquet", ".csv")  # in the order in which they are looked for
 
@@ -44,7 +44,7 @@ def read_table(path: Place, leave_out: Sequence[str] = ()) -> pa.Table:
     Raises DataError when it is unreadable.
     """
     try:
-        with reaching(path), opened(path) as file:
+        with readable(path) as file:
             if path.suffix == ".csv":
                 return pa.csv.read_csv(file)
             with pq.ParquetFile(file) as parquet:

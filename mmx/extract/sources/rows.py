@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from mmx.cache.schema import MISSING
 from mmx.extract.images import ImageError
 from mmx.extract.sources.paths import read_bytes
-from mmx.files import Place, RemotePath, opened, reaching
+from mmx.files import Place, RemotePath, reaching
 
 STEP = 16  # rows read at once
 WINDOW = 64 << 20  # bytes of pictures kept, and at least LEAST steps
@@ -79,7 +79,8 @@ class Rows:
     def _seek(self, row: int) -> None:
         """Have the stream stand in the row's group, at or before it."""
         if self._starts is None:
-            self._file = pq.ParquetFile(opened(self.table), pre_buffer=False, buffer_size=1 << 20)
+            source = self.table.open() if isinstance(self.table, RemotePath) else self.table
+            self._file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
             footer = self._file.metadata
             counts = (footer.row_group(n).num_rows for n in range(footer.num_row_groups))
             self._starts = list(accumulate(counts, initial=0))
