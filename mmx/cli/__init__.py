@@ -20,7 +20,7 @@ def program() -> None:
     def end() -> None:
         try:
             sys.stdout.flush()
-        except OSError:  # nobody reads any more
+        except OSError:  # a full disk, of which main has complained, or nobody reads any more
             os._exit(code or 120)  # as the interpreter does
         os._exit(code)
 

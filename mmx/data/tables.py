@@ -29,7 +29,7 @@ def find_table(directory: Place, name: str) -> Place:
             return path
     raise DataError(
         f"{directory} holds no {name}.parquet or {name}.csv; "
-        "--data takes a dataset directory (make one with `mmx import` or `mmx demo`)"
+        "--data takes a dataset directory (docs/data.md; `mmx demo` makes one to look at)"
     )
 
 
