@@ -84,7 +84,7 @@ def _write(table: Any, out: Path) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    from mmx.cache.files import replacing
+    from mmx.atomic import replacing
     from mmx.errors import OptionError
 
     if out.suffix not in (".parquet", ".csv"):

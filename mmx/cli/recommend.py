@@ -93,7 +93,7 @@ def _described(run: Run, rows: list[dict]) -> list[dict]:
 def _write(tables: Iterator[Table], out: Path) -> None:
     import pyarrow.parquet as pq
 
-    from mmx.cache.files import replacing
+    from mmx.atomic import replacing
 
     first = next(tables)
     count = first.num_rows
