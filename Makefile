@@ -1,18 +1,22 @@
 # make demo   a virtual environment, the install, the whole job on the embedded sample
-# make test   a virtual environment with the test dependencies, all tests
+# make test   a virtual environment with the test dependencies, all tests but the slow ones
+# make slow   the slow tests: kills, damage, many processes (CI runs both)
 # make lint   ruff and mypy
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test slow lint
 
 demo: $(VENV)/.installed
 	$(BIN)/mmx demo
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
