@@ -5,6 +5,7 @@
     ├── EncoderError     an encoder that cannot be found, loaded or trusted
     ├── StoreError       an embedding store that is unreadable, foreign or contradictory
     ├── RunError         a run directory that is missing, broken or of another version
+    ├── TargetError      a file or folder that cannot be written, or must not be replaced
     ├── UnknownIdError   an id that is not in a vocabulary
     ├── QueryError       SQL that DuckDB refuses
     └── OptionError      contradictory, unused or misspelt options
@@ -15,8 +16,11 @@ mends it. The CLI prints it without a traceback and leaves with exit code 1 (2 f
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MmxError(Exception):
@@ -39,6 +43,10 @@ class RunError(MmxError):
     """A run directory is missing, broken or of another version."""
 
 
+class TargetError(MmxError):
+    """A file or folder cannot be written, or must not be replaced."""
+
+
 class UnknownIdError(MmxError):
     """An id is not in the vocabulary it was looked up in."""
 
@@ -49,6 +57,16 @@ class QueryError(MmxError):
 
 class OptionError(MmxError):
     """Options contradict each other, go unused or are misspelt."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cannot_write(path: Path, error: OSError) -> TargetError:
+    """One line that says why, and what mends it."""
+    reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+    full = "free the disk and run it again, or " if error.errno in FULL else ""
+    return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
 
 
 def some(values: Iterable[object], limit: int = 3) -> str:

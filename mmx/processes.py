@@ -81,6 +81,15 @@ class Processes:
 
         return float(broadcast(torch.tensor(value, dtype=torch.float64, device=self.device)).item())
 
+    def agree_on(self, text: str) -> str:
+        """The first process's text."""
+        if self.size == 1:
+            return text
+        from accelerate.utils import broadcast_object_list
+
+        shared: list[str] = broadcast_object_list([text])
+        return shared[0]
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

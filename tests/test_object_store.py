@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mmx.sql import open_sql
 from mmx.cache.store import open_store
 from mmx.cli.app import app
 from mmx.data.dataset import load_interactions, load_items
-from mmx.errors import DataError, OptionError, StoreError
+from mmx.errors import DataError, OptionError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
 from mmx.files import RemotePath
+from mmx.sql import open_sql
 from tests.catalogue import plain_catalogue, random_log, write_interactions, write_items
 from tests.s3 import s3_server
 
@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on(local: Path, bucket: str, tmp_path: Path) -> None:
         end = time.monotonic() + 60
         while len(list(work.rglob("part-*.parquet"))) < 1 and time.monotonic() < end:
             time.sleep(0.02)
-        with pytest.raises(StoreError, match="another process is writing s3://"):
+        with pytest.raises(TargetError, match="another process is writing s3://"):
             run(data, out, part_size=4)
         os.kill(process.pid, signal.SIGKILL)
     assert not RemotePath(out).exists()
@@ -192,14 +192,15 @@ def test_what_another_machine_put_meanwhile_is_not_lost(local: Path, bucket: str
 
 
 def test_a_folder_of_files_is_read_and_replaced(local: Path, bucket: str, tmp_path: Path) -> None:
-    from mmx.cache.merge import RowSource, merge
+    from mmx.cache.merge import RowSource
+    from tests.cache.stores import merge_at
 
     run(local, tmp_path / "toy.parquet")
     store = open_store(tmp_path / "toy.parquet")
     schema = pq.read_schema(tmp_path / "toy.parquet")
     facts = {k.decode(): v.decode() for k, v in schema.metadata.items()}
     source = RowSource(store.files, schema.remove_metadata())
-    merge(tmp_path / "many", source, np.arange(ITEMS), facts, block=5, max_file_rows=5)
+    merge_at(tmp_path / "many", source, np.arange(ITEMS), facts, block=5, max_file_rows=5)
     out = put(tmp_path / "many", f"{bucket}/toy.parquet")
     there = open_store(out)
     assert (len(there.files), there.rows, there.verify()) == (3, ITEMS, [])

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
-from mmx.cache.export import check_layout, digest
+from mmx.cache.export import check_layout
 from mmx.cache.layouts import READERS, Piece
 from mmx.cache.merge import ROW_GROUP, write_store
 from mmx.cache.plan import repeated
@@ -52,26 +53,26 @@ def adopt(
     on repeated ids and on numbers that are not finite.
     """
     check_layout(how.layout)
-    target.check()
-    if not folder.is_dir():
-        raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")
-    job = _Adopt(folder, how, READERS[how.layout](folder, how.id_column))
-    job.check()
-    facts, counts = job.facts(), dict.fromkeys(job.dimensions, 0)
-    schema = store_schema(EncoderCard.from_json(facts["mmx.card"]), facts["mmx.dtype"])
+    with target.claimed() as claim:
+        if not folder.is_dir():
+            raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")
+        job = _Adopt(folder, how, READERS[how.layout](folder, how.id_column))
+        job.check()
+        facts, counts = job.facts(), dict.fromkeys(job.dimensions, 0)
+        schema = store_schema(EncoderCard.from_json(facts["mmx.card"]), facts["mmx.dtype"])
 
-    def tables() -> Iterator[pa.Table]:
-        for rows, vectors in job.blocks():
-            for m, (_, present) in vectors.items():
-                counts[m] += int((~present).sum())
-            yield _as_table(rows, vectors, schema)
+        def tables() -> Iterator[pa.Table]:
+            for rows, vectors in job.blocks():
+                for m, (_, present) in vectors.items():
+                    counts[m] += int((~present).sum())
+                yield _as_table(rows, vectors, schema)
 
-    total = sum(piece.rows.num_rows for piece in job.pieces)
-    write_store(
-        target.path, tables(), total, schema.with_metadata(facts),
-        max_file_rows=target.max_file_rows, progress=lambda done: progress(done, total),
-    )  # fmt: skip
-    return total, counts
+        total = sum(piece.rows.num_rows for piece in job.pieces)
+        write_store(
+            claim, tables(), total, schema.with_metadata(facts),
+            max_file_rows=target.max_file_rows, progress=lambda done: progress(done, total),
+        )  # fmt: skip
+        return total, counts
 
 
 class _Adopt:
@@ -141,7 +142,9 @@ class _Adopt:
             raise OptionError(f"{path} says what made the vectors; drop --encoder")
         try:
             written = json.loads(path.read_text(encoding="utf-8"))
-            changed = [n for n, seen in written["files"].items() if seen != digest(self.folder / n)]
+            changed = [
+                n for n, seen in written["files"].items() if seen != file_sha256(self.folder / n)
+            ]
             card = EncoderCard.from_json(json.dumps(written["card"]))
             facts = metadata(card, dtype, written["items"])
             facts["mmx.versions"] = json.dumps(written["versions"], sort_keys=True)

@@ -16,7 +16,6 @@ very same store back, or notices that it is another one.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -28,8 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmx.atomic import Kind, check_target, file_sha256, publishing
 from mmx.cache.card import EncoderCard
-from mmx.cache.files import replacing
 from mmx.cache.matrices import create_npy, create_safetensors
 from mmx.cache.merge import RowSource
 from mmx.cache.schema import store_schema
@@ -64,11 +63,11 @@ def export(
 ) -> Exported:
     """Write the store at ``path`` as the folder ``out``, atomically.
 
-    Raises StoreError when ``out`` exists (unless ``overwrite``, and it is such a folder) or has
-    no place for any of the store's modalities.
+    Raises TargetError when ``out`` exists (unless ``overwrite``, and it is such a folder), and
+    StoreError when the layout has no place for any of the store's modalities.
     """
     check_layout(layout)
-    _check_folder(out, overwrite)
+    check_target(out, EXPORT, overwrite)
     store = open_store(path)
     chosen = [m for m in store.card.modalities if layout != "mmrec" or m in MMREC]
     if not chosen:
@@ -77,10 +76,10 @@ def export(
         )
     dimensions = {m: store.card.dimensions[m] for m in chosen}
     job = _Export(store, layout, replace(store.card, dimensions=dimensions))
-    with replacing(out, folder=True, swap=overwrite) as folder:
+    with publishing(out, EXPORT, overwrite=overwrite, folder=True) as folder:
         missing = job.write(folder, progress)
         written = sorted(path for path in folder.rglob("*") if path.is_file())
-        files = {str(path.relative_to(folder)): digest(path) for path in written}
+        files = {str(path.relative_to(folder)): file_sha256(path) for path in written}
         text = json.dumps(job.facts(files), indent=2)
         (folder / "card.json").write_text(text, encoding="utf-8")
     left_out = [m for m in store.card.modalities if m not in chosen]
@@ -91,12 +90,6 @@ def check_layout(layout: str) -> None:
     """Raise OptionError unless the layout is known."""
     if layout not in LAYOUTS:
         raise OptionError(f"layout {layout} is unknown{suggestion(layout, LAYOUTS)}")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -228,17 +221,14 @@ def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
     return {m: sums[m] / max(counts[m], 1) for m in modalities}
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds anything an export did not write."""
-    if not out.exists():
-        return
-    if not overwrite:
-        raise StoreError(f"{out} exists; set --out elsewhere, or --overwrite")
+def _is_export(out: Path) -> bool:
+    """Whether a folder holds nothing but what an export wrote."""
     try:
         written = json.loads((out / "card.json").read_text(encoding="utf-8"))["files"]
+        there = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()}
+        return there <= {*written, "card.json"}
     except (OSError, ValueError, KeyError, TypeError):
-        written = {}
-    there = [str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()]
-    foreign = sorted({*there} - {*written, "card.json"}) if out.is_dir() else [out.name]
-    if foreign:
-        raise StoreError(f"{out} holds {foreign[0]}, which is no export; set --out elsewhere")
+        return False
+
+
+EXPORT = Kind("a folder that mmx exported", _is_export)

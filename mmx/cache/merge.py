@@ -13,16 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmx.cache.files import replacing, sweep
+from mmx.atomic import Claim
 from mmx.cache.parts import vector_writer
-from mmx.cache.store import refuse_foreign
 from mmx.errors import StoreError
 from mmx.files import Place, readable
 
@@ -94,7 +92,7 @@ class RowSource:
 
 
 def merge(
-    store: Path,
+    target: Claim,
     source: RowSource,
     rows: np.ndarray,
     metadata: dict[str, str],
@@ -107,19 +105,19 @@ def merge(
     """Write ``rows`` of ``source`` as the store, in row groups of ``block`` rows, atomically.
 
     Above ``max_file_rows`` rows or ``max_file_bytes`` bytes of vectors (MAX_FILE_ROWS and
-    MAX_FILE_BYTES when None) the store is a folder of files. Raises StoreError when it cannot
+    MAX_FILE_BYTES when None) the store is a folder of files. Raises TargetError when it cannot
     be written; what was there before is then untouched.
     """
     window = window_rows(rows, source.schema, block)
     tables = (source.take(rows[at : at + window]) for at in range(0, len(rows), window))
     write_store(
-        store, tables, len(rows), source.schema.with_metadata(metadata), block=block,
+        target, tables, len(rows), source.schema.with_metadata(metadata), block=block,
         progress=progress, max_file_rows=max_file_rows, max_file_bytes=max_file_bytes,
     )  # fmt: skip
 
 
 def write_store(
-    store: Path,
+    target: Claim,
     tables: Iterable[pa.Table],
     rows: int,
     schema: pa.Schema,
@@ -131,16 +129,13 @@ def write_store(
 ) -> None:
     """Write ``tables``, ``rows`` rows altogether, as a store; see ``merge``.
 
-    ``schema`` carries the store's metadata. Only a store may be replaced: a folder that holds
-    anything else is refused.
+    ``schema`` carries the store's metadata.
     """
-    refuse_foreign(store)
-    sweep(store)
     block, limit = _sizes(schema, block, max_file_rows, max_file_bytes)
     many = rows > limit
     if many:
         schema = schema.with_metadata({**(schema.metadata or {}), b"mmx.rows": str(rows).encode()})
-    with replacing(store, folder=many, swap=True) as temporary, ExitStack() as stack:
+    with target.filled(folder=many) as temporary, ExitStack() as stack:
         done, number, room = 0, 0, 0  # rows written, files begun, rows the open file still takes
         for table in _blocks(tables, block, schema):
             if number == 0 or (many and table.num_rows > room):

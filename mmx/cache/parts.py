@@ -1,78 +1,59 @@
 """The folder of finished parts beside a store that is being written.
 
     cache/clip.parquet.parts/
-      job.json            what is being encoded: encoder card and dtype
+      job.json            what is being encoded: encoder card, dtype, and whether all of it anew
       part-000000.parquet finished rows, each file written atomically
-      lock                held by the process that extracts
 
 A killed run leaves the folder; the same command finds the finished rows in it and goes on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmx.atomic import replacing, write_text
 from mmx.cache.card import EncoderCard
-from mmx.cache.files import cannot_write, replacing, sweep, write_text
-from mmx.cache.store import refuse_foreign
-from mmx.errors import StoreError
+from mmx.errors import StoreError, cannot_write
 
 
 class Parts:
-    """The parts folder of one store, locked while this object is open (a context manager)."""
+    """The parts folder of one store, for the process that holds the store (a context manager)."""
 
-    def __init__(self, store: Path, card: EncoderCard, dtype: str) -> None:
-        self.directory = store.with_name(f"{store.name}.parts")
-        self.store = store
-        self.job = {"card": json.loads(card.to_json()), "dtype": dtype}
+    def __init__(self, store: Path, card: EncoderCard, dtype: str, *, anew: bool = False) -> None:
+        """``anew`` (--overwrite) has parts take nothing from the store that stands there."""
+        self.store, self.directory = store, folder_of(store)
+        self.job = {"card": json.loads(card.to_json()), "dtype": dtype, "anew": anew}
         self.card = card
-        self._lock: int | None = None
 
     def __enter__(self) -> Parts:
-        """Lock the folder and check that what lies in it is of the same job.
+        """Check that what lies in the folder is of the same job.
 
-        Raises StoreError when another process extracts into it or it is of another encoder, when
-        nothing can be written there, or when a folder that is no store stands at the store's place.
+        With ``anew`` parts of any other job are deleted. Raises StoreError when the unfinished
+        job is another one, and TargetError when nothing can be written there.
         """
-        refuse_foreign(self.store)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._unlock()
-            raise StoreError(
-                f"another process is writing {self.store}; wait for it or set --out elsewhere"
-            ) from error
-        except OSError as error:
-            self._unlock()
-            with suppress(OSError):
-                self.directory.rmdir()  # made, but nothing could be put into it
-            raise cannot_write(self.directory, error) from error
-        try:
-            for leftover in self.directory.glob(".*.tmp"):  # of a killed run; we hold the lock
+            for leftover in self.directory.glob(".*.tmp"):  # of a killed run
                 leftover.unlink()
-            sweep(self.store)
             self._check_job()
-        except BaseException:
+        except BaseException as error:
             if not (self.directory / "job.json").exists():  # the disk was full from the beginning
                 shutil.rmtree(self.directory, ignore_errors=True)
-            self._unlock()
+            if isinstance(error, OSError):
+                raise cannot_write(self.directory, error) from error
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.directory.exists() and not self.files():  # nothing in it worth keeping
             self.remove()
-        self._unlock()
 
     def files(self) -> list[Path]:
         """Finished parts in the order they were written."""
@@ -101,40 +82,49 @@ class Parts:
 
     def _check_job(self) -> None:
         path = self.directory / "job.json"
-        if not path.exists():
+        there = _read_job(path)
+        differing = self._differing(there) if there else []
+        if there is not None and self.job["anew"] and (differing or not there.get("anew")):
+            self.remove()
+            self.directory.mkdir()
+            there = None
+        if there is None:
             write_text(path, json.dumps(self.job, sort_keys=True))
-            return
-        there = json.loads(path.read_text(encoding="utf-8"))
-        differing = EncoderCard.from_json(json.dumps(there["card"])).differences(self.card)
-        differing += ["dtype"] if there["dtype"] != self.job["dtype"] else []
-        if differing:
+        elif not there:
+            raise StoreError(
+                f"{path} is damaged; delete the folder {self.directory}, or --overwrite"
+            )
+        elif differing:
             raise StoreError(
                 f"{self.directory} holds an unfinished extraction that differs in "
                 f"{', '.join(differing)}; finish it, set --out elsewhere, or --overwrite"
             )
+        elif there.get("anew") and not self.job["anew"] and self.store.exists():
+            raise StoreError(
+                f"{self.directory} holds an unfinished extraction with --overwrite; finish it by "
+                "the same command, or delete that folder"
+            )
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _differing(self, there: dict[str, Any]) -> list[str]:
+        """In what an unfinished job is not this one."""
+        differing = EncoderCard.from_json(json.dumps(there["card"])).differences(self.card)
+        return differing + (["dtype"] if there["dtype"] != self.job["dtype"] else [])
 
 
-def discard(store: Path) -> None:
-    """Remove a store and its parts, for --overwrite; refuses while another process writes.
+def folder_of(store: Path) -> Path:
+    """Where the parts of a store lie until it is finished."""
+    return store.with_name(f"{store.name}.parts")
 
-    The finished store stays until the new one replaces it: only the parts go.
-    """
-    directory = store.with_name(f"{store.name}.parts")
-    if not directory.exists():
-        return
-    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR)
+
+def _read_job(path: Path) -> dict[str, Any] | None:
+    """What an unfinished job is; None where there is none, and {} for a damaged one."""
+    if not path.exists():
+        return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(directory)
-    except BlockingIOError as error:
-        raise StoreError(f"another process is writing {store}; wait for it") from error
-    finally:
-        os.close(lock)
+        job: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return job if {"card", "dtype"} <= job.keys() else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def write_vectors(table: pa.Table, path: Path) -> None:

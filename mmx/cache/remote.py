@@ -10,7 +10,6 @@ The folder goes when the store is in its place; a killed run leaves it and goes 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 from collections.abc import Iterator
@@ -18,10 +17,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmx.cache.files import cannot_write, remove, replacing, write_text
+from mmx.atomic import remove, replacing, write_text
+from mmx.cache.kind import STORE, is_store_like
 from mmx.cache.store import open_store
-from mmx.errors import DataError, MmxError, StoreError
+from mmx.errors import DataError, MmxError, StoreError, TargetError, cannot_write
 from mmx.files import Place, RemotePath, user_cache
+from mmx.locks import trying
 
 
 @contextmanager
@@ -38,6 +39,8 @@ def built_here(out: Place, work: Path | None = None, *, anew: bool = False) -> I
     _must_take_files(out)
     folder = (work or user_cache() / "work") / f"{out.name}-{_digest(out)}"
     with _locked(folder, out):
+        if anew:
+            _must_be_ours(out)
         site = _Site(out, folder / out.name, folder / "seen.json")
         before = None if anew else site.fetch()
         with _named(site.here, out):
@@ -100,6 +103,14 @@ class _Site:
         return None
 
 
+def _must_be_ours(out: RemotePath) -> None:
+    if out.exists() and not is_store_like(out):
+        raise TargetError(
+            f"{out} is not {STORE.name}; nothing else is replaced, --overwrite or not: set --out "
+            "elsewhere"
+        )
+
+
 def _must_take_files(out: RemotePath) -> None:
     if out.scheme in ("http", "https"):
         raise StoreError(f"--out {out}: a web server takes no files; an object store does (s3://)")
@@ -125,19 +136,13 @@ def _digest(out: RemotePath) -> str:
 @contextmanager
 def _locked(folder: Path, out: RemotePath) -> Iterator[None]:
     """Be the only process of this machine that builds ``out``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f"{folder.name}.lock").open("w")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
+    with trying(folder) as mine:
+        if not mine:
+            raise TargetError(
                 f"another process is writing {out}; wait for it or set --out elsewhere"
-            ) from error
-        folder.mkdir(exist_ok=True)  # the one before may have removed it meanwhile
+            )
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         yield
-        if not folder.exists():
-            Path(lock.name).unlink(missing_ok=True)

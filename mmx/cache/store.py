@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmx.atomic import set_aside
 from mmx.cache.attach import attach
 from mmx.cache.card import EncoderCard
-from mmx.cache.files import set_aside
 from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.errors import StoreError
 from mmx.files import Place, readable, size_of, where
@@ -172,31 +171,6 @@ def is_store(path: Place) -> bool:
 def quoted(text: str) -> str:
     """A string as one writes it in SQL."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def refuse_foreign(path: Path) -> None:
-    """Raise StoreError when ``path`` is a folder with anything in it that no store has.
-
-    Writing a store replaces what stands there, and nobody's pictures may vanish by it.
-    """
-    if not path.is_dir():
-        return
-    foreign = [inner.name for inner in path.iterdir() if not _is_part(inner)]
-    if foreign:
-        raise StoreError(
-            f"{path} is a folder that holds {foreign[0]}, which is no part of a store; "
-            "set --out elsewhere"
-        )
-
-
-def _is_part(path: Path) -> bool:
-    """Whether a file is one of a store's; an unreadable one counts by its name."""
-    if path.suffix != ".parquet" or not path.is_file():
-        return False
-    try:
-        return "mmx.card" in _own(pq.read_metadata(path))
-    except (pa.ArrowException, OSError):
-        return re.fullmatch(r"part-\d{5}", path.stem) is not None
 
 
 def _own(found: pq.FileMetaData) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.atomic import Claim, claimed
+from mmx.cache.kind import STORE
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
@@ -29,17 +32,18 @@ class Target:
     overwrite: bool = False
     max_file_rows: int | None = None  # rows of one file; mmx.cache.merge.MAX_FILE_ROWS when None
 
-    def check(self) -> None:
-        """Refuse, before any work, what must not be touched."""
+    @contextmanager
+    def claimed(self) -> Iterator[Claim]:
+        """Hold the place for this process; refuses, before any work, what must not be touched."""
         if self.max_file_rows is not None and self.max_file_rows < 1:
             raise OptionError("--max-file-rows must be at least 1")
-        if self.path.with_name(f"{self.path.name}.parts").exists():
-            raise StoreError(
-                f"an unfinished extraction lies beside {self.path}; finish it by the same "
-                "`mmx extract`, or set --out elsewhere"
-            )
-        if self.path.exists() and not self.overwrite:
-            raise StoreError(f"{self.path} exists; set --out elsewhere, or --overwrite")
+        with claimed(self.path, STORE, overwrite=self.overwrite) as claim:
+            if self.path.with_name(f"{self.path.name}.parts").exists():
+                raise StoreError(
+                    f"an unfinished extraction lies beside {self.path}; finish it by the same "
+                    "`mmx extract`, or set --out elsewhere"
+                )
+            yield claim
 
 
 def unite(
@@ -56,25 +60,25 @@ def unite(
     """
     if duplicates not in KEPT:
         raise OptionError(f"--on-duplicate {duplicates} is unknown{suggestion(duplicates, KEPT)}")
-    target.check()
-    stores = [open_store(path) for path in paths]
-    for other in stores[1:]:
-        _one_encoder(stores[0], other)
-    source = _source(stores)
-    finished = source.columns(["item_id"])
-    ids = pc.unique(finished["item_id"])
-    twice = repeated(finished["item_id"]) if duplicates == "error" else []
-    if twice:
-        raise StoreError(
-            f"{len(twice)} items occur more than once ({some(twice)}); "
-            "--on-duplicate first or last keeps one row of each"
-        )
-    if duplicates == "first":
-        rows = pc.index_in(ids, value_set=finished["item_id"]).to_numpy().astype(np.int64)
-    else:
-        rows = locate(pa.chunked_array([ids]), finished)
-    _write(target, stores, source, rows, progress)
-    return len(rows)
+    with target.claimed() as claim:
+        stores = [open_store(path) for path in paths]
+        for other in stores[1:]:
+            _one_encoder(stores[0], other)
+        source = _source(stores)
+        finished = source.columns(["item_id"])
+        ids = pc.unique(finished["item_id"])
+        twice = repeated(finished["item_id"]) if duplicates == "error" else []
+        if twice:
+            raise StoreError(
+                f"{len(twice)} items occur more than once ({some(twice)}); "
+                "--on-duplicate first or last keeps one row of each"
+            )
+        if duplicates == "first":
+            rows = pc.index_in(ids, value_set=finished["item_id"]).to_numpy().astype(np.int64)
+        else:
+            rows = locate(pa.chunked_array([ids]), finished)
+        _write(claim, target.max_file_rows, stores, source, rows, progress)
+        return len(rows)
 
 
 def filter_store(
@@ -96,18 +100,18 @@ def filter_store(
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
     if unknown not in ("error", "drop"):
         raise OptionError(f"--unknown-items {unknown}: error or drop is expected")
-    target.check()
-    store = open_store(path)
-    source = _source([store])
-    chosen = np.ones(store.rows, dtype=bool)
-    if where is not None:
-        chosen &= _meeting(store, where)
-    if items is not None:
-        chosen &= _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
-    if not chosen.any():
-        raise StoreError(f"no row of {path} is left; widen --where or --items")
-    _write(target, [store], source, np.flatnonzero(chosen), progress)
-    return int(chosen.sum())
+    with target.claimed() as claim:
+        store = open_store(path)
+        source = _source([store])
+        chosen = np.ones(store.rows, dtype=bool)
+        if where is not None:
+            chosen &= _meeting(store, where)
+        if items is not None:
+            chosen &= _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+        if not chosen.any():
+            raise StoreError(f"no row of {path} is left; widen --where or --items")
+        _write(claim, target.max_file_rows, [store], source, np.flatnonzero(chosen), progress)
+        return int(chosen.sum())
 
 
 def read_ids(path: Path) -> pa.Array:
@@ -185,7 +189,8 @@ def _source(stores: Sequence[Store]) -> RowSource:
 
 
 def _write(
-    target: Target,
+    claim: Claim,
+    max_file_rows: int | None,
     stores: Sequence[Store],
     source: RowSource,
     rows: np.ndarray,
@@ -195,7 +200,7 @@ def _write(
     facts = metadata(stores[0].card, stores[0].dtype, "")
     facts["mmx.versions"] = json.dumps(_versions(stores), sort_keys=True)
     merge(
-        target.path, source, rows, facts, block=ROW_GROUP, max_file_rows=target.max_file_rows,
+        claim, source, rows, facts, block=ROW_GROUP, max_file_rows=max_file_rows,
         progress=lambda done: progress(done, len(rows)),
     )  # fmt: skip
 

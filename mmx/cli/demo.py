@@ -35,7 +35,7 @@ def demo(
 
     data, store = out / "sample", out / "cache" / "clip-mini.parquet"
     note(f"1. A catalogue and its shoppers, drawn from a seed → {data}")
-    write_sample(data, seed=SEED)
+    write_sample(data, seed=SEED, overwrite=True)
     note(f"2. mmx extract --model clip:mini --data {data} → {store}")
     report = extract(load_items(data), open_encoder("clip:mini"), store)
     note(f"   {report.items} items in {report.seconds:.1f} s")

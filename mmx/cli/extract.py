@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,6 +133,7 @@ def extract(
     from mmx.data.dataset import load_items
     from mmx.extract.fleet.engines import engine_for
     from mmx.extract.fleet.orders import Recipe
+    from mmx.extract.naming import default_store
     from mmx.extract.pipeline import ExtractOptions
     from mmx.extract.pipeline import extract as run
     from mmx.extract.sources import source_for
@@ -189,14 +189,6 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
         return
     columns = list(records[0])
     print_table(columns, [[listed(record[name]) for name in columns] for record in records])
-
-
-def default_store(model: str) -> Path:
-    """cache/clip.parquet for clip, cache/resnet50.parquet for timm:resnet50."""
-    family, _, name = model.partition(":")
-    own = family in ("timm", "torchvision", "sbert")
-    stem = name.rstrip("/").rsplit("/", 1)[-1] if own else model
-    return Path("cache") / (re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.") + ".parquet")
 
 
 def _target(out: str | None, work: Path | None) -> str | None:

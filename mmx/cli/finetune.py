@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.extract import AllowPrivate, default_store
+from mmx.cli.extract import AllowPrivate
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def finetune(
     `mmx extract --model … --weights RUN` then encodes with what was learned.
     """
     import json
-    import shutil
 
     from mmx.data.dataset import load_interactions, load_items
     from mmx.data.splits import SplitRule, split_interactions
     from mmx.extract.encoders import open_encoder
     from mmx.extract.finetune import FinetuneOptions
     from mmx.extract.finetune import finetune as run
+    from mmx.extract.naming import default_store
     from mmx.extract.sources.web import Web
 
     options = FinetuneOptions(
@@ -104,11 +104,11 @@ def finetune(
         tokenizer=tokenizer,
     )
     out = out or Path("runs") / f"{default_store(model).stem}-tuned"
-    if overwrite and out.exists():
-        shutil.rmtree(out)
     with progress_bar("state") as bar:
         web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
-        config = run(items, encoder, out, options, split=split, web=web, progress=draw)
+        config = run(
+            items, encoder, out, options, overwrite=overwrite, split=split, web=web, progress=draw
+        )
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         print_json({"run": str(out), **metrics, "truncated_share": config["truncated_share"]})

@@ -28,9 +28,7 @@ def fuse(
 ) -> None:
     """Combine finished runs into one: a weighted sum, the weights learned on validation."""
     from mmx.recommend.fusion import fuse as combine
-    from mmx.recommend.run import free_path
 
-    out = out or free_path(Path("runs"), "-".join(["fusion", *(run.name for run in runs)]))
     with progress_bar() as bar:
         bar.add_task("learning weights", total=None)
         fused = combine(runs, out, overwrite=overwrite, seed=seed)

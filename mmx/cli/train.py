@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmx.cli.evaluate import print_metrics
-from mmx.cli.extract import default_store
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
@@ -138,7 +137,6 @@ def train(
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import TrainJob, fit
     from mmx.recommend.models import find_model
-    from mmx.recommend.run import free_path
     from mmx.recommend.training import TrainOptions
 
     specs = [FeatureSpec.parse(text) for text in features or []]
@@ -148,9 +146,6 @@ def train(
         allow_private,
         {"refresh": refresh, "encoder_lr": encoder_lr, "tune": tune, "chunk": chunk},
     )
-    stems = [spec.path.name.removesuffix(".parquet") for spec in specs]
-    stems += [default_store(encoder).stem, "end-to-end"] if encoder else []
-    name = "-".join([model, *stems])
     chosen = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -177,7 +172,6 @@ def train(
         unknown_items=unknown_items,
         training=training,
     )
-    out = out or free_path(Path("runs"), name)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     terminal.quiet = terminal.quiet or not first
     closed = find_model(model).closed_form

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmx.atomic import Kind, publishing
 from mmx.data.drawing import COLOURS, PATTERNS, Look, Scene, draw
 from mmx.data.shapes import SHAPES
 from mmx.data.shoppers import Taste, launch_days, simulate, utilities
@@ -40,6 +41,22 @@ PRICES = {
 TASTE = Taste(seen=(1.5, 0.5, 1.2, 1.0, 0.4, 0.8))  # in the order of _attributes
 
 
+MARK = b"mmx.sample"  # in the metadata of items.parquet
+
+
+def _is_sample(directory: Path) -> bool:
+    """Whether a folder holds nothing but a sample."""
+    try:
+        found = pq.read_metadata(directory / "items.parquet").metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    there = {inner.name for inner in directory.iterdir()}
+    return MARK in found and there == {"items.parquet", "interactions.parquet", "images"}
+
+
+SAMPLE = Kind("a drawn sample", _is_sample)
+
+
 @dataclass(frozen=True)
 class Product:
     """One row of the catalogue."""
@@ -53,17 +70,27 @@ class Product:
 
 
 def write_sample(
-    directory: Path | str, *, items: int = 400, users: int = 600, seed: int = 7
+    directory: Path | str,
+    *,
+    items: int = 400,
+    users: int = 600,
+    seed: int = 7,
+    overwrite: bool = False,
 ) -> None:
     """Write the sample as a dataset directory: items.parquet, interactions.parquet, images/.
 
     One in a hundred items has no picture and one in a hundred no text. The same arguments
-    give the same bytes. Raises OptionError when there would be no item or no user.
+    give the same bytes. Raises OptionError when there would be no item or no user, and
+    TargetError when there is something already that is no sample or, without ``overwrite``, is.
     """
     if items < 1 or users < 1:
         raise OptionError(f"a sample of {items} items and {users} users is empty; ask for some")
-    directory = Path(directory)
-    (directory / "images").mkdir(parents=True, exist_ok=True)
+    with publishing(Path(directory), SAMPLE, overwrite=overwrite, folder=True) as folder:
+        _write(folder, items, users, seed)
+
+
+def _write(directory: Path, items: int, users: int, seed: int) -> None:
+    (directory / "images").mkdir()
     streams = [np.random.default_rng([seed, part]) for part in range(4)]
     products = catalogue(items, streams[0])
     pictured, worded = _gaps(items, streams[1])
@@ -131,7 +158,7 @@ def _items_table(products: list[Product], pictured: np.ndarray, worded: np.ndarr
     def column(values: list[str], there: np.ndarray) -> pa.Array:
         return pa.array(values, pa.string(), mask=~there)
 
-    return pa.table(
+    table = pa.table(
         {
             "item_id": [p.item_id for p in products],
             "image": column([_image_path(p) for p in products], pictured),
@@ -144,6 +171,7 @@ def _items_table(products: list[Product], pictured: np.ndarray, worded: np.ndarr
             "price": [p.price for p in products],
         }
     )
+    return table.replace_schema_metadata({MARK: "1"})
 
 
 def _interactions_table(products: list[Product], users: int, rng: np.random.Generator) -> pa.Table:

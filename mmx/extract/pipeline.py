@@ -20,9 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.atomic import Claim, check_target, claimed
 from mmx.cache.card import EncoderCard
+from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource, merge
-from mmx.cache.parts import Parts, discard
+from mmx.cache.parts import Parts
 from mmx.cache.plan import Plan, locate, make_plan
 from mmx.cache.remote import built_here
 from mmx.cache.schema import MISSING, OK, inputs, metadata, status_columns, store_schema
@@ -54,7 +56,7 @@ class ExtractOptions:
     dtype: str = "float32"  # of the stored numbers: float32 or float16
     max_file_rows: int | None = None  # rows; a larger store is a folder; None: see merge
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
-    overwrite: bool = False  # forget an existing store and its unfinished parts
+    overwrite: bool = False  # encode all anew; a store and parts of other jobs are replaced
     prune: bool = False  # drop rows of items that the items table no longer has
 
     def __post_init__(self) -> None:
@@ -144,7 +146,7 @@ class _Job:
             raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
         self.state = Progress()
         self.settings: Settings | None = None
-        before = Before() if self.options.overwrite else what_was(self.out)
+        before = what_was(self.out, anew=self.options.overwrite)
         self._choose_encoder(before)
         self.card = card = self.encoder.card
         self.schema = store_schema(card, self.options.dtype)
@@ -153,16 +155,19 @@ class _Job:
     def run(self, progress: Callable[[Progress], None]) -> ExtractReport:
         """All stages."""
         self.check_target()
-        if self.options.overwrite:
-            discard(self.out)
-        with Parts(self.out, self.encoder.card, self.options.dtype) as parts:
+        anew = self.options.overwrite
+        with (
+            # what stands there is of this very encoder, or to be overwritten: it may be replaced
+            claimed(self.out, STORE, overwrite=True) as target,
+            Parts(self.out, self.encoder.card, self.options.dtype, anew=anew) as parts,
+        ):
             plan = self.plan(parts, progress)
             report = ExtractReport(
                 self.out, len(self.items), int(plan.encode.sum()), plan.reused, plan.removed
             )
             if plan.encode.any() or plan.removed or parts.files() or not self.out.exists():
                 self.encode(plan, parts, progress)
-                self.merge(parts, progress)
+                self.merge(target, parts, progress)
             parts.remove()
         self.fill(report)
         report.statuses = open_store(self.out).status_counts()
@@ -189,6 +194,7 @@ class _Job:
 
     def check_target(self) -> None:
         """Refuse, before any work, a target that must not be touched."""
+        check_target(self.out, STORE, overwrite=True)
         if not self.out.exists() or self.options.overwrite:
             return
         store = open_store(self.out)
@@ -223,7 +229,7 @@ class _Job:
         hashes = pa.array(found, pa.string())
         retry = self.options.retry_failed
         plan = make_plan(self.items.ids, finished, hashes, retry_failed=retry)
-        if plan.removed and not self.options.prune:
+        if plan.removed and not (self.options.prune or self.options.overwrite):
             raise StoreError(
                 f"{self.out} holds {plan.removed} items that {self.items.path} lacks; "
                 "--prune drops them, --out elsewhere keeps them"
@@ -252,7 +258,7 @@ class _Job:
         settings.write(parts.directory)
         return settings
 
-    def merge(self, parts: Parts, progress: Callable[[Progress], None]) -> None:
+    def merge(self, target: Claim, parts: Parts, progress: Callable[[Progress], None]) -> None:
         """Gather the rows of all items, in the order of the items table, into the store."""
         self.state.stage, self.state.done, self.state.total = "merge", 0, len(self.items)
 
@@ -267,7 +273,7 @@ class _Job:
             facts[ACCURACY] = json.dumps(self.accuracy, sort_keys=True)
         assert self.settings is not None
         merge(
-            self.out, source, rows, facts, block=self.settings.part_size, progress=advance,
+            target, source, rows, facts, block=self.settings.part_size, progress=advance,
             max_file_rows=sys.maxsize if self.one_file else self.options.max_file_rows,
             max_file_bytes=sys.maxsize if self.one_file else None,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmx.cache.files import replacing
+from mmx.atomic import replacing
 from mmx.data.dataset import Items
 from mmx.extract.images import ImageRule
 from mmx.extract.inputs import Loader

@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmx.atomic import write_text
 from mmx.cache.card import EncoderCard
-from mmx.cache.files import write_text
+from mmx.cache.parts import folder_of
 from mmx.cache.store import footer, is_store, open_store
+from mmx.errors import StoreError
 from mmx.files import Place
 
 FILE = "settings.json"
@@ -51,17 +53,23 @@ class Before:
     accuracy: dict[str, Any] | None = None
 
 
-def what_was(store: Path) -> Before:
-    """Read it from the parts beside the store, or else from the store."""
-    parts = store.with_name(f"{store.name}.parts")
+def what_was(store: Path, *, anew: bool = False) -> Before:
+    """Read it from the parts beside the store, or else from the store.
+
+    With ``anew`` (--overwrite) only parts of a job that began so count.
+    """
+    parts = folder_of(store)
     settings = read_settings(parts)
     accuracy = settings.accuracy if settings else None
     try:
         job = json.loads((parts / "job.json").read_text(encoding="utf-8"))
         precision = EncoderCard.from_json(json.dumps(job["card"])).precision
-        return Before(precision, settings, accuracy)
-    except (OSError, ValueError, KeyError):
+        if job.get("anew") or not anew:
+            return Before(precision, settings, accuracy)
+    except (OSError, ValueError, KeyError, StoreError):
         pass  # no parts, or some that Parts will complain of
+    if anew:
+        return Before()
     if not is_store(store):
         return Before(None, settings, accuracy)
     return Before(open_store(store).card.precision, settings, accuracy_of(store))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmx.cache.files import replacing
+from mmx.atomic import replacing
 from mmx.errors import RunError
 from mmx.recommend.scoring import Factors
 

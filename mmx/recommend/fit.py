@@ -7,24 +7,27 @@ import hashlib
 import json
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmx.atomic import Claim, claimed, claimed_name
 from mmx.cache.schema import library_versions
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
-from mmx.errors import OptionError, RunError, suggestion
+from mmx.errors import OptionError, suggestion
+from mmx.extract.naming import default_store
 from mmx.files import Place
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import ModelRecord, find_model
-from mmx.recommend.run import Run, open_run, save_run
+from mmx.recommend.run import RUN, Run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.world import World
@@ -46,6 +49,14 @@ class TrainJob:
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
 
+    @property
+    def name(self) -> str:
+        """What the run is called where the user names none: ``vbpr-clip``."""
+        stems = [spec.path.name.removesuffix(".parquet") for spec in self.features]
+        if self.end_to_end is not None:
+            stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
+        return "-".join([self.model, *stems])
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -60,7 +71,7 @@ class Fitted:
 
 def fit(
     job: TrainJob,
-    out: Path,
+    out: Path | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
@@ -68,21 +79,50 @@ def fit(
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
-    A killed run goes on where it was when called again with the same job and ``out``;
-    ``overwrite`` starts anew. Under torchrun every process trains and the first one writes.
-    Raises an MmxError of the kind that fits before anything is written.
+    ``out`` is by default the first of ``runs/NAME``, ``runs/NAME-2`` … that is free, and belongs
+    to this process until it is done. A killed run goes on where it was when called again with
+    the same job and ``out``; with ``overwrite`` the run that stands there is replaced at the end.
+    Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
+    that fits before anything is written.
     """
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
     if job.end_to_end is not None and hasattr(config, "components"):
         config = replace(config, components=0)  # the axes of vectors that change would change too
-    _check_options(job, record, out, overwrite)
+    _check_options(job, record)
+    processes = Processes(job.training.device)
+    with _claimed(job, out, overwrite, processes) as claim:
+        return _fit(job, record, config, claim, processes, progress, tell)
+
+
+@contextmanager
+def _claimed(
+    job: TrainJob, out: Path | None, overwrite: bool, processes: Processes
+) -> Iterator[Claim]:
+    """The first process holds the run's place, the others learn its name."""
+    if not processes.is_main:
+        yield Claim(Path(processes.agree_on("")), RUN, overwrite)
+        return
+    free = claimed_name(Path("runs"), job.name, RUN)
+    with claimed(out, RUN, overwrite=overwrite) if out else free as claim:
+        processes.agree_on(str(claim.path))
+        yield claim
+
+
+def _fit(
+    job: TrainJob,
+    record: ModelRecord,
+    config: Any,
+    claim: Claim,
+    processes: Processes,
+    progress: Callable[[TrainProgress], None],
+    tell: Callable[[str], None],
+) -> Run:
     items = load_items(job.data)
     log = load_interactions(job.data, items, unknown=job.unknown_items)
     rule = job.split.resolved(log)
     split = split_interactions(log, rule)
     data = Interactions.from_table(split, items.ids)
-    processes = Processes(job.training.device)
     catalogue, encoder = None, None
     if job.end_to_end is None:
         features, origins = load_features(job.features, data.items)
@@ -107,9 +147,7 @@ def fit(
         fitted = _solved(record.load(), config, world)
     else:
         model = record.load().Model(config, world, _generator(job))
-        checkpoint = _checkpoint(out, description, data)
-        if overwrite:
-            _forget(out)
+        checkpoint = _checkpoint(claim.path, description, data)
         if job.end_to_end is None:
             trained = train(model, data, job.training, progress, checkpoint)
             fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
@@ -120,7 +158,7 @@ def fit(
         if record.closed_form:
             fitted.history[0].update(_validation(evaluations["valid"]))
         save_run(
-            out,
+            claim,
             config={**description, "best_epoch": fitted.best_epoch},
             evaluations=evaluations,
             scorer=fitted.scorer,
@@ -131,9 +169,9 @@ def fit(
             items=items.table,
             more=fitted.more,
         )
-        _forget(out)
+        _forget(claim.path)
     processes.wait()
-    return open_run(out)
+    return open_run(claim.path)
 
 
 def _solved(module: Any, config: Any, world: World) -> Fitted:
@@ -221,15 +259,13 @@ def _parsed(name: str, text: str, kind: type) -> Any:
         raise OptionError(f"--set {name}={text}: {kind.__name__} is expected") from error
 
 
-def _check_options(job: TrainJob, record: ModelRecord, out: Path, overwrite: bool) -> None:
+def _check_options(job: TrainJob, record: ModelRecord) -> None:
     if record.features == "none" and job.features:
         raise OptionError(f"{job.model} uses no features; drop --features, or --model vbpr")
     if job.end_to_end is not None:
         _check_end_to_end(job, record)
     elif record.features == "required" and not job.features:
         raise OptionError(f"{job.model} needs item features: give --features, or --model bpr")
-    if out.exists() and not overwrite:
-        raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
 
 
 def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:

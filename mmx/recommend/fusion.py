@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from mmx.atomic import Claim, claimed, claimed_name
 from mmx.cache.schema import library_versions
 from mmx.errors import OptionError, RunError
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
-from mmx.recommend.run import Run, open_run, save_run
+from mmx.recommend.run import RUN, Run, open_run, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 
 VOTES = 20  # rounds of the selection
@@ -32,17 +33,26 @@ CUTOFF = 20
 ABILITIES = ("cold_items", "new_users")
 
 
-def fuse(paths: Sequence[Path], out: Path, *, overwrite: bool = False, seed: int = 0) -> Run:
+def fuse(
+    paths: Sequence[Path], out: Path | None = None, *, overwrite: bool = False, seed: int = 0
+) -> Run:
     """Learn the weights of finished runs on validation, evaluate on test once, write the run.
 
-    The parts are copied into it, so that it needs them no more. Raises OptionError for fewer
-    than two runs or one given twice, RunError when ``out`` exists or the runs are not of the
-    same items, users and split.
+    ``out`` is by default ``runs/fusion-NAMES``, or the next name that is free. The parts are
+    copied into it, so that it needs them no more. Raises OptionError for fewer than two runs or
+    one given twice, TargetError when ``out`` must not be touched, RunError when the runs are not
+    of the same items, users and split.
     """
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
         raise OptionError("mmx fuse takes two or more different runs")
-    if out.exists() and not overwrite:
-        raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
+    name = "-".join(["fusion", *(path.name for path in paths)])
+    free = claimed_name(Path("runs"), name, RUN)
+    with claimed(out, RUN, overwrite=overwrite) if out else free as claim:
+        _fuse(paths, claim, seed)
+        return open_run(claim.path)
+
+
+def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
     runs = [open_run(path) for path in paths]
     first = runs[0]
     for other in runs[1:]:
@@ -59,7 +69,7 @@ def fuse(paths: Sequence[Path], out: Path, *, overwrite: bool = False, seed: int
     evaluations = evaluate_splits(scorer, first.data)
     valid = {f"valid_{k}": v for k, v in evaluations["valid"].means.items() if k.endswith("@20")}
     save_run(
-        out,
+        target,
         config={
             "model": "fusion",
             "settings": {"seed": seed},
@@ -83,7 +93,6 @@ def fuse(paths: Sequence[Path], out: Path, *, overwrite: bool = False, seed: int
         split=pq.read_table(first.path / "interactions.parquet"),
         items=first.items,
     )
-    return open_run(out)
 
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:

@@ -15,7 +15,6 @@ features.parquet       of --end-to-end: the final embeddings of all items, an or
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mmx.atomic import Claim, Kind
 from mmx.errors import RunError
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
@@ -35,6 +35,21 @@ from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
 
 FORMAT = 1
+FILES = {
+    "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
+    "items.parquet", "interactions.parquet", "model.safetensors", "encoder", "features.parquet",
+}  # fmt: skip
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds nothing but a run, even one whose files are damaged."""
+    if not path.is_dir():
+        return False
+    there = {inner.name for inner in path.iterdir()}
+    return {"metrics.json", "users.parquet"} <= there <= FILES
+
+
+RUN = Kind("a run of `mmx train` or `mmx fuse`", _is_run)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class Run:
 
 
 def save_run(
-    path: Path,
+    target: Claim,
     *,
     config: dict[str, Any],
     evaluations: dict[str, Evaluation],
@@ -66,20 +81,18 @@ def save_run(
     parameters: dict[str, torch.Tensor] | None = None,
     more: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Write all files beside ``path`` and rename the folder when it is complete.
+    """Write all files beside the target and put the folder there when it is complete.
 
     ``parameters`` are those of a model whose scorer is Factors; any other scorer is kept whole.
-    ``more`` puts further files into the folder before it is renamed.
+    ``more`` puts further files into the folder before. Raises TargetError when it cannot be
+    written; what was there is then untouched.
     """
     record, tensors = pack(scorer)
     users = pa.table({"user_id": data.users.ids})
     if isinstance(scorer, Factors):
         tensors = parameters or {}
         users, items = _with(users, scorer.users), _with(items, scorer.items)
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with target.filled(folder=True) as temporary:
         _write_json(temporary / "config.json", {"format": FORMAT, "scorer": record, **config})
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
         pq.write_table(_table(history), temporary / "history.parquet")
@@ -89,15 +102,6 @@ def save_run(
         pq.write_table(split, temporary / "interactions.parquet")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
         more(temporary)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; set --out elsewhere"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def open_run(path: Path | str) -> Run:
@@ -142,14 +146,6 @@ def metrics_of(evaluations: dict[str, Evaluation]) -> dict[str, dict[str, float]
         counts[f"{name}_items"] = evaluation.items
         counts[f"{name}_users_without_training"] = evaluation.unscored
     return {**{name: e.means for name, e in evaluations.items()}, "counts": counts}
-
-
-def free_path(runs: Path, name: str) -> Path:
-    """``runs/name``, or the first of ``runs/name-2``, ``-3`` … that does not exist."""
-    path, number = runs / name, 2
-    while path.exists():
-        path, number = runs / f"{name}-{number}", number + 1
-    return path
 
 
 def _per_user(evaluation: Evaluation, data: Interactions) -> pa.Table:

@@ -15,14 +15,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from mmx.cache.files import write_text
+from mmx.atomic import Kind, check_target, write_text
 from mmx.errors import OptionError
+from mmx.locks import locked
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
 from mmx.reproduce.cells import Cell, Group, groups
-from mmx.reproduce.journal import Journal, only_one
+from mmx.reproduce.journal import Journal
 from mmx.reproduce.plan import EndToEnd, Plan
 from mmx.reproduce.workshop import Workshop, digest, one_line
 
@@ -60,6 +61,13 @@ class Outcome:
     failures: list[dict[str, str]] = field(default_factory=list)  # cell, reason
 
 
+def _is_grid(out: Path) -> bool:
+    return any((out / name).is_file() for name in ("failures.json", "started.json"))
+
+
+GRID = Kind("a folder of `mmx reproduce`", _is_grid)
+
+
 @dataclass
 class Grid:
     """A plan, a folder, and what of the plan is selected."""
@@ -72,6 +80,7 @@ class Grid:
     progress: Callable[[GridProgress], None] = lambda state: None
 
     def __post_init__(self) -> None:
+        check_target(self.out, GRID, overwrite=True)
         self.groups, self.idle = groups(self.plan), False
         if not any(self._selected(g) for g in self.groups):
             raise OptionError(f"--only '{self.only}' matches no cell; --dry-run lists them")
@@ -85,8 +94,8 @@ class Grid:
         self.workshop = Workshop(self.plan, self.out, journal, device, self._tell)
 
     def run(self) -> Outcome:
-        """Do what is not done yet. Raises RunError when another process works in the folder."""
-        with only_one(self.out):
+        """Do what is not done yet. Raises TargetError when another process works in the folder."""
+        with locked(self.out):
             write_text(self.out / "failures.json", "[]\n")
             for group in self.groups:
                 self._group(group)

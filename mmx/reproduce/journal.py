@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmx.cache.files import write_text
+from mmx.atomic import write_text
 from mmx.errors import RunError
 
 STARTS = 2  # that may end with the process before the work counts as failed
@@ -49,20 +47,3 @@ class Journal:
         self.started[name] = starts
         self.started = {key: count for key, count in self.started.items() if count}
         write_text(self.path, json.dumps(self.started, indent=2) + "\n")
-
-
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Hold the folder. Raises RunError when another process does or it cannot be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / ".lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}; set --out elsewhere") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise RunError(f"another process works in {out}; wait or set --out elsewhere") from error
-    finally:
-        os.close(lock)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmx.cache.files import replacing, write_text
+from mmx.atomic import replacing, write_text
 from mmx.data.dataset import load_items
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.training import VALIDATED_ON

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -47,11 +46,8 @@ class Workshop:
             return entry.data
         path = self.out / "data" / f"{name}-{digest(asdict(entry.sample))}"
         if not path.exists():
-            temporary = path.with_name(f".{path.name}.tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
             self.told(f"drawing the sample {name}")
-            write_sample(temporary, **asdict(entry.sample))
-            temporary.rename(path)
+            write_sample(path, **asdict(entry.sample))
         return path
 
     def dataset_identity(self, name: str) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from mmx.atomic import claimed
 from mmx.cache.card import EncoderCard
-from mmx.cache.merge import write_store
+from mmx.cache.kind import STORE
+from mmx.cache.merge import merge, write_store
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import Store, open_store
 
@@ -52,8 +55,15 @@ def make_store(
     schema = store_schema(card, dtype)
     table = pa.table({name: values[name] for name in schema.names}, schema=schema)
     facts = schema.with_metadata(metadata(card, dtype, "fingerprint"))
-    write_store(path, [table], len(names), facts, block=block, max_file_rows=max_file_rows)
+    with claimed(path, STORE, overwrite=True) as target:
+        write_store(target, [table], len(names), facts, block=block, max_file_rows=max_file_rows)
     return open_store(path)
+
+
+def merge_at(path: Path, *arguments: Any, **options: Any) -> None:
+    """``merge`` to a path, over a store that may stand there."""
+    with claimed(path, STORE, overwrite=True) as target:
+        merge(target, *arguments, **options)
 
 
 def rows(store: Store) -> list[dict]:

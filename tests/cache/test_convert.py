@@ -21,7 +21,7 @@ from mmx.cache.diff import diff
 from mmx.cache.export import LAYOUTS, export
 from mmx.cache.store import Store, open_store
 from mmx.cache.tools import Target
-from mmx.errors import OptionError, StoreError
+from mmx.errors import OptionError, StoreError, TargetError
 from tests.cache.stores import CARD, make_store, names, rows
 
 
@@ -177,11 +177,11 @@ def test_what_the_options_must_say(tmp_path: Path) -> None:
 def test_only_an_export_is_replaced(tmp_path: Path) -> None:
     store, out = make_store(tmp_path / "a"), tmp_path / "x"
     export(store.path, "npy", out)
-    with pytest.raises(StoreError, match="exists; set --out elsewhere, or --overwrite"):
+    with pytest.raises(TargetError, match="exists; set --out elsewhere, or --overwrite"):
         export(store.path, "npy", out)
     export(store.path, "embeddings", out, overwrite=True)
     assert "img_emb" in names(out)
     (out / "metadata/mine.txt").write_text("dear to me")
-    with pytest.raises(StoreError, match=r"metadata/mine.txt, which is no export"):
+    with pytest.raises(TargetError, match="is not a folder that mmx exported, or holds more"):
         export(store.path, "npy", out, overwrite=True)
     assert (out / "metadata/mine.txt").exists()

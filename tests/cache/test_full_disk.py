@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmx.atomic import write_text
 from mmx.cache.export import export
-from mmx.cache.files import write_text
-from mmx.cache.merge import RowSource, merge
+from mmx.cache.merge import RowSource
 from mmx.cache.parts import Parts
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import open_store
 from mmx.cache.tools import Target, filter_store, unite
 from mmx.data.dataset import load_items
-from mmx.errors import StoreError
+from mmx.errors import TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, extract
-from tests.cache.stores import CARD, make_store, names, rows
+from tests.cache.stores import CARD, make_store, merge_at, names, rows
 from tests.catalogue import plain_catalogue, write_items
 
 FULL = r"cannot write .*: (No space left on device|File too large); free the disk and run it again"
@@ -63,17 +63,21 @@ def test_a_part(tmp_path: Path) -> None:
     table = RowSource(store.files, SCHEMA).take(np.arange(20))
     with Parts(tmp_path / "a", CARD, "float32") as parts:
         parts.write(0, table)
-        with no_room(500), pytest.raises(StoreError, match=FULL):
+        with no_room(500), pytest.raises(TargetError, match=FULL):
             parts.write(1, table)
         assert [path.name for path in parts.files()] == ["part-000000.parquet"]
-    assert names(tmp_path / "a.parts") == ["job.json", "lock", "part-000000.parquet"]
+    assert names(tmp_path / "a.parts") == ["job.json", "part-000000.parquet"]
     with Parts(tmp_path / "a", CARD, "float32") as parts:  # the same job goes on
         parts.write(parts.next_number(), table)
         assert len(parts.files()) == 2
 
 
 def test_not_even_a_job(tmp_path: Path) -> None:
-    with no_room(10), pytest.raises(StoreError, match=FULL), Parts(tmp_path / "a", CARD, "float32"):
+    with (
+        no_room(10),
+        pytest.raises(TargetError, match=FULL),
+        Parts(tmp_path / "a", CARD, "float32"),
+    ):
         pass
     assert names(tmp_path) == []
 
@@ -84,8 +88,8 @@ def test_a_merge(tmp_path: Path, limit: int | None) -> None:
     before = rows(old)
     source, facts = RowSource(old.files, SCHEMA), metadata(CARD, "float32", "f")
     for again in (None, 8):
-        with no_room(900), pytest.raises(StoreError, match=FULL):
-            merge(old.path, source, np.arange(20), facts, block=4, max_file_rows=again)
+        with no_room(900), pytest.raises(TargetError, match=FULL):
+            merge_at(old.path, source, np.arange(20), facts, block=4, max_file_rows=again)
         assert names(tmp_path) == ["a"]
         assert rows(open_store(old.path)) == before
 
@@ -97,12 +101,12 @@ def test_store_commands(tmp_path: Path) -> None:
         out = a.path if overwrite else tmp_path / "c"
         target = Target(out, overwrite)
         with no_room(900):
-            with pytest.raises(StoreError, match=FULL):
+            with pytest.raises(TargetError, match=FULL):
                 unite([a.path, b.path], target)
-            with pytest.raises(StoreError, match=FULL):
+            with pytest.raises(TargetError, match=FULL):
                 filter_store(a.path, target, where="text is not null")
             for layout in ("npy", "safetensors", "mmrec", "embeddings"):
-                with pytest.raises(StoreError, match=FULL):
+                with pytest.raises(TargetError, match=FULL):
                     export(a.path, layout, tmp_path / "d")
     assert names(tmp_path) == ["a", "b"]
     assert rows(open_store(a.path)) == before
@@ -115,7 +119,7 @@ def test_a_truly_full_disk(tmp_path: Path) -> None:
     extract(data, open_encoder("toy"), tmp_path / "whole.parquet", options)
     with mounted(tmp_path / "m", "size=256k") as disk:
         (disk / "ballast").write_bytes(b"x" * (220 << 10))
-        with pytest.raises(StoreError, match=FULL):
+        with pytest.raises(TargetError, match=FULL):
             extract(data, open_encoder("toy"), disk / "toy.parquet", options)
         kept = len(list((disk / "toy.parquet.parts").glob("part-*.parquet")))
         assert 0 < kept < 12
@@ -135,7 +139,7 @@ def test_no_room_for_the_store_beside_its_parts(tmp_path: Path) -> None:
     before = out.read_bytes()
     texts = [{"item_id": f"i{n}", "text": f"new {n}"} for n in range(60)]
     changed = load_items(write_items(tmp_path / "d", texts))
-    with no_room(len(before) // 2), pytest.raises(StoreError, match=FULL):
+    with no_room(len(before) // 2), pytest.raises(TargetError, match=FULL):
         extract(changed, open_encoder("toy"), out, options)
     assert out.read_bytes() == before
     assert len(list((tmp_path / "toy.parquet.parts").glob("part-*.parquet"))) == 12
@@ -159,7 +163,7 @@ def test_read_only(tmp_path: Path) -> None:
             lambda: filter_store(store.path, Target(store.path, True), where="true"),
             lambda: export(store.path, "npy", disk / "x"),
         ):
-            with pytest.raises(StoreError, match=said):
+            with pytest.raises(TargetError, match=said):
                 attempt()
         assert open_store(store.path).verify() == []
         assert names(disk) == ["a"]

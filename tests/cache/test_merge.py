@@ -15,17 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmx.atomic import claimed
 from mmx.cache import merge as merging
-from mmx.cache.merge import RowSource, merge
+from mmx.cache.kind import STORE
+from mmx.cache.merge import RowSource
 from mmx.cache.parts import Parts
 from mmx.cache.schema import metadata, store_schema
-from mmx.sql import open_sql
 from mmx.cache.store import open_store
 from mmx.data.dataset import load_items
-from mmx.errors import StoreError
+from mmx.errors import StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, extract
-from tests.cache.stores import CARD, make_store, names, rows, rows_of
+from mmx.sql import open_sql
+from tests.cache.stores import CARD, make_store, merge_at, names, rows, rows_of
 from tests.catalogue import plain_catalogue
 
 FACTS = metadata(CARD, "float32", "f")
@@ -66,7 +68,7 @@ def test_other_tools_read_the_folder(tmp_path: Path) -> None:
 
 def test_bytes_decide_too(tmp_path: Path) -> None:
     source = RowSource(make_store(tmp_path / "a").files, store_schema(CARD, "float32"))
-    merge(tmp_path / "b", source, np.arange(20), FACTS, block=4, max_file_bytes=10 * 5 * 4)
+    merge_at(tmp_path / "b", source, np.arange(20), FACTS, block=4, max_file_bytes=10 * 5 * 4)
     assert open_store(tmp_path / "b").file_rows == (8, 8, 4)  # 10 rows, in whole row groups
 
 
@@ -78,7 +80,7 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     order = np.random.default_rng(3).integers(0, 18, 40)
     for window in (1, 7 * 20, 1 << 20):
         monkeypatch.setattr(merging, "WINDOW_BYTES", window)
-        merge(tmp_path / "c", source, order, FACTS, block=3)
+        merge_at(tmp_path / "c", source, order, FACTS, block=3)
         assert rows(open_store(tmp_path / "c")) == [everything[n] for n in order]
 
 
@@ -91,7 +93,7 @@ def test_the_same_rows_are_the_same_bytes_wherever_they_lay(tmp_path: Path) -> N
     make_store(tmp_path / "many", moved.pop("item_id"), block=4, max_file_rows=12, **moved)
     for name, place in (("one", np.arange(60)), ("many", np.argsort(order))):
         source = RowSource(open_store(tmp_path / name).files, store_schema(CARD, "float32"))
-        merge(tmp_path / f"from {name}", source, place, FACTS, block=7)
+        merge_at(tmp_path / f"from {name}", source, place, FACTS, block=7)
     assert (tmp_path / "from one").read_bytes() == (tmp_path / "from many").read_bytes()
 
 
@@ -104,7 +106,7 @@ def test_a_group_is_read_once_in_a_window(tmp_path: Path, monkeypatch: pytest.Mo
         pq.ParquetFile, "read_row_group", lambda f, g, **o: read.append(g) or original(f, g, **o)
     )
     order = np.random.default_rng(1).permutation(400)
-    merge(tmp_path / "b", source, order, FACTS, block=4)
+    merge_at(tmp_path / "b", source, order, FACTS, block=4)
     assert sorted(read) == list(range(100))
 
 
@@ -130,14 +132,14 @@ def test_one_file_and_a_folder_replace_each_other(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     data = plain_catalogue(tmp_path / "data", items=3)
-    with pytest.raises(StoreError, match="no part of a store; set --out elsewhere"):
+    with pytest.raises(TargetError, match=r"is not an embedding store.*set --out elsewhere"):
         make_store(data)
     (tmp_path / "t").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "t" / "part-00000.parquet")
-    with pytest.raises(StoreError, match="no part of a store"):
+    with pytest.raises(TargetError, match="is not an embedding store"):
         make_store(tmp_path / "t")
     encoder, options = open_encoder("toy"), ExtractOptions(overwrite=True)
-    with pytest.raises(StoreError, match="no part of a store"):  # before anything is encoded
+    with pytest.raises(TargetError, match="is not an embedding store"):
         extract(load_items(data), encoder, data, options)
     assert (data / "items.parquet").exists()
     assert names(tmp_path) == ["data", "t"]
@@ -181,7 +183,7 @@ def test_a_kill_between_files_leaves_the_old_store(tmp_path: Path, limit: int | 
     command = [sys.executable, "-c", KILLED, str(old.path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) == 2  # what was written so far lies beside
+    assert len(names(tmp_path)) == 3  # what was written so far lies beside, and a lock of nobody
     again = open_store(old.path)
     assert [file.read_bytes() for file in again.files] == before
     assert again.verify() == []
@@ -197,9 +199,9 @@ def test_the_next_extraction_sweeps(tmp_path: Path) -> None:
     (tmp_path / "a.parts").mkdir()
     for folder, name in ((tmp_path, "a"), (tmp_path / "a.parts", "part-000000.parquet")):
         (folder / f".{name}.{dead.pid}.tmp").write_text("half")
-    with Parts(tmp_path / "a", CARD, "float32"):
-        assert names(tmp_path) == ["a.parts"]
-        assert names(tmp_path / "a.parts") == ["job.json", "lock"]
+    with claimed(tmp_path / "a", STORE), Parts(tmp_path / "a", CARD, "float32"):
+        assert names(tmp_path) == [".a.lock", "a.parts"]
+        assert names(tmp_path / "a.parts") == ["job.json"]
 
 
 def test_an_unreadable_part_is_one_clear_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mmx.cache.store import open_store
 from mmx.cache.tools import Target, filter_store, unite
-from mmx.errors import MmxError, OptionError, QueryError, StoreError
+from mmx.errors import MmxError, OptionError, QueryError, StoreError, TargetError
 from tests.cache.stores import CARD, make_store, names, rows
 
 
@@ -56,7 +56,7 @@ def test_other_encoders_are_never_mixed(two: tuple[Path, Path], tmp_path: Path) 
 
 def test_nothing_is_overwritten_unasked(two: tuple[Path, Path], tmp_path: Path) -> None:
     before = two[0].read_bytes()
-    with pytest.raises(StoreError, match="exists; set --out elsewhere, or --overwrite"):
+    with pytest.raises(TargetError, match="exists; set --out elsewhere, or --overwrite"):
         unite(two, Target(two[0]))
     assert two[0].read_bytes() == before
     assert unite(two, Target(two[0], overwrite=True)) == 13  # even onto one that is read

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from mmx.data.dataset import Items, load_items
 from mmx.data.sample import write_sample
-from mmx.errors import DataError, OptionError, StoreError
+from mmx.errors import DataError, OptionError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune
 from mmx.extract.finetune.losses import itc
@@ -31,12 +31,13 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
     return load_items(directory)
 
 
-def run(items: Items, out: Path, progress=lambda p: None, **options):  # type: ignore[no-untyped-def]
+def run(items: Items, out: Path, progress=lambda p: None, overwrite=False, **options):  # type: ignore[no-untyped-def]
     chosen = FinetuneOptions(**{**QUICK, **options})
     encoder = open_encoder("clip:mini")
     return finetune(
-        items, encoder, out, chosen, pixels=items.directory / "pixels", progress=progress
-    )
+        items, encoder, out, chosen, overwrite=overwrite, pixels=items.directory.parent / "pixels",
+        progress=progress,
+    )  # fmt: skip
 
 
 def slow_itc(images, texts, scale, alike):  # type: ignore[no-untyped-def]
@@ -138,13 +139,40 @@ def test_a_killed_run_ends_in_the_same_weights(items: Items, tmp_path: Path, tun
     assert epochs == [3]
     whole, resumed = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "whole"]
 
 
-def test_a_run_of_another_job_is_refused(items: Items, tmp_path: Path) -> None:
+def test_a_finished_run_stays_until_another_one_is_done(items: Items, tmp_path: Path) -> None:
     run(items, tmp_path / "run", epochs=1)
-    with pytest.raises(StoreError, match="of another run"):
+    before = contents(tmp_path / "run")
+    with pytest.raises(TargetError, match="exists; set --out elsewhere, or --overwrite"):
         run(items, tmp_path / "run", epochs=1, lr=3e-4)
+    for wrong in ({"tune": "last:x"}, {"objectives": ("itm",)}):
+        with pytest.raises(OptionError):
+            run(items, tmp_path / "run", overwrite=True, **wrong)
+    lone = load_items(write_items(tmp_path / "lone", [{"item_id": "a", "text": "x"}]))
+    with pytest.raises(DataError):
+        run(lone, tmp_path / "run", overwrite=True)
+    assert contents(tmp_path / "run") == before
+    run(items, tmp_path / "run", overwrite=True, epochs=1, lr=3e-4)
+    assert contents(tmp_path / "run") != before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lone", "pixels", "run"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_nothing_but_a_run_is_replaced(items: Items, tmp_path: Path) -> None:
+    run(items, tmp_path / "run", epochs=1)
+    (tmp_path / "run" / "notes.txt").write_text("dear to me")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(b"dear to me")
+    for name in ("run", "photos"):
+        before = contents(tmp_path / name)
+        with pytest.raises(TargetError, match="is not a run of `mmx finetune`, or holds more"):
+            run(items, tmp_path / name, overwrite=True, epochs=1)
+        assert contents(tmp_path / name) == before
 
 
 def test_what_cannot_be_tuned_says_so(items: Items, tmp_path: Path) -> None:

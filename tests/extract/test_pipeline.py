@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mmx.cache.parts import Parts
+from mmx.atomic import claimed
+from mmx.cache.kind import STORE
 from mmx.cache.store import open_store
 from mmx.cli.app import app
 from mmx.data.dataset import load_items
-from mmx.errors import EncoderError, OptionError, StoreError
+from mmx.errors import EncoderError, OptionError, StoreError, TargetError
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
@@ -224,8 +225,8 @@ def test_stores_of_two_encoders_are_never_mixed(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_one_store(tmp_path: Path) -> None:
     data, out = plain_catalogue(tmp_path / "d", 5), tmp_path / "toy.parquet"
     with (
-        Parts(out, open_encoder("toy").card, "float32"),
-        pytest.raises(StoreError, match="another process"),
+        claimed(out, STORE),
+        pytest.raises(TargetError, match="another process"),
     ):
         run(data, out)
 

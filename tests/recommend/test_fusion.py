@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mmx.data.splits import SplitRule
-from mmx.errors import OptionError, RunError
+from mmx.errors import OptionError, RunError, TargetError
 from mmx.recommend import fusion
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.fit import TrainJob, fit
@@ -224,7 +224,7 @@ def test_mistakes(place: Path, fused: Run) -> None:
         fuse([place / "ease"], place / "never")
     with pytest.raises(OptionError, match="different runs"):
         fuse([place / "ease", place / "ease"], place / "never")
-    with pytest.raises(RunError, match="--overwrite"):
+    with pytest.raises(TargetError, match="--overwrite"):
         fuse([place / "ease", place / "itemknn"], fused.path)
     with pytest.raises(RunError, match="no run at"):
         fuse([place / "ease", place / "nowhere"], place / "never")

@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from mmx.errors import OptionError, RunError
+from mmx.errors import OptionError, RunError, TargetError
+from mmx.locks import locked
 from mmx.reproduce import Grid, GridProgress, report
 from mmx.reproduce.grid import Outcome
-from mmx.reproduce.journal import Journal, only_one
+from mmx.reproduce.journal import Journal
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.reproduce.tiny import tiny_plan
 
@@ -321,7 +322,7 @@ def test_gathering_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     Grid(tiny_plan(), tmp_path, only="*-image-*").run()
     before = moments([*tmp_path.iterdir(), *(tmp_path / "runs").iterdir()])
-    with only_one(tmp_path):  # another process may be at work
+    with locked(tmp_path):  # another process may be at work
         found = Grid(tiny_plan(), tmp_path).gather()
     assert [one.cell.name for one in found.finished] == ["tiny-image-vbpr-s3", "tiny-image-vbpr-s4"]
     assert len(found.tried) == 2
@@ -331,7 +332,7 @@ def test_gathering_runs_nothing(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_meet(tmp_path: Path) -> None:
     grid = Grid(tiny_plan(), tmp_path)
-    with only_one(tmp_path), pytest.raises(RunError, match="another process works in"):
+    with locked(tmp_path), pytest.raises(TargetError, match="another process"):
         grid.run()
 
 

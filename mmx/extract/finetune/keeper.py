@@ -1,9 +1,18 @@
-"""The run directory of a fine-tuning: best weights, history, and where a killed run goes on."""
+"""What a fine-tuning keeps: where a killed one goes on, and in the end the run directory.
+
+.NAME.HASH.unfinished/  beside the run, named after the job, so that no other goes on from it
+  best.safetensors      weights of the best epoch so far
+  checkpoint.pt         what the next epoch depends on
+NAME/                   config.json, metrics.json, history.parquet, model.safetensors
+"""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import math
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +22,22 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from mmx.cache.files import replacing, write_text
-from mmx.errors import StoreError
+from mmx.atomic import Claim, Kind, remove, replacing
+from mmx.errors import RunError
 from mmx.extract.finetune.trainable import Trainable, merged_state
+
+FILES = {"config.json", "metrics.json", "history.parquet", "model.safetensors"}
+
+
+def _is_tuned(path: Path) -> bool:
+    """Whether a folder holds nothing but a fine-tuned encoder, even a damaged one."""
+    if not path.is_dir():
+        return False
+    there = {inner.name for inner in path.iterdir()}
+    return {"metrics.json", "history.parquet"} <= there <= FILES
+
+
+TUNED = Kind("a run of `mmx finetune`", _is_tuned)
 
 
 @dataclass
@@ -34,7 +56,7 @@ class State:
 
 
 class Keeper:
-    """Writes the run directory: best weights, history, and what a killed run needs."""
+    """Keeps the state of one job after each epoch, and writes its run at the end."""
 
     def __init__(
         self,
@@ -45,25 +67,24 @@ class Keeper:
         schedule: torch.optim.lr_scheduler.LRScheduler,
         generator: torch.Generator,
     ) -> None:
-        self.out, self.config, self.trainable = out, config, trainable
+        self.config, self.trainable = config, trainable
         self.parts: dict[str, Any] = {"optimiser": optimiser, "schedule": schedule}
         self.generator = generator
+        job = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder = out.with_name(f".{out.name}.{job}.unfinished")
 
     def load(self, state: State) -> None:
-        """Go on from the checkpoint, if there is one of this very job."""
-        path = self.out / "config.json"
+        """Go on from the checkpoint of this very job, if there is one."""
+        path = self.folder / "checkpoint.pt"
         if not path.exists():
-            write_text(path, json.dumps(self.config, indent=2))
             return
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(self.config)):
-            raise StoreError(f"{self.out} is of another run; set --out elsewhere, or --overwrite")
-        saved_path = self.out / "checkpoint.pt"
-        if not saved_path.exists():
-            return
-        saved = torch.load(saved_path, weights_only=True)
-        self.trainable.model.load_state_dict(saved["model"])
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
+        try:
+            saved = torch.load(path, weights_only=True)
+            self.trainable.model.load_state_dict(saved["model"])
+            for name, part in self.parts.items():
+                part.load_state_dict(saved[name])
+        except Exception as error:  # torch raises nearly anything on a damaged file
+            raise RunError(f"{path} is damaged; delete the folder {self.folder}") from error
         self.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["torch"])
         for name in ("epoch", "best_epoch", "best", "history"):
@@ -72,22 +93,26 @@ class Keeper:
     def save(self, state: State) -> None:
         """After an epoch: the weights when they are the best so far, then the checkpoint."""
         if state.best_epoch == state.epoch:
-            with replacing(self.out / "model.safetensors") as temporary:
+            with replacing(self.folder / "best.safetensors") as temporary:
                 save_file(merged_state(self.trainable.model), temporary)
         saved = {name: part.state_dict() for name, part in self.parts.items()}
         saved |= {"model": self.trainable.model.state_dict(), "torch": torch.get_rng_state()}
         saved |= {"generator": self.generator.get_state(), **vars(state)}
-        with replacing(self.out / "checkpoint.pt") as temporary:
+        with replacing(self.folder / "checkpoint.pt") as temporary:
             torch.save(saved, temporary)
 
-    def finish(self, state: State) -> None:
-        """Write history and metrics; the checkpoint is not needed any more."""
-        with replacing(self.out / "history.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist(state.history), temporary)
+    def finish(self, target: Claim, state: State) -> None:
+        """Write the run; what was kept until then, of this job or another, is not needed more."""
         best = state.history[state.best_epoch - 1]
         metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
-        write_text(
-            self.out / "metrics.json",
-            json.dumps({"valid": metrics, "best_epoch": state.best_epoch}, indent=2),
-        )
-        (self.out / "checkpoint.pt").unlink(missing_ok=True)
+        with target.filled(folder=True) as run:
+            _write_json(run / "config.json", self.config)
+            _write_json(run / "metrics.json", {"valid": metrics, "best_epoch": state.best_epoch})
+            pq.write_table(pa.Table.from_pylist(state.history), run / "history.parquet")
+            shutil.copyfile(self.folder / "best.safetensors", run / "model.safetensors")
+        for folder in target.path.parent.glob(f".{glob.escape(target.path.name)}.*.unfinished"):
+            remove(folder)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

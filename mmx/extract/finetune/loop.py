@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,10 +14,11 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from mmx.atomic import Claim, claimed
 from mmx.data.dataset import Items
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
-from mmx.extract.finetune.keeper import Keeper, State
+from mmx.extract.finetune.keeper import TUNED, Keeper, State
 from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
@@ -76,6 +78,7 @@ def finetune(
     out: Path,
     options: FinetuneOptions,
     *,
+    overwrite: bool = False,
     split: pa.Table | None = None,
     pixels: Path = Path("cache/pixels"),
     web: Web | None = None,
@@ -84,10 +87,28 @@ def finetune(
     """Fine-tune ``encoder`` on the pictures and texts of ``items``; the run's config.
 
     ``split`` (user_id, item_id, split) is needed by the co-interaction objective;
-    ``web`` says how pictures are fetched. Validation
-    loss picks the epoch. A killed run goes on with the same call. Raises OptionError for
-    encoders or objectives that do not go together, StoreError when ``out`` is of another job.
+    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run goes on
+    with the same call; what stands at ``out`` is replaced, with ``overwrite``, when the new run is
+    done. Raises OptionError for encoders or objectives that do not go together, TargetError when
+    ``out`` must not be touched, and DataError when there are too few pairs.
     """
+    if int(os.environ.get("RANK", "0")):  # one process writes: the first that torchrun started
+        return _finetune(items, encoder, Claim(out, TUNED, overwrite), options, split, pixels, web,
+                         progress)  # fmt: skip
+    with claimed(out, TUNED, overwrite=overwrite) as target:
+        return _finetune(items, encoder, target, options, split, pixels, web, progress)
+
+
+def _finetune(
+    items: Items,
+    encoder: Encoder,
+    target: Claim,
+    options: FinetuneOptions,
+    split: pa.Table | None,
+    pixels: Path,
+    web: Web | None,
+    progress: Callable[[FinetuneProgress], None],
+) -> dict[str, Any]:
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
     partners = _partners(items, split, options)
@@ -108,7 +129,7 @@ def finetune(
     objective = Objective(trainable, pairs, options, partners, generator, processes)
     config = _config(encoder, items, options, pairs)
     state = State()
-    keeper = Keeper(out, config, trainable, optimiser, schedule, generator)
+    keeper = Keeper(target.path, config, trainable, optimiser, schedule, generator)
     keeper.load(state)
     while state.epoch < options.epochs and state.epoch - state.best_epoch < options.patience:
         start, total = time.perf_counter(), 0.0
@@ -138,7 +159,7 @@ def finetune(
             keeper.save(state)
             progress(FinetuneProgress(state.epoch, options.epochs, row, state.best_epoch))
     if processes.is_main:
-        keeper.finish(state)
+        keeper.finish(target, state)
     processes.wait()
     return config
 

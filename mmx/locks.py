@@ -1,0 +1,67 @@
+"""Be the only process of this machine that writes a path.
+
+A lock is an empty file beside the path, ``.clip.parquet.lock``, held by flock: it ends with the
+process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmx.errors import TargetError, cannot_write
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold ``path`` until the end of the block. Raises TargetError when another process does."""
+    with trying(path) as mine:
+        if not mine:
+            raise TargetError(
+                f"another process is writing {path}; wait for it or set --out elsewhere"
+            )
+        yield
+
+
+@contextmanager
+def trying(path: Path) -> Iterator[bool]:
+    """Try to hold ``path`` until the end of the block; whether it is held."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _held(lock)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            with suppress(OSError):
+                lock.unlink()  # before it is let go: whoever opened it meanwhile looks again
+            os.close(handle)
+
+
+def _held(lock: Path) -> int | None:
+    """The open file that holds the lock; None when another process has it."""
+    while True:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_open_at(handle, lock):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:
+            os.close(handle)
+            raise
+        os.close(handle)  # the one before has just removed it
+
+
+def _is_open_at(handle: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
