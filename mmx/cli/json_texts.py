@@ -48,6 +48,13 @@ def flat_texts(column: pa.Array) -> pa.Array:
     return pa.array([_as_text(value) for value in column.to_pylist()], pa.string())
 
 
+def flat_type(kind: pa.DataType) -> pa.DataType:
+    """The type that ``flat_texts`` gives for a column of this one."""
+    if pa.types.is_union(kind):  # of which Arrow makes no empty column
+        return pa.string()
+    return flat_texts(pa.array([], kind)).type
+
+
 def _texts(column: pa.Array) -> pa.Array:
     """JSON texts, null where the value is."""
     column = _plain(column)

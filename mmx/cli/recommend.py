@@ -52,9 +52,6 @@ def recommend(
     """The top K items of a user, of all users, or of someone new who took some items."""
     from mmx.cli.table_files import check_out, plain_rows, print_json_rows
     from mmx.errors import OptionError
-    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
-    from mmx.recommend.recommendation import recommend as ask
-    from mmx.recommend.run import open_run
 
     if [bool(user), everyone, items_from is not None].count(True) != 1:
         raise OptionError("give either --user ID or --all or --items-from A,B,C")
@@ -66,8 +63,14 @@ def recommend(
         check_out(out, overwrite=overwrite, inputs=inputs)
     elif overwrite:
         raise OptionError("--overwrite goes with --out")
-    wanted = Wanted(k, _all_ids("--exclude", exclude) or [], _all_ids("--only", only), seen)
+    without, among = _all_ids("--exclude", exclude), _all_ids("--only", only)
     taken = _all_ids("--items-from", items_from)
+
+    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
+    from mmx.recommend.recommendation import recommend as ask
+    from mmx.recommend.run import open_run
+
+    wanted = Wanted(k, without or [], among, seen)
     opened = open_run(run)
     if taken is not None:
         tables = iter([recommend_from(opened, taken, wanted)])

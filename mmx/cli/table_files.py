@@ -21,7 +21,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from mmx.atomic import Kind, check_target, publishing
-from mmx.cli.json_texts import flat_texts, json_texts, plain_values
+from mmx.cli.json_texts import flat_texts, flat_type, json_texts, plain_values
 from mmx.cli.output import note, print_json
 from mmx.errors import OptionError
 
@@ -42,7 +42,7 @@ def check_out(out: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Non
     """
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"--out {out}: its suffix says the format: {', '.join(SUFFIXES)}")
-    check_target(out, _kind(inputs), overwrite, parents=False)
+    check_target(out, _kind(out, inputs), overwrite, parents=False)
 
 
 def write_table(
@@ -56,7 +56,7 @@ def write_table(
     """Write a table whole or not at all; the number of its rows. See ``check_out``."""
     write = _WRITERS[out.suffix.lower()]
     counted = _Counted(batches)
-    with publishing(out, _kind(inputs), overwrite=overwrite, parents=False) as temporary:
+    with publishing(out, _kind(out, inputs), overwrite=overwrite, parents=False) as temporary:
         write(temporary, schema, counted)
     return counted.rows
 
@@ -121,7 +121,7 @@ def _grouped(schema: pa.Schema, batches: Batches) -> Iterator[pa.Table]:
 def _separated(path: Path, schema: pa.Schema, batches: Batches, delimiter: str) -> None:
     import pyarrow.csv
 
-    flat = _flat([column.combine_chunks() for column in schema.empty_table()], schema.names).schema
+    flat = pa.schema([(field.name, flat_type(field.type)) for field in schema])
     options = pyarrow.csv.WriteOptions(delimiter=delimiter)
     with pyarrow.csv.CSVWriter(path, flat, write_options=options) as writer:
         for batch in batches:
@@ -163,16 +163,18 @@ _WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
 }
 
 
-def _kind(inputs: Sequence[Path]) -> Kind:
-    return Kind(
-        "a table that mmx wrote and that is no input", lambda path: _replaceable(path, inputs)
-    )
+def _kind(out: Path, inputs: Sequence[Path]) -> Kind:
+    def replaceable(path: Path) -> bool:
+        same = path.resolve().suffix == out.suffix  # a link may lead to another kind of file
+        if not path.is_file() or not same or any(_is_same(path, one) for one in inputs):
+            return False
+        return _is_ours(path) if out.suffix.lower() == ".parquet" else _is_text_table(path)
+
+    return Kind("a table that mmx wrote and that is no input", replaceable)
 
 
-def _replaceable(path: Path, inputs: Sequence[Path]) -> bool:
-    if not path.is_file() or any(one.exists() and path.samefile(one) for one in inputs):
-        return False
-    return _is_ours(path) if path.suffix.lower() == ".parquet" else _is_text_table(path)
+def _is_same(path: Path, other: Path) -> bool:
+    return other.exists() and path.samefile(other)
 
 
 def _is_ours(path: Path) -> bool:
