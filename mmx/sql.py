@@ -187,6 +187,8 @@ class Sql:
     def _told(self, message: str, query: str) -> str:
         """DuckDB's words, the first line with what helps."""
         first, *more = [line for line in message.splitlines() if line.strip()] or ["no reason"]
+        if first.startswith("Traceback"):  # of a remote file system
+            first, more = more[-1], []
         helps = [first.rstrip("!.")]
         if "does not exist" in first:
             helps.append(f"views: {', '.join(self.views) or 'none'}")

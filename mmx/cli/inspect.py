@@ -93,11 +93,10 @@ def sql(
 def _write(opened: Sql, query: str, out: Path, overwrite: bool, as_json: bool) -> None:
     from mmx.cli.table_files import check_out, say_written, write_table
 
-    named = out.exists() and opened.names(query, out)
-    inputs = [*opened.files, *([out] if named else [])]
-    check_out(out, overwrite=overwrite, inputs=inputs)
+    named = [out] if out.exists() and opened.names(query, out) else []
+    check_out(out, overwrite=overwrite, inputs=[*opened.files, *named])
     rows = opened.stream(query)
-    count = write_table(out, rows.schema, rows.batches, overwrite=overwrite, inputs=inputs)
+    count = write_table(out, rows.schema, rows.batches, overwrite=overwrite)
     say_written(out, count, as_json)
 
 

@@ -77,7 +77,7 @@ def recommend(
     else:
         tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
     if out is not None:
-        _write(tables, out, overwrite, inputs, as_json)
+        _write(tables, out, overwrite, as_json)
         return
     table = _described(opened, next(tables)).combine_chunks()
     if as_json:
@@ -115,13 +115,9 @@ def _described(run: Run, table: Table) -> Table:
     return table.append_column("text", run.items["text"].take(numbers))
 
 
-def _write(
-    tables: Iterator[Table], out: Path, overwrite: bool, inputs: list[Path], as_json: bool
-) -> None:
+def _write(tables: Iterator[Table], out: Path, overwrite: bool, as_json: bool) -> None:
     from mmx.cli.table_files import say_written, write_table
 
     first = next(tables)
     batches = (batch for table in chain([first], tables) for batch in table.to_batches())
-    schema = first.schema
-    count = write_table(out, schema, batches, overwrite=overwrite, inputs=inputs)
-    say_written(out, count, as_json)
+    say_written(out, write_table(out, first.schema, batches, overwrite=overwrite), as_json)

@@ -23,7 +23,7 @@ import pyarrow as pa
 from mmx.atomic import Kind, check_target, publishing
 from mmx.cli.json_texts import flat_texts, flat_type, json_texts, plain_values
 from mmx.cli.output import note, print_json
-from mmx.errors import OptionError
+from mmx.errors import OptionError, TargetError
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
 MARK = b"mmx.table"  # in the metadata of the Parquet tables that we write
@@ -38,11 +38,13 @@ def check_out(out: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Non
     """Refuse, before any work, a file that cannot or must not be written.
 
     ``inputs`` are files that the command reads. Raises OptionError at another suffix, TargetError
-    at a missing folder and at what may not be replaced.
+    at one of the inputs, at a missing folder and at what may not be replaced.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise OptionError(f"--out {out}: its suffix says the format: {', '.join(SUFFIXES)}")
-    check_target(out, _kind(out, inputs), overwrite, parents=False)
+    if out.exists() and any(one.exists() and out.samefile(one) for one in inputs):
+        raise TargetError(f"{out} is read by this very command; set --out elsewhere")
+    check_target(out, _kind(out), overwrite, parents=False)
 
 
 def write_table(
@@ -51,12 +53,11 @@ def write_table(
     batches: Batches,
     *,
     overwrite: bool,
-    inputs: Sequence[Path] = (),
 ) -> int:
     """Write a table whole or not at all; the number of its rows. See ``check_out``."""
     write = _WRITERS[out.suffix.lower()]
     counted = _Counted(batches)
-    with publishing(out, _kind(out, inputs), overwrite=overwrite, parents=False) as temporary:
+    with publishing(out, _kind(out), overwrite=overwrite, parents=False) as temporary:
         write(temporary, schema, counted)
     return counted.rows
 
@@ -163,18 +164,13 @@ _WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
 }
 
 
-def _kind(out: Path, inputs: Sequence[Path]) -> Kind:
+def _kind(out: Path) -> Kind:
     def replaceable(path: Path) -> bool:
-        same = path.resolve().suffix == out.suffix  # a link may lead to another kind of file
-        if not path.is_file() or not same or any(_is_same(path, one) for one in inputs):
+        if not path.is_file() or path.resolve().suffix != out.suffix:  # where a link may lead
             return False
         return _is_ours(path) if out.suffix.lower() == ".parquet" else _is_text_table(path)
 
-    return Kind("a table that mmx wrote and that is no input", replaceable)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return other.exists() and path.samefile(other)
+    return Kind("an earlier table of mmx", replaceable)
 
 
 def _is_ours(path: Path) -> bool:

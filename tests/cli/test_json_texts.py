@@ -29,7 +29,9 @@ def test_numbers_read_back_and_are_no_longer_than_need_be(values: list[float | N
     assert read(column) == pytest.approx(values, nan_ok=True) or None in values
     for text, value in zip(json_texts(column).to_pylist(), values, strict=True):
         assert text == "null" if value is None else np.float32(text) == np.float32(value)
-        shortest = len(np.format_float_positional(np.float32(0 if value is None else value), trim="0"))
+        shortest = len(
+            np.format_float_positional(np.float32(0 if value is None else value), trim="0")
+        )
         assert value is None or len(text) <= shortest
 
 

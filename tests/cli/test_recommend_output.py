@@ -91,10 +91,12 @@ def test_refused_before_any_work(here: Shop) -> None:
     assert "no folder no" in here.refused(*all_of, "--out", "no/recs.csv")
     before = (here.path / "runs/vbpr-toy/config.json").read_bytes()
     for out in ("runs/vbpr-toy/config.json", "runs/vbpr-toy/users.parquet", "cache/toy.parquet"):
-        assert "is not a table that mmx wrote" in here.refused(*all_of, "--out", out, "--overwrite")
+        assert "is not an earlier table of mmx" in here.refused(
+            *all_of, "--out", out, "--overwrite"
+        )
     assert (here.path / "runs/vbpr-toy/config.json").read_bytes() == before
     (here.path / "ids.csv").write_text("i1\n")
-    assert "that is no input" in here.refused(
+    assert "is read by this very command" in here.refused(
         *RUN, "--only", "@ids.csv", "--out", "ids.csv", "--overwrite"
     )
     assert "--overwrite goes with --out" in here.refused(*RUN, "--overwrite", code=2)

@@ -162,18 +162,21 @@ REFUSED = [
     (["--out", "old.csv"], "old.csv exists; set --out elsewhere, or --overwrite"),
     (["--out", "old.parquet"], "old.parquet exists"),
     (["--overwrite"], "--overwrite goes with --out"),
-    (["--store", "so.parquet", "--out", "so.parquet", "--overwrite"], "so.parquet is not a table"),
-    (["--out", "cache/fake.parquet", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "shop/items.parquet", "--overwrite"], "is not a table that mmx wrote"),
-    (["--data", "d", "--out", "d/items.csv", "--overwrite"], "is not a table that mmx wrote"),
-    (["--data", "d", "--out", "d/prices.csv", "--overwrite"], "and that is no input"),
-    (["--out", "d/interactions.csv", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "runs/vbpr-fake/config.json", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "photo.csv", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "latin.csv", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "foreign.parquet", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "link.csv", "--overwrite"], "is not a table that mmx wrote"),
-    (["--out", "folder.csv", "--overwrite"], "is not a table that mmx wrote"),
+    (
+        ["--store", "so.parquet", "--out", "so.parquet", "--overwrite"],
+        "so.parquet is not an earlier table",
+    ),
+    (["--out", "cache/fake.parquet", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "shop/items.parquet", "--overwrite"], "is not an earlier table of mmx"),
+    (["--data", "d", "--out", "d/items.csv", "--overwrite"], "is not an earlier table of mmx"),
+    (["--data", "d", "--out", "d/prices.csv", "--overwrite"], "is read by this very command"),
+    (["--out", "d/interactions.csv", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "runs/vbpr-fake/config.json", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "photo.csv", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "latin.csv", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "foreign.parquet", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "link.csv", "--overwrite"], "is not an earlier table of mmx"),
+    (["--out", "folder.csv", "--overwrite"], "is not an earlier table of mmx"),
     (["--store", "nosuch.parquet"], "no store at nosuch.parquet"),
     (["--data", "nosuch"], "no dataset at nosuch"),
     (["--cache", "nosuch"], "--cache nosuch: no such folder"),
@@ -208,7 +211,7 @@ def test_refused_and_nothing_touched(
 def test_what_the_query_names_is_not_replaced(places: Places, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("a\n1\n")
     for query in ("from 'mine.csv'", "from read_csv('m*.csv')", f"from '{tmp_path}/mine.csv'"):
-        with pytest.raises(MmxError, match="no input"):
+        with pytest.raises(MmxError, match="is read by this very command"):
             run(query, "--out", "mine.csv", "--overwrite")
     assert (tmp_path / "mine.csv").read_text() == "a\n1\n"
 

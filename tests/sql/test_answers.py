@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
@@ -130,3 +132,8 @@ def test_unsafe_takes_anything(places: Places, tmp_path: Path) -> None:
     assert opened.ask(f"copy (from fake) to '{out}'; create table t as select 1 as a").num_rows == 1
     assert out.exists()
     assert opened.ask("from t").num_rows == 1
+
+
+def test_no_torch_is_loaded() -> None:
+    script = "import sys, mmx.sql, mmx.cli.table_files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
