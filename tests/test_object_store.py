@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mmx.cache.sql import connect, query
 from mmx.cache.store import open_store
 from mmx.cli.app import app
 from mmx.data.dataset import load_interactions, load_items
@@ -26,6 +25,7 @@ from mmx.errors import DataError, OptionError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
 from mmx.files import RemotePath
+from mmx.sql import open_sql
 from tests.catalogue import plain_catalogue, random_log, write_interactions, write_items
 from tests.s3 import s3_server
 
@@ -204,9 +204,8 @@ def test_a_folder_of_files_is_read_and_replaced(local: Path, bucket: str, tmp_pa
     out = put(tmp_path / "many", f"{bucket}/toy.parquet")
     there = open_store(out)
     assert (len(there.files), there.rows, there.verify()) == (3, ITEMS, [])
-    assert query(connect(tmp_path, tmp_path, stores=[out]), "select count(*) as n from toy")[
-        "n"
-    ].to_pylist() == [ITEMS]
+    opened = open_sql(tmp_path, tmp_path, stores=[out])
+    assert opened.ask("select count(*) as n from toy").to_pylist() == [{"n": ITEMS}]
     rows = load_items(local).table.to_pylist()
     assert run(write_items(local, [*rows, {"item_id": "x", "text": "x"}]), out).encoded == 1
     assert names(bucket) == ["toy.parquet"]

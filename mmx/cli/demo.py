@@ -47,8 +47,9 @@ def demo(
         print_json({"comparison": rows, "top": lists})
         return
     title = f"Test metrics; new-ish items have at most {NEW_ISH} training interactions"
-    print_table(list(rows[0]), [list(row.values()) for row in rows], title)
-    print_table(list(lists[0]), [list(row.values()) for row in lists], "The best for one shopper")
+    print_table(list(rows[0]), [list(row.values()) for row in rows], title, decimals=4)
+    shopper = "The best for one shopper"
+    print_table(list(lists[0]), [list(row.values()) for row in lists], shopper, decimals=4)
     note(f"Go on: mmx sql 'show all tables' --cache {out / 'cache'} --runs {out / 'runs'}")
 
 

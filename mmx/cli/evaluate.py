@@ -61,7 +61,7 @@ def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
         for split in splits
         for metric in SHOWN
     ]
-    print_table(["split", "metric", *(f"@{k}" for k in cutoffs)], rows)
+    print_table(["split", "metric", *(f"@{k}" for k in cutoffs)], rows, decimals=4)
     for split in splits:
         left_out = metrics["counts"][f"{split}_users_without_training"]
         extra = f", {left_out:.0f} without training items left out" if left_out else ""

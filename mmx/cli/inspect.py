@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from mmx.sql import Rows, Sql
 
 SHOWN = 40  # rows of a query that are printed
 
@@ -52,46 +55,69 @@ def sql(
     cache: Annotated[Path, typer.Option(help="Folder of stores.")] = Path("cache"),
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
     out: Annotated[
-        Path | None, typer.Option(help="Write the whole result: .parquet, .csv.")
+        Path | None, typer.Option(help="Write it: .parquet, .csv, .tsv, .json or .jsonl.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Take any SQL: what writes files, loads extensions …")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Query embeddings, runs and datasets with DuckDB SQL.
+    """Query embeddings, runs and datasets with DuckDB SQL that reads and changes nothing.
 
     Vectors are FLOAT[d] arrays: array_cosine_similarity, array_inner_product and the like
     take them as they are. `show all tables` lists what there is.
     """
-    from mmx.cache.sql import connect
-    from mmx.cache.sql import query as ask
-
-    table = ask(connect(cache, runs, data or [], store or []), query)
-    if out is not None:
-        _write(table, out)
-        note(f"{out}: {table.num_rows} rows")
-        return
-    rows = table.to_pylist() if as_json else table.slice(0, SHOWN).to_pylist()
-    if as_json:
-        print_json(rows)
-        return
-    print_table(table.column_names, [list(row.values()) for row in rows])
-    if table.num_rows > SHOWN:
-        note(f"{SHOWN} of {table.num_rows} rows; --out FILE.parquet or --json gives all")
-
-
-def _write(table: Any, out: Path) -> None:
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from mmx.atomic import replacing
+    from mmx.cli.table_files import check_out
     from mmx.errors import OptionError
+    from mmx.sql import open_sql
 
-    if out.suffix not in (".parquet", ".csv"):
-        raise OptionError(f"--out {out}: .parquet or .csv is expected")
-    write = pyarrow.parquet.write_table if out.suffix == ".parquet" else pyarrow.csv.write_csv
-    with replacing(out) as temporary:
-        write(table, temporary)
+    if out is not None:
+        check_out(out, overwrite=overwrite)
+    elif overwrite:
+        raise OptionError("--overwrite goes with --out")
+    for option, folder, usual in (("--cache", cache, "cache"), ("--runs", runs, "runs")):
+        if folder != Path(usual) and not folder.is_dir():
+            raise OptionError(f"{option} {folder}: no such folder")
+    with open_sql(cache, runs, data or [], store or [], unsafe=unsafe) as opened:
+        for line in opened.notes:
+            note(line)
+        if out is not None:
+            _write(opened, query, out, overwrite, as_json)
+        else:
+            _print(opened.stream(query), as_json)
+
+
+def _write(opened: Sql, query: str, out: Path, overwrite: bool, as_json: bool) -> None:
+    from mmx.cli.table_files import check_out, say_written, write_table
+
+    named = [out] if out.exists() and opened.names(query, out) else []
+    check_out(out, overwrite=overwrite, inputs=[*opened.files, *named])
+    rows = opened.stream(query)
+    count = write_table(out, rows.schema, rows.batches, overwrite=overwrite)
+    say_written(out, count, as_json)
+
+
+def _print(rows: Rows, as_json: bool) -> None:
+    from mmx.cli.table_files import plain_rows, print_json_rows
+
+    if as_json:
+        print_json_rows(rows.batches)
+        return
+    shown: list[list[Any]] = []
+    count = 0
+    for batch in rows.batches:
+        shown += plain_rows(batch.slice(0, max(SHOWN - count, 0)))
+        count += batch.num_rows
+    if rows.schema.names == ["explain_key", "explain_value"]:
+        for _, plan in shown:
+            print(printable(plan))
+        return
+    print_table(rows.schema.names, shown)
+    if count > SHOWN:
+        note(f"{SHOWN} of {count} rows; --out FILE.parquet or --json gives all")
 
 
 def _store_facts(path: str, verify: bool) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+COMMANDS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+NARROWEST = 10  # characters of a column, its border included
 
 
 @dataclass
@@ -54,13 +60,15 @@ Debug = Annotated[
 
 def complain(message: str) -> None:
     """One line on stderr."""
-    print(f"mmx: error: {message}", file=sys.stderr)
+    print(f"mmx: error: {printable(message)}", file=sys.stderr)
 
 
 def note(message: str) -> None:
     """A line of summary on stderr, unless --quiet."""
     if not settings.quiet:
-        Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+        Console(stderr=True, highlight=False).print(
+            printable(message), markup=False, soft_wrap=True
+        )
 
 
 def print_json(value: object) -> None:
@@ -68,17 +76,35 @@ def print_json(value: object) -> None:
     print(json.dumps(_plain(value), ensure_ascii=False, indent=2, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """A table on stdout; numbers to the right. Piped output is not cut to the screen."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    title: str = "",
+    *,
+    decimals: int | None = None,
+) -> None:
+    """A table on stdout; numbers to the right.
+
+    Numbers are printed in full, fractions with ``decimals`` places where that is given. What is
+    cut ends in ``…``; piped output is not cut to the screen.
+    """
     rows = [list(row) for row in rows]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    wide = max(160, len(columns) * NARROWEST)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else wide)
+    shown = min(len(columns), console.width // NARROWEST) or 1
     table = Table(title=title or None, title_justify="left", header_style="bold")
-    for place, name in enumerate(columns):
-        numeric = any(isinstance(row[place], (int, float)) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for place, name in enumerate(columns[:shown]):
+        numeric = any(isinstance(row[place], (int, float, Decimal)) for row in rows)
+        table.add_column(Text(_cell(name)), justify="right" if numeric else "left", overflow="fold")
+    cut = shown < len(columns)
+    if cut:
+        table.add_column("…")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        cells = [Text(_cell(value, decimals)) for value in row[:shown]]
+        table.add_row(*cells, *(["…"] if cut else []))
     console.print(table)
+    if cut:
+        note(f"{shown} of {len(columns)} columns; --json gives all")
 
 
 def progress_bar(*extra: str) -> Progress:
@@ -103,17 +129,22 @@ def listed(value: object) -> object:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, decimals: int | None = None) -> str:
     if value is None:
         return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+        return repr(value) if decimals is None else f"{value:,.{decimals}f}"
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], float):
-        return f"[{', '.join(f'{v:.3f}' for v in value[:4])}{', …' if len(value) > 4 else ''}]"
-    text = " ".join(str(value).split())
+        return f"[{', '.join(map(repr, value[:4]))}{', …' if len(value) > 4 else ''}]"
+    text = printable(" ".join(str(value).split()))
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def printable(text: str) -> str:
+    """The text, but what would command a terminal (controls, changed directions) as ``\\x1b``."""
+    return COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _plain(value: Any) -> Any:

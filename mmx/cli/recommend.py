@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+from mmx.cli.output import AsJson, Debug, Quiet, print_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -23,58 +24,83 @@ def recommend(
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
     items_from: Annotated[
-        str | None,
-        typer.Option(help="Someone new who took these items: A,B,C, or @FILE with one a line."),
+        list[str] | None,
+        typer.Option(
+            help="Someone new who took these items: A,B,C, or @FILE with one a line; repeatable."
+        ),
     ] = None,
     k: Annotated[int, typer.Option(help="Items a user.")] = 20,
     exclude: Annotated[
-        str | None, typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line.")
+        list[str] | None,
+        typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line; repeatable."),
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="Item ids to choose from: A,B,C, or @FILE.")
+        list[str] | None,
+        typer.Option(help="Item ids to choose from: A,B,C, or @FILE; repeatable."),
     ] = None,
     seen: Annotated[
         str, typer.Option(help="Hide what the user took: in all splits, train only, or none.")
     ] = "all",
-    out: Annotated[Path | None, typer.Option(help="Write the lists as Parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the lists: .parquet, .csv, .tsv, .json or .jsonl.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """The top K items of a user, of all users, or of someone new who took some items."""
-    from mmx.errors import OptionError, RunError
-    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
-    from mmx.recommend.recommendation import recommend as ask
-    from mmx.recommend.run import open_run
+    from mmx.cli.table_files import check_out, plain_rows, print_json_rows
+    from mmx.errors import OptionError
 
     if [bool(user), everyone, items_from is not None].count(True) != 1:
         raise OptionError("give either --user ID or --all or --items-from A,B,C")
     if everyone and out is None:
         raise OptionError("--all needs --out FILE.parquet")
-    if out is not None and out.exists() and not overwrite:
-        raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
-    opened = open_run(run)
-    wanted = Wanted(k, _ids(exclude) or [], _ids(only), seen)
-    tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
-    if items_from is not None:
-        tables = iter([recommend_from(opened, _ids(items_from) or [], wanted)])
+    lists = [*(exclude or []), *(only or []), *(items_from or [])]
+    inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
     if out is not None:
-        _write(tables, out)
+        check_out(out, overwrite=overwrite, inputs=inputs)
+    elif overwrite:
+        raise OptionError("--overwrite goes with --out")
+    without, among = _all_ids("--exclude", exclude), _all_ids("--only", only)
+    taken = _all_ids("--items-from", items_from)
+
+    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
+    from mmx.recommend.recommendation import recommend as ask
+    from mmx.recommend.run import open_run
+
+    wanted = Wanted(k, without or [], among, seen)
+    opened = open_run(run)
+    if taken is not None:
+        tables = iter([recommend_from(opened, taken, wanted)])
+    else:
+        tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
+    if out is not None:
+        _write(tables, out, overwrite, as_json)
         return
-    rows = _described(opened, next(tables).to_pylist())
+    table = _described(opened, next(tables)).combine_chunks()
     if as_json:
-        print_json(rows)
+        print_json_rows(table.to_batches())
         return
-    columns = ["user_id", "rank", "item_id", "score", "text"]
-    print_table(columns, [[row[name] for name in columns] for row in rows])
+    print_table(table.column_names, [r for b in table.to_batches() for r in plain_rows(b)])
 
 
-def _ids(text: str | None) -> list[str] | None:
+def _all_ids(option: str, texts: list[str] | None) -> list[str] | None:
+    """The ids of all texts together, each once; None where the option was not given."""
     from mmx.errors import OptionError
 
-    if text is None:
+    if not texts:
         return None
+    ids = list(dict.fromkeys(name for text in texts for name in _ids(text)))
+    if not ids:
+        raise OptionError(f"{option} names no item; give at least one, or leave it out")
+    return ids
+
+
+def _ids(text: str) -> list[str]:
+    from mmx.errors import OptionError
+
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",") if part.strip()]
     path = Path(text[1:])
@@ -83,23 +109,15 @@ def _ids(text: str | None) -> list[str] | None:
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _described(run: Run, rows: list[dict]) -> list[dict]:
-    """Add the items' texts."""
-    numbers = run.data.items.numbers([row["item_id"] for row in rows])
-    texts = run.items["text"].take(numbers).to_pylist()
-    return [{**row, "text": text} for row, text in zip(rows, texts, strict=True)]
+def _described(run: Run, table: Table) -> Table:
+    """With the items' texts behind."""
+    numbers = run.data.items.numbers(table["item_id"].to_pylist())
+    return table.append_column("text", run.items["text"].take(numbers))
 
 
-def _write(tables: Iterator[Table], out: Path) -> None:
-    import pyarrow.parquet as pq
-
-    from mmx.atomic import replacing
+def _write(tables: Iterator[Table], out: Path, overwrite: bool, as_json: bool) -> None:
+    from mmx.cli.table_files import say_written, write_table
 
     first = next(tables)
-    count = first.num_rows
-    with replacing(out) as temporary, pq.ParquetWriter(temporary, first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
-            count += table.num_rows
-    note(f"{out}: {count} rows")
+    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
+    say_written(out, write_table(out, first.schema, batches, overwrite=overwrite), as_json)

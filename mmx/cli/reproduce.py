@@ -106,7 +106,7 @@ def _show(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table(list(rows[0]), [list(row.values()) for row in rows], title)
+        print_table(list(rows[0]), [list(row.values()) for row in rows], title, decimals=4)
 
 
 def _drawer(bar: Bar) -> Callable[[GridProgress], None]:

@@ -21,12 +21,12 @@ from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource
 from mmx.cache.parts import Parts
 from mmx.cache.schema import metadata, store_schema
-from mmx.cache.sql import connect, query
 from mmx.cache.store import open_store
 from mmx.data.dataset import load_items
 from mmx.errors import StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.sql import open_sql
 from tests.cache.stores import CARD, make_store, merge_at, names, rows, rows_of
 from tests.catalogue import plain_catalogue
 
@@ -48,9 +48,9 @@ def test_a_folder_reads_like_one_file(tmp_path: Path) -> None:
             one.vectors(modality, ids), many.vectors(modality, ids), strict=True
         ):
             np.testing.assert_array_equal(left, right)
-    connection = connect(cache, tmp_path / "runs")
+    opened = open_sql(cache, tmp_path / "runs")
     sql = "select item_id, array_inner_product(image, image) as s from {} order by 1"
-    assert query(connection, sql.format("one")).equals(query(connection, sql.format("many")))
+    assert opened.ask(sql.format("one")).equals(opened.ask(sql.format("many")))
 
 
 def test_other_tools_read_the_folder(tmp_path: Path) -> None:

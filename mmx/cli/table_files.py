@@ -1,0 +1,197 @@
+"""One rule for tables as output: the suffix of ``--out``, or JSON on stdout.
+
+    .parquet      types as they are
+    .csv .tsv     lists and structures as JSON text, bytes as hexadecimal digits
+    .json         one array of objects, a row a line
+    .jsonl        one object a line
+
+Rows are written as they come. Nothing is overwritten without ``--overwrite``, and with it only a
+table that is no input of the command and no table of a dataset.
+"""
+
+from __future__ import annotations
+
+import sys
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from mmx.atomic import Kind, check_target, publishing
+from mmx.cli.json_texts import flat_texts, flat_type, json_texts, plain_values
+from mmx.cli.output import note, print_json
+from mmx.errors import OptionError, TargetError
+
+SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
+MARK = b"mmx.table"  # in the metadata of the Parquet tables that we write
+DATASET = ("items", "interactions")
+GROUP = 32 << 20  # bytes of a Parquet row group
+LOOKED_AT = 64 << 10  # bytes of a text file
+
+Batches = Iterable[pa.RecordBatch]
+
+
+def check_out(out: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuse, before any work, a file that cannot or must not be written.
+
+    ``inputs`` are files that the command reads. Raises OptionError at another suffix, TargetError
+    at one of the inputs, at a missing folder and at what may not be replaced.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"--out {out}: its suffix says the format: {', '.join(SUFFIXES)}")
+    if out.exists() and any(one.exists() and out.samefile(one) for one in inputs):
+        raise TargetError(f"{out} is read by this very command; set --out elsewhere")
+    check_target(out, _kind(out), overwrite, parents=False)
+
+
+def write_table(
+    out: Path,
+    schema: pa.Schema,
+    batches: Batches,
+    *,
+    overwrite: bool,
+) -> int:
+    """Write a table whole or not at all; the number of its rows. See ``check_out``."""
+    write = _WRITERS[out.suffix.lower()]
+    counted = _Counted(batches)
+    with publishing(out, _kind(out), overwrite=overwrite, parents=False) as temporary:
+        write(temporary, schema, counted)
+    return counted.rows
+
+
+def print_json_rows(batches: Batches) -> None:
+    """The rows on stdout as JSON."""
+    _json_array(sys.stdout, batches)
+
+
+def plain_rows(batch: pa.RecordBatch) -> list[list[Any]]:
+    """The rows as ``print_table`` takes them."""
+    return [list(row) for row in zip(*map(plain_values, batch.columns), strict=True)]
+
+
+def say_written(out: Path, rows: int, as_json: bool) -> None:
+    """What has been written, on stderr, and on stdout as JSON where that is asked."""
+    note(f"{out}: {rows} rows")
+    if as_json:
+        print_json({"out": str(out), "rows": rows})
+
+
+class _Counted:
+    """Batches that are counted as they go by."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches, self.rows = batches, 0
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.rows += batch.num_rows
+            yield batch
+
+
+def _parquet(path: Path, schema: pa.Schema, batches: Batches) -> None:
+    import pyarrow.parquet as pq
+
+    schema = schema.with_metadata({**(schema.metadata or {}), MARK: b"1"})
+    try:
+        writer = pq.ParquetWriter(path, schema)
+    except pa.ArrowNotImplementedError as error:
+        reason = str(error).split(". ")[0]
+        raise OptionError(f"--out: Parquet cannot hold this ({reason}); cast it to text") from error
+    with writer:
+        for table in _grouped(schema, batches):
+            writer.write_table(table)
+
+
+def _grouped(schema: pa.Schema, batches: Batches) -> Iterator[pa.Table]:
+    """Batches together, until they are large enough for a row group."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= GROUP:
+            yield pa.Table.from_batches(held).replace_schema_metadata(schema.metadata)
+            held, size = [], 0
+    if held:
+        yield pa.Table.from_batches(held).replace_schema_metadata(schema.metadata)
+
+
+def _separated(path: Path, schema: pa.Schema, batches: Batches, delimiter: str) -> None:
+    import pyarrow.csv
+
+    flat = pa.schema([(field.name, flat_type(field.type)) for field in schema])
+    options = pyarrow.csv.WriteOptions(delimiter=delimiter)
+    with pyarrow.csv.CSVWriter(path, flat, write_options=options) as writer:
+        for batch in batches:
+            writer.write_batch(_flat(batch.columns, schema.names))
+
+
+def _flat(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
+    return pa.record_batch([flat_texts(column) for column in columns], names)
+
+
+def _json(path: Path, batches: Batches, write: Callable[[IO[str], Batches], None]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        write(file, batches)
+
+
+def _json_array(file: IO[str], batches: Batches) -> None:
+    separator = "[\n"
+    for row in _objects(batches):
+        file.write(f"{separator}{row}")
+        separator = ",\n"
+    file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _json_lines(file: IO[str], batches: Batches) -> None:
+    file.writelines(f"{row}\n" for row in _objects(batches))
+
+
+def _objects(batches: Batches) -> Iterator[str]:
+    for batch in batches:
+        yield from json_texts(batch.to_struct_array()).to_pylist()
+
+
+_WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
+    ".parquet": _parquet,
+    ".csv": partial(_separated, delimiter=","),
+    ".tsv": partial(_separated, delimiter="\t"),
+    ".json": lambda path, _, batches: _json(path, batches, _json_array),
+    ".jsonl": lambda path, _, batches: _json(path, batches, _json_lines),
+}
+
+
+def _kind(out: Path) -> Kind:
+    def replaceable(path: Path) -> bool:
+        if not path.is_file() or path.resolve().suffix != out.suffix:  # where a link may lead
+            return False
+        return _is_ours(path) if out.suffix.lower() == ".parquet" else _is_text_table(path)
+
+    return Kind("an earlier table of mmx", replaceable)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a Parquet table that this module wrote; a store is none."""
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return MARK in found and b"mmx.card" not in found
+
+
+def _is_text_table(path: Path) -> bool:
+    """Whether a text file may be one of ours, which carry no mark: what it surely is not."""
+    with path.open("rb") as file:
+        start = file.read(LOOKED_AT)
+    try:
+        getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    opening = {".json": b"[", ".jsonl": b"{"}.get(path.suffix.lower(), b"")
+    right = not start or start.startswith(opening)
+    return right and b"\0" not in start and path.stem not in DATASET

@@ -1,0 +1,286 @@
+"""SQL over everything at hand: stores, runs and datasets as DuckDB views by name.
+
+    clip                    the store cache/clip.parquet; vectors are FLOAT[d] arrays
+    "NAME".users, .items,   the tables of runs/NAME
+      .history, .per_user, .interactions
+    "DIR".items,            the tables of a dataset directory
+      .interactions
+
+Of the first dataset given, ``items`` and ``interactions`` also stand without a schema.
+
+A query reads and does nothing else (``mmx.sql_statements`` says which are taken), at two levels:
+
+    local    who asks owns the machine: files of this machine may be named too
+    served   who asks is a stranger: what was attached and nothing else, for ten seconds, in a
+             bounded memory, at most 10,000 rows
+
+DuckDB's bound on the memory is for tables, sorts and joins; texts and lists that a function makes
+are outside of it. The functions that make large ones of little are therefore not served, yet who
+faces strangers should bound the memory of the process too.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from mmx.cache.attach import attach
+from mmx.cache.store import quoted
+from mmx.errors import OptionError, QueryError
+from mmx.files import Place, RemotePath
+from mmx.sql_statements import Statement, checked
+from mmx.sql_views import View, identifier, literal, views_of
+
+SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of what is served
+BATCH = 2048  # rows that come at once
+CUT = b"mmx.cut"  # in the schema's metadata of an answer that had more rows
+
+
+class Rows(NamedTuple):
+    """An answer as it comes; the batches are of that schema."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class Sql:
+    """What was attached, ready to be asked; several threads may ask at once.
+
+    ``notes`` has one line for each thing that is absent or goes by another name; ``files`` are
+    the local files that the views read.
+    """
+
+    def __init__(
+        self, views: Sequence[View], notes: Sequence[str] = (), *, level: str, unsafe: bool = False
+    ) -> None:
+        if level not in ("local", "served") or (unsafe and level == "served"):
+            raise OptionError(f"level {level} (unsafe: {unsafe}) is unknown; known: local, served")
+        self._views, self._level, self._unsafe = list(views), level, unsafe
+        self.notes = list(notes)
+        places = [place for view in views for place in view.places]
+        self.files = [place for place in places if isinstance(place, Path)]
+        self._spill = _spill() if self._local else None
+        self._connection = duckdb.connect(config=self._config())
+        attach(self._connection, places)
+        self._make_views()
+        if not unsafe:
+            _lock(self._connection, _allowed(places), [Path.cwd().anchor] if self._local else [])
+
+    @property
+    def _local(self) -> bool:
+        return self._level == "local"
+
+    @property
+    def views(self) -> list[str]:
+        """All views as one writes them in SQL."""
+        return sorted(view.written for view in self._views)
+
+    def ask(self, query: str) -> pa.Table:
+        """Run one query. Columns of one name get distinct ones (``a``, ``a_1``).
+
+        Of what is served the first 10,000 rows; where there were more, the schema's metadata
+        has ``mmx.cut``. Raises QueryError with DuckDB's words, or when it would do more than
+        read.
+        """
+        rows = self.stream(query)
+        limit = None if self._local else ROWS
+        batches, cut = _first(rows.batches, limit)
+        table = pa.Table.from_batches(batches, rows.schema)
+        return table.replace_schema_metadata({CUT: str(limit)}) if cut else table
+
+    def stream(self, query: str) -> Rows:
+        """The rows of one query as they come, all of them. Raises QueryError as ``ask`` does."""
+        cursor = self._connection.cursor()
+        with self._explained(query):
+            relation = self._relation(cursor, query)
+            if relation is None:  # a statement that gives nothing back
+                schema = pa.schema({"done": pa.bool_()})
+                return Rows(schema, iter([pa.record_batch([[True]], schema=schema)]))
+            reader = relation.to_arrow_reader(BATCH)
+            schema = _distinct(reader.schema)
+        return Rows(schema, self._batches(reader, schema, query))
+
+    def names(self, query: str, path: Path) -> bool:
+        """Whether the query itself names this file, alone or by a pattern."""
+        if self._unsafe:
+            return False
+        with self._explained(query), self._connection.cursor() as cursor:
+            names = self._checked(cursor, query).names
+        return any(fnmatch(str(path.absolute()), str(Path(name).absolute())) for name in names)
+
+    def close(self) -> None:
+        """Let go of everything, the files of large sorts too."""
+        self._connection.close()
+        if self._spill:
+            self._spill.cleanup()
+
+    def __enter__(self) -> Sql:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "python_enable_replacements": False,
+            "temp_directory": self._spill.name if self._spill else "",
+        }
+        if not self._unsafe:
+            config |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+            config |= {"allow_community_extensions": False, "allow_persistent_secrets": False}
+        if not self._local:
+            config |= {"memory_limit": MEMORY, "max_execution_time": 1000 * SECONDS}
+        return config
+
+    def _make_views(self) -> None:
+        for view in list(self._views):
+            name = f"{_quoted(view.schema)}.{_quoted(view.name)}"
+            try:
+                self._connection.execute(f"create schema if not exists {_quoted(view.schema)}")
+                self._connection.execute(f"create view {name} as {view.sql}")
+            except (duckdb.Error, UnicodeError, OSError) as error:
+                line = f"{view.places[0]} is unreadable: {str(error).splitlines()[0]}"
+                if not view.found:
+                    raise QueryError(line) from error
+                self.notes.append(line)
+                self._views.remove(view)
+
+    def _checked(self, cursor: duckdb.DuckDBPyConnection, query: str) -> Statement:
+        names = {view.name.lower() for view in self._views}
+        return checked(cursor, query, files=self._local, views=names)
+
+    def _relation(
+        self, cursor: duckdb.DuckDBPyConnection, query: str
+    ) -> duckdb.DuckDBPyRelation | None:
+        if self._unsafe:
+            return cursor.sql(query)
+        sql = self._checked(cursor, query).sql
+        try:
+            return cursor.sql(sql)
+        except (duckdb.CatalogException, duckdb.BinderException):
+            cursor.execute(sql)  # fails as well, and says in which line
+            raise
+
+    def _batches(
+        self, reader: pa.RecordBatchReader, schema: pa.Schema, query: str
+    ) -> Iterator[pa.RecordBatch]:
+        with self._explained(query):
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    @contextmanager
+    def _explained(self, query: str) -> Iterator[None]:
+        """Turn what DuckDB raises, and Arrow when rows come from DuckDB, into a QueryError."""
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
+            raise QueryError(self._told(str(error), query)) from error
+
+    def _told(self, message: str, query: str) -> str:
+        """DuckDB's words, the first line with what helps."""
+        first, *more = [line for line in message.splitlines() if line.strip()] or ["no reason"]
+        if first.startswith("Traceback"):  # of a remote file system
+            first, more = more[-1], []
+        helps = [first.rstrip("!.")]
+        if "does not exist" in first:
+            helps.append(f"views: {', '.join(self.views) or 'none'}")
+        bare = [name for view in self._views for name in (view.schema, view.name)]
+        helps += [f"write {name} in double quotes" for name in _unquoted(bare, query, first)]
+        if "disabled by configuration" in first:
+            helps.append(
+                "URLs are read when they were given as --store or --data"
+                if self._local else "only what was attached is read here"
+            )  # fmt: skip
+        return "\n".join(["SQL: " + "; ".join(helps), *more])
+
+
+def open_sql(
+    cache: Path | str = "cache",
+    runs: Path | str = "runs",
+    datasets: Sequence[Place | str] = (),
+    stores: Sequence[Place | str] = (),
+    *,
+    level: str = "local",
+    unsafe: bool = False,
+) -> Sql:
+    """Views of all stores in ``cache``, all runs in ``runs``, and of the datasets and stores named.
+
+    Nothing is copied or loaded. ``unsafe`` takes any SQL, at the level "local" only. Raises
+    StoreError and DataError when something named is not there or not readable.
+    """
+    found = views_of(Path(cache), Path(runs), datasets, stores)
+    return Sql(found.views, found.notes, level=level, unsafe=unsafe)
+
+
+def _lock(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], folders: Sequence[str]
+) -> None:
+    """From here on only these are read, and no setting changes. The order is DuckDB's."""
+    for setting, values in (("allowed_directories", folders), ("allowed_paths", paths)):
+        connection.execute(f"set {setting} = [{', '.join(map(quoted, values))}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def _allowed(places: Sequence[Place]) -> list[str]:
+    """The places as DuckDB names them: a file system may say them otherwise than the user."""
+    names: dict[str, None] = {}
+    for place in places:
+        names |= {str(place): None, str(literal(place)): None}
+        if isinstance(place, RemotePath):
+            names[f"{place.scheme}://{place.fs._strip_protocol(place.url)}"] = None
+    return list(names)
+
+
+def _spill() -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own for what sorts and joins cannot keep in memory."""
+    return tempfile.TemporaryDirectory(prefix="mmx-sql-", ignore_cleanup_errors=True)
+
+
+def _first(
+    batches: Iterator[pa.RecordBatch], limit: int | None
+) -> tuple[list[pa.RecordBatch], bool]:
+    """The first rows of an answer, and whether there were more."""
+    kept: list[pa.RecordBatch] = []
+    room = limit
+    for batch in batches:
+        if room is not None and batch.num_rows > room:
+            return [*kept, batch.slice(0, room)], True
+        kept.append(batch)
+        room = None if room is None else room - batch.num_rows
+    return kept, False
+
+
+def _distinct(schema: pa.Schema) -> pa.Schema:
+    """The same, each column under a name of its own."""
+    names: list[str] = []
+    for name in schema.names:
+        number, tried = 0, name
+        while tried in names or (number and tried in schema.names):
+            number += 1
+            tried = f"{name}_{number}"
+        names.append(tried)
+    return pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)], schema.metadata)
+
+
+def _unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
+    """Those of the names that stand bare in the query, and may not; as they are written."""
+    return [
+        identifier(name)
+        for name in dict.fromkeys(names)
+        if identifier(name) != name
+        and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', query, re.IGNORECASE)
+        and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
+    ]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

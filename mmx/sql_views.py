@@ -1,0 +1,188 @@
+"""What there is to query: stores, runs and datasets, each with a name of its own in SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from glob import escape
+from pathlib import Path
+
+import duckdb
+
+from mmx.cache.store import open_store, quoted
+from mmx.data.shards import is_shards, shards_folder
+from mmx.data.tables import SUFFIXES, find_table, has_table
+from mmx.errors import DataError, MmxError
+from mmx.files import Place, where
+
+MAIN = "main"
+TAKEN = {MAIN, "memory", "system", "temp", "information_schema", "pg_catalog"}  # DuckDB's own
+
+
+@dataclass(frozen=True)
+class View:
+    """A view: its name, what it selects, and the files it reads."""
+
+    schema: str
+    name: str
+    sql: str
+    places: tuple[Place, ...]
+    found: bool = False  # in a folder; one that is unreadable is told and left out
+
+    @property
+    def written(self) -> str:
+        """The name as one writes it in SQL."""
+        own = identifier(self.name)
+        return own if self.schema == MAIN else f"{identifier(self.schema)}.{own}"
+
+
+@dataclass
+class Found:
+    """The views so far, and a line for each thing that is absent or goes by another name."""
+
+    views: list[View] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def free(self, name: str, schema: str | None, place: Place) -> str:
+        """A name that nothing has in the schema; in place of a schema None asks for one."""
+        there = [view.name for view in self.views if view.schema == schema]
+        if schema is None:
+            there = [*TAKEN, *(view.schema for view in self.views)]
+        taken, name = {one.lower() for one in there}, name or "data"
+        tried, number = name, 0
+        while tried.lower() in taken:
+            number += 1
+            tried = f"{name}_{number}"
+        if number:
+            self.notes.append(f"{place} is called {identifier(tried)} here; {name} is taken")
+        return tried
+
+
+def views_of(
+    cache: Path, runs: Path, datasets: Sequence[Place | str], stores: Sequence[Place | str]
+) -> Found:
+    """Views of all stores in ``cache``, all runs in ``runs``, and of what is named.
+
+    Raises StoreError and DataError when something named is not there or not readable; what is
+    found in a folder and is not readable becomes a note.
+    """
+    found = Found()
+    named = [(where(dataset), _dataset(dataset)) for dataset in datasets]
+    for _, tables in named[:1]:
+        _add_tables(found, MAIN, tables)
+    _add_stores(found, cache, [where(store) for store in stores])
+    for run in _folders(runs):
+        if (run / "config.json").exists():
+            _add_tables(found, _schema(found, run), _tables(run), there=True)
+    for place, tables in dict(named).items():
+        _add_tables(found, _schema(found, place), tables)
+    return found
+
+
+def _add_stores(found: Found, cache: Path, named: list[Place]) -> None:
+    for path in dict.fromkeys([*named, *_stores(cache, named)]):
+        try:
+            store = open_store(path)
+        except MmxError as error:
+            if path in named:
+                raise
+            found.notes.append(str(error))
+            continue
+        files = tuple(map(_absolute, store.files))
+        name = found.free(path.name.removesuffix(".parquet"), MAIN, path)
+        sql = replace(store, files=tuple(map(literal, files))).sql()
+        found.views.append(View(MAIN, name, sql, files, found=path not in named))
+
+
+def _stores(cache: Path, named: list[Place]) -> Iterator[Path]:
+    """What lies in the folder of stores, without those that were named as well."""
+    there = {_absolute(place) for place in named}
+    for path in sorted(cache.glob("*.parquet")) if cache.is_dir() else []:
+        if not path.name.startswith(".") and _absolute(path) not in there:
+            yield path
+
+
+def _folders(runs: Path) -> list[Path]:
+    return sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+
+def _schema(found: Found, place: Place) -> str:
+    absolute = place.resolve() if isinstance(place, Path) else place
+    name = absolute.stem if absolute.suffix in SUFFIXES else absolute.name
+    return found.free(name, None, place)
+
+
+def _add_tables(
+    found: Found, schema: str, tables: dict[str, Place], *, there: bool = False
+) -> None:
+    for name, path in tables.items():
+        view = _table(path, found.free(name, schema, path), schema)
+        found.views.append(replace(view, found=there))
+
+
+def _dataset(data: Place | str) -> dict[str, Place]:
+    """The tables of what ``--data`` takes. Raises DataError when there is none."""
+    place = shards_folder(str(data)) if is_shards(data) else where(data)
+    if place.suffix in SUFFIXES and place.is_file():
+        return _table_alone(place)
+    if isinstance(place, Path) and not place.exists():
+        raise DataError(f"no dataset at {place}: --data takes an existing dataset directory")
+    tables = _tables(place)
+    if not tables:
+        raise DataError(f"{place} holds no tables (.parquet, .csv); --data takes a folder of them")
+    return tables
+
+
+def _table_alone(path: Place) -> dict[str, Place]:
+    """A catalogue given by its own name, and the interactions beside it."""
+    tables: dict[str, Place] = {"items": path}
+    if has_table(path.parent, "interactions"):
+        tables["interactions"] = find_table(path.parent, "interactions")
+    return tables
+
+
+def _tables(directory: Place) -> dict[str, Place]:
+    """All tables of a folder by their names; of two of one name the first suffix counts."""
+    tables: dict[str, Place] = {}
+    for suffix in SUFFIXES:
+        for name in sorted(path.name for path in directory.glob(f"*{suffix}")):
+            if not name.startswith("."):
+                tables.setdefault(name.removesuffix(suffix), directory / name)
+    return dict(sorted(tables.items()))
+
+
+def _table(path: Place, name: str, schema: str) -> View:
+    path = _absolute(path)
+    return View(schema, name, _reading(path), (path,))
+
+
+def _reading(path: Place) -> str:
+    """The query of all rows of a table."""
+    function = "read_csv" if path.suffix == ".csv" else "read_parquet"
+    return f"select * from {function}({quoted(str(literal(path)))})"
+
+
+def literal(path: Place) -> Place:
+    """The path as a pattern of DuckDB that only it matches: ``a*b`` is a name too."""
+    return Path(escape(str(path))) if isinstance(path, Path) else path
+
+
+def _absolute(path: Place) -> Place:
+    """The same from whatever folder, for the program may go to another one."""
+    return path.absolute() if isinstance(path, Path) else path
+
+
+def identifier(name: str) -> str:
+    """The name, in double quotes where SQL needs them."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _keywords():
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+@cache
+def _keywords() -> frozenset[str]:
+    asked = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
+    with duckdb.connect() as connection:
+        return frozenset(row[0] for row in connection.execute(asked).fetchall())
