@@ -6,6 +6,7 @@ Two steps, since they are bound by different things: ``read`` gets bytes from a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -128,14 +129,27 @@ class Loader:
             return str(error), None
 
 
-def clean_text(text: str | None) -> tuple[str | None, str]:
-    """The text an encoder sees and its status: NUL and other controls become spaces.
+# Control characters but for the line feed, and halves of pairs that no encoding can write.
+_UNREADABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# What shows: neither white space nor of Unicode's Default_Ignorable_Code_Point (soft hyphens,
+# zero-width joiners and spaces, direction marks, variation selectors, fillers, tags).
+_SHOWN = re.compile(
+    "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
-    Null is 'missing', and so is a text of nothing but white space.
+
+def clean_text(text: str | None) -> tuple[str | None, str]:
+    """The text an encoder sees and its status.
+
+    Control characters (NUL, tabs, carriage returns …, but not line feeds) and lone surrogates
+    become spaces, and white space at both ends goes; everything else stays as written: joiners
+    and non-joiners, soft hyphens, non-breaking spaces, characters newer than this Python. Null
+    is 'missing', and so is a text in which nothing shows: of white space and of characters that
+    Unicode gives no looks of their own, such as zero-width ones.
     """
     if text is None:
         return None, MISSING
-    if not text.isprintable():  # which few texts need
-        text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    clean = text.strip()
-    return (clean, OK) if clean else (None, MISSING)
+    clean = _UNREADABLE.sub(" ", text).strip()
+    return (clean, OK) if _SHOWN.search(clean) else (None, MISSING)
