@@ -100,12 +100,17 @@ class Loader:
         """Both steps."""
         return self.decode(self.read(image, text))
 
-    def hash(self, image: str | None, text: str | None) -> str:
-        """The content hash alone, without decoding, and without reading where that is dear."""
+    def state(self, image: str | None, text: str | None) -> tuple[str, str | None]:
+        """What tells whether an item has changed, found without decoding.
+
+        Its content hash, and the status of a picture of which there are no bytes; None where
+        there are some, and where reading them is dear.
+        """
         known = self._identity(image)
         if known is None:
-            return self.read(image, text).hash
-        return content_hash(known, clean_text(text)[0] if self.takes_text else None)
+            item = self.read(image, text)
+            return item.hash, item.image_status if item.data is None else None
+        return content_hash(known, clean_text(text)[0] if self.takes_text else None), None
 
     @property
     def readers(self) -> int:
