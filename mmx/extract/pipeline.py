@@ -24,10 +24,10 @@ from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts, discard
 from mmx.cache.plan import Plan, locate, make_plan
 from mmx.cache.remote import built_here
-from mmx.cache.schema import MISSING, OK, inputs, metadata, status_columns, store_schema
+from mmx.cache.schema import DTYPES, MISSING, OK, inputs, metadata, status_columns, store_schema
 from mmx.cache.store import open_store
 from mmx.data.dataset import Items
-from mmx.errors import OptionError, StoreError
+from mmx.errors import OptionError, StoreError, one_of
 from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
 from mmx.extract.fleet.orders import Engine, Here, Orders
@@ -61,6 +61,7 @@ class ExtractOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
+        one_of("--dtype", self.dtype, DTYPES)
         if self.overwrite and self.retry_failed:
             raise OptionError("--overwrite encodes everything again; drop --retry-failed")
 
