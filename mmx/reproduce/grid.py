@@ -74,7 +74,7 @@ class Grid:
     def __post_init__(self) -> None:
         self.groups, self.idle = groups(self.plan), False
         if not any(self._selected(g) for g in self.groups):
-            patterns = ", ".join(self._patterns)
+            patterns = ", ".join(f"'{pattern}'" for pattern in self._patterns)
             raise OptionError(f"--only {patterns} matches no cell; --dry-run lists them")
         tries = [len(g.trials) if g.searched else 1 for g in self.groups]
         self.state = GridProgress(sum(tries) + sum(len(g.seeds) - 1 for g in self.groups))
