@@ -81,3 +81,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     names = list(known)
     close = get_close_matches(word, names, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a value of ``option`` that is none of its choices. Raises OptionError.
+
+    Wherever a choice is taken, so that no misspelling means one of the others.
+    """
+    names = list(known)
+    if value not in names:
+        raise OptionError(f"{option} {value} is unknown{suggestion(value, names)}")

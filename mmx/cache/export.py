@@ -33,7 +33,7 @@ from mmx.cache.matrices import create_npy, create_safetensors
 from mmx.cache.merge import RowSource
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
-from mmx.errors import OptionError, StoreError, suggestion
+from mmx.errors import StoreError, one_of
 
 LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
 MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
@@ -88,8 +88,7 @@ def export(
 
 def check_layout(layout: str) -> None:
     """Raise OptionError unless the layout is known."""
-    if layout not in LAYOUTS:
-        raise OptionError(f"layout {layout} is unknown{suggestion(layout, LAYOUTS)}")
+    one_of("layout", layout, LAYOUTS)
 
 
 @dataclass

@@ -34,6 +34,11 @@ class Plan:
         """Items whose finished row is taken over."""
         return int((self.source >= 0).sum())
 
+    @property
+    def moves(self) -> bool:
+        """Whether the finished rows are not, one for one, those of the items table."""
+        return self.removed > 0 or not np.array_equal(self.source, np.arange(len(self.source)))
+
 
 def locate(items: pa.ChunkedArray, finished: pa.Table) -> np.ndarray:
     """(n,) int64: the last finished row of each item, -1 where there is none."""
@@ -55,6 +60,7 @@ def make_plan(
     items: pa.ChunkedArray,
     finished: pa.Table,
     hashes: pa.Array,
+    unread: pa.Array | None = None,
     *,
     retry_failed: bool = False,
 ) -> Plan:
@@ -62,12 +68,16 @@ def make_plan(
 
     ``finished`` has item_id, content_hash and the status columns, later rows overriding
     earlier ones. ``hashes`` holds the present content hash of each item that has a finished
-    row (null is allowed elsewhere).
+    row (null is allowed elsewhere). ``unread`` holds the present status of pictures of which
+    there are no bytes, and null for the others: a hash does not tell no picture from a lost one.
     """
     source = locate(items, finished)
     here = source >= 0
     rows = finished.take(pa.array(source[here]))
     good = _equal(rows["content_hash"], hashes.filter(pa.array(here)))
+    if unread is not None and "image_status" in rows.column_names:
+        now = unread.filter(pa.array(here))
+        good &= _equal(rows["image_status"], pc.coalesce(now, rows["image_status"]))
     if retry_failed:
         good &= ~failed_rows(rows)
     source[np.flatnonzero(here)[~good]] = -1
@@ -86,6 +96,6 @@ def failed_rows(rows: pa.Table) -> np.ndarray:
     return failed
 
 
-def _equal(left: pa.ChunkedArray, right: pa.Array) -> np.ndarray:
+def _equal(left: pa.ChunkedArray, right: pa.Array | pa.ChunkedArray) -> np.ndarray:
     same = pc.fill_null(pc.equal(left, right), False)
     return same.to_numpy(zero_copy_only=False).astype(bool)

@@ -19,7 +19,8 @@ from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import Store, open_store, quoted
-from mmx.errors import OptionError, QueryError, StoreError, some, suggestion
+from mmx.data.dataset import ON_UNKNOWN
+from mmx.errors import OptionError, QueryError, StoreError, one_of, some
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
 
@@ -58,8 +59,7 @@ def unite(
     ``duplicates`` keeps the "last" or the "first" row; "error" refuses. Raises StoreError when
     the stores are of different encoders or precisions of storage.
     """
-    if duplicates not in KEPT:
-        raise OptionError(f"--on-duplicate {duplicates} is unknown{suggestion(duplicates, KEPT)}")
+    one_of("--on-duplicate", duplicates, KEPT)
     with target.claimed() as claim:
         stores = [open_store(path) for path in paths]
         for other in stores[1:]:
@@ -85,33 +85,36 @@ def filter_store(
     path: Path,
     target: Target,
     *,
-    where: str | None = None,
+    where: str | Sequence[str] = (),
     items: Path | None = None,
     unknown: str = "error",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
-    """Write the rows that meet a condition and are listed, in the store's order; how many.
+) -> tuple[int, int]:
+    """Write the rows that meet all conditions and are listed, in the store's order.
 
-    ``where`` is SQL over the store's columns, ``items`` a file of item ids (see ``read_ids``).
-    ``unknown`` says what a listed item means that the store lacks: "error" or "drop". Raises
-    QueryError when DuckDB refuses the condition and StoreError when no row is left.
+    ``where`` is a SQL condition, or several, over the store's columns; ``items`` is a file of
+    item ids (see ``read_ids``). ``unknown`` says what a listed item means that the store lacks:
+    "error" or "drop". Returns how many rows are written and how many listed items were dropped.
+    Raises QueryError when DuckDB refuses a condition and StoreError when no row is left.
     """
-    if where is None and items is None:
+    if not where and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
-    if unknown not in ("error", "drop"):
-        raise OptionError(f"--unknown-items {unknown}: error or drop is expected")
+    one_of("--unknown-items", unknown, ON_UNKNOWN)
+    if items is None and unknown != "error":
+        raise OptionError("--unknown-items is of the items in --items; drop it")
     with target.claimed() as claim:
         store = open_store(path)
         source = _source([store])
-        chosen = np.ones(store.rows, dtype=bool)
-        if where is not None:
-            chosen &= _meeting(store, where)
+        chosen, dropped = np.ones(store.rows, dtype=bool), 0
+        for condition in [where] if isinstance(where, str) else where:
+            chosen &= _meeting(store, condition)
         if items is not None:
-            chosen &= _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+            listed, dropped = _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+            chosen &= listed
         if not chosen.any():
             raise StoreError(f"no row of {path} is left; widen --where or --items")
         _write(claim, target.max_file_rows, [store], source, np.flatnonzero(chosen), progress)
-        return int(chosen.sum())
+        return int(chosen.sum()), dropped
 
 
 def read_ids(path: Path) -> pa.Array:
@@ -171,16 +174,16 @@ def _meeting(store: Store, where: str) -> np.ndarray:
     return chosen
 
 
-def _listed(ids: pa.ChunkedArray, items: Path, path: Path, unknown: str) -> np.ndarray:
-    """(rows,) bool: which ids stand in the file."""
-    wanted = read_ids(items)
+def _listed(ids: pa.ChunkedArray, items: Path, path: Path, unknown: str) -> tuple[np.ndarray, int]:
+    """(rows,) bool: which ids stand in the file; and how many of the file the store lacks."""
+    wanted = read_ids(items).unique()
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
     if len(lost) and unknown == "error":
         raise StoreError(
             f"{items} lists {len(lost)} items that {path} lacks ({some(lost.to_pylist())}); "
             "take them out, or --unknown-items drop"
         )
-    return pc.is_in(ids, value_set=wanted).to_numpy().astype(bool)
+    return pc.is_in(ids, value_set=wanted).to_numpy().astype(bool), len(lost)
 
 
 def _source(stores: Sequence[Store]) -> RowSource:

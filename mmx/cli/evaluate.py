@@ -27,12 +27,11 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Evaluate a finished run again: full ranking, training items masked."""
-    from mmx.errors import OptionError, RunError
+    from mmx.errors import OptionError, RunError, one_of
     from mmx.recommend.evaluation import evaluate as measure
     from mmx.recommend.run import metrics_of, open_run
 
-    if split not in ("valid", "test"):
-        raise OptionError(f"--split {split} is unknown; known: valid, test")
+    one_of("--split", split, ("valid", "test"))
     if cold and tail is not None:
         raise OptionError("--cold means --tail 0; give one of the two")
     opened = open_run(run)

@@ -45,7 +45,8 @@ def extract(
         Path | None, typer.Option(help="Local checkpoint (.safetensors, .pt) instead of named.")
     ] = None,
     modalities: Annotated[
-        str | None, typer.Option(help="Which of image,text,fused to encode. Default: all.")
+        list[str] | None,
+        typer.Option(help="Which of image,text,fused to encode; repeatable. Default: all."),
     ] = None,
     batch_size: Annotated[
         str, typer.Option(help="Items encoded at once; auto measures, and halves if memory ends.")
@@ -79,10 +80,15 @@ def extract(
         ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of stored vectors: float32, float16.")] = "float32",
-    device: Annotated[
-        str,
-        typer.Option("--device", "--devices", help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both."),
-    ] = "cpu",
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "--devices",
+            help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both; repeatable.",
+            show_default="cpu",
+        ),
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(help="Processes that encode into the one store.", show_default="one a device"),
@@ -153,12 +159,13 @@ def extract(
     )
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
     target = _target(out, work) or default_store(model)
-    items = load_items(data, images)
+    items, device = load_items(data, images), ",".join(devices or ["cpu"])
     special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
     special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
     special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}
     special |= {"weights": weights, "decode": _way_to_decode(exact, gpu_decode, device)}
-    special["modalities"] = tuple(modalities.split(",")) if modalities else None
+    names = [name.strip() for given in modalities or () for name in given.split(",")]
+    special["modalities"] = tuple(names) or None
     recipe = Recipe(model, {name: value for name, value in special.items() if value is not None})
     fleet, here = engine_for(
         recipe, device, processes=processes, engine=engine, address=ray_address

@@ -160,7 +160,7 @@ def _run_facts(path: Path) -> dict[str, Any]:
 def _data_facts(path: str) -> dict[str, Any]:
     import pyarrow.compute as pc
 
-    from mmx.data.dataset import folder_of, load_interactions, load_items
+    from mmx.data.dataset import Dropped, folder_of, load_interactions, load_items
     from mmx.data.tables import has_table
 
     items = load_items(path)
@@ -173,7 +173,10 @@ def _data_facts(path: str) -> dict[str, Any]:
     }
     if not has_table(folder_of(path), "interactions"):
         return facts
-    log = load_interactions(path, items)
+    foreign: list[Dropped] = []
+    log = load_interactions(path, items, unknown="drop", dropped=foreign.append)
+    for what in foreign:
+        facts["interactions with unknown items"] = what.interactions
     facts |= {"interactions": log.num_rows, "users": pc.count_distinct(log["user_id"]).as_py()}
     if "split" in log.column_names:
         counts = pc.value_counts(log["split"].combine_chunks()).to_pylist()

@@ -37,7 +37,10 @@ def reproduce(
     base: Annotated[
         Path | None, typer.Option(help="What the plan's relative paths start from, not its folder.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Run only cells whose names match this pattern.")] = "*",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only cells whose names match this pattern; repeatable."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …; instead of the plan's.")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also what ended with its process twice.")
@@ -61,7 +64,7 @@ def reproduce(
 
     read = load_plan(plan, data=_directories(data or []), base=base)
     out = out or Path("runs") / plan.stem
-    grid = Grid(read, out, only, device, retry_failed)
+    grid = Grid(read, out, tuple(only) if only else "*", device, retry_failed)
     if dry_run:
         _show("", grid.listing(), as_json)
         return
@@ -89,6 +92,8 @@ def _directories(texts: list[str]) -> dict[str, Path]:
     for name, equals, directory in pairs:
         if not (equals and name and directory):
             raise OptionError(f"--data {name}{equals}{directory}: NAME=DIR is expected")
+        if [other for other, _, _ in pairs].count(name) > 1:
+            raise OptionError(f"--data {name}= is given twice; drop one")
     return {name: Path(directory) for name, _, directory in pairs}
 
 

@@ -51,7 +51,8 @@ def filter_(
     store: Store,
     out: Out,
     where: Annotated[
-        str | None, typer.Option(help="SQL condition over the store's columns.")
+        list[str] | None,
+        typer.Option(help="SQL condition over the store's columns; repeated, all must hold."),
     ] = None,
     items: Annotated[
         Path | None, typer.Option(help="Keep the items in this file: text, .csv, .parquet.")
@@ -70,10 +71,10 @@ def filter_(
 
     target = Target(out, overwrite, max_file_rows)
     with _drawing("writing the store") as progress:
-        rows = filter_store(
-            store, target, where=where, items=items, unknown=unknown_items, progress=progress
+        rows, dropped = filter_store(
+            store, target, where=where or (), items=items, unknown=unknown_items, progress=progress
         )
-    _say({"store": str(out), "rows": rows}, as_json)
+    _say({"store": str(out), "rows": rows, "unknown_items_dropped": dropped}, as_json)
 
 
 @app.command()
@@ -178,6 +179,8 @@ def _say(facts: dict[str, Any], as_json: bool) -> None:
     missing = facts.get("missing", {})
     said = [f"{facts['rows']} rows"]
     said += [f"{rows} without {modality}" for modality, rows in missing.items() if rows]
+    dropped = facts.get("unknown_items_dropped")
+    said += [f"{dropped} items of the list are not in the store"] if dropped else []
     said += [f"left out: {', '.join(facts['left_out'])}"] if "left_out" in facts else []
     note(f"{facts.get('store') or facts['out']}: {', '.join(said)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,25 @@ import pyarrow.compute as pc
 from mmx.data.pictures import by_item_id, by_row, has_bytes
 from mmx.data.shards import is_shards, read_shards, shards_folder
 from mmx.data.tables import find_table, has_table, id_column, read_table, require, text_column
-from mmx.errors import DataError, some
+from mmx.errors import DataError, one_of, some
 from mmx.files import Place, where
+
+ON_UNKNOWN = ("error", "drop")  # what an item may mean that the catalogue lacks
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What was left out because its items are not in the catalogue."""
+
+    interactions: int
+    of: int  # interactions in the file
+    items: int
+
+    def __str__(self) -> str:
+        return (
+            f"dropped {self.interactions:,} of {self.of:,} interactions with {self.items:,} "
+            "unknown items"
+        )
 
 
 @dataclass(frozen=True)
@@ -121,14 +138,22 @@ def folder_of(data: Place | str) -> Place:
     return place.parent if place.suffix in (".parquet", ".csv") and place.is_file() else place
 
 
-def load_interactions(data: Place | str, items: Items, *, unknown: str = "error") -> pa.Table:
+def load_interactions(
+    data: Place | str,
+    items: Items,
+    *,
+    unknown: str = "error",
+    dropped: Callable[[Dropped], None] = lambda what: None,
+) -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
 
     ``data`` is what ``load_items`` was given; the table lies in its folder.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
-    or "drop". Raises DataError on unreadable tables, missing columns, null ids, bad splits.
+    or "drop", of which ``dropped`` is told where there are some. Raises DataError on unreadable
+    tables, missing columns, null ids, bad splits; OptionError for another ``unknown``.
     """
+    one_of("--unknown-items", unknown, ON_UNKNOWN)
     path = find_table(folder_of(data), "interactions")
     table = read_table(path)
     require(table, ("user_id", "item_id"), path)
@@ -142,12 +167,14 @@ def load_interactions(data: Place | str, items: Items, *, unknown: str = "error"
     foreign = pc.invert(pc.is_in(table["item_id"], value_set=items.ids.combine_chunks()))
     if pc.any(foreign).as_py():
         lost = table.filter(foreign)
+        names = pc.unique(lost["item_id"])
         if unknown == "error":
             raise DataError(
                 f"{path}: {lost.num_rows} interactions name items that {items.path.name} lacks "
-                f"({some(pc.unique(lost['item_id']).to_pylist())}); add them, or "
+                f"({some(names.to_pylist())}); add them, or "
                 "--unknown-items drop"
             )
+        dropped(Dropped(lost.num_rows, table.num_rows, len(names)))
         table = table.filter(pc.invert(foreign))
     if not table.num_rows:
         raise DataError(f"{path} holds no interactions with known items")

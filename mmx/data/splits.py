@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.errors import DataError, OptionError, suggestion
+from mmx.errors import DataError, OptionError, one_of
 
 TRAIN, VALID, TEST = 0, 1, 2
 NAMES = ("train", "valid", "test")
@@ -29,9 +29,7 @@ class SplitRule:
     seed: int = 0  # of the random rule and of ties in time
 
     def __post_init__(self) -> None:
-        known = ("auto", "given", "random", "leave-one-out", "temporal")
-        if self.rule not in known:
-            raise OptionError(f"unknown --split '{self.rule}'{suggestion(self.rule, known)}")
+        one_of("--split", self.rule, ("auto", "given", "random", "leave-one-out", "temporal"))
         if self.k_core < 0:
             raise OptionError(f"--k-core {self.k_core} is negative")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.errors import UnknownIdError, some
+from mmx.errors import UnknownIdError, one_of, some
 
 
 class Vocabulary:
@@ -39,6 +39,7 @@ class Vocabulary:
 
         ``missing`` says what an unknown id means: UnknownIdError, or the number -1.
         """
+        one_of("missing", missing, ("error", "negative"))
         wanted = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.string())
         found = pc.index_in(wanted, value_set=self.ids)
         if isinstance(found, pa.ChunkedArray):

@@ -1,4 +1,4 @@
-"""The content hashes of items that have a finished row: have their inputs changed since?"""
+"""Have the inputs of items that have a finished row changed since?"""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ from mmx.extract.running import cores
 T = TypeVar("T")
 
 
-def content_hashes(
+def present_states(
     loader: Loader,
     table: pa.Table,
     here: np.ndarray,
     workers: int | None,
     state: Progress,
     progress: Callable[[Progress], None],
-) -> np.ndarray:
-    """(n,) the present hash of the rows ``here`` of an items table of n; None elsewhere."""
+) -> tuple[pa.Array, pa.Array]:
+    """(n,) hashes and (n,) statuses of unread pictures, see Loader.state, of a table of n items.
+
+    Only of the rows ``here``; both are null elsewhere.
+    """
     state.stage, state.total = "check", len(here)
-    hashes = np.full(len(table), None, dtype=object)
+    found = np.full((2, len(table)), None, dtype=object)
     workers = workers or cores()
     with ThreadPoolExecutor(workers) as pool:
-        work = _ahead(pool, loader.hash, pairs(rows_of(table, here)), 64 * workers)
+        work = _ahead(pool, loader.state, pairs(rows_of(table, here)), 64 * workers)
         for place, future in zip(here, work, strict=True):
-            hashes[place] = future.result()
+            found[:, place] = future.result()
             state.done += 1
             progress(state)
-    return hashes
+    hashes, unread = (pa.array(values, pa.string()) for values in found)
+    return hashes, unread
 
 
 def _ahead(

@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mmx.errors import one_of
 
 Decode = Literal["exact", "fast", "gpu"]  # how a picture becomes pixels, see mmx.extract.decoding
 
@@ -71,6 +73,12 @@ class ImageRule:
     # Where half a pixel is left over: torchvision and timm round to even, transformers down.
     centre: Literal["even", "down"] = "even"
     decode: Decode = "exact"
+
+    def __post_init__(self) -> None:
+        one_of("mode", self.mode, ("crop", "squash", "pad"))
+        one_of("interpolation", self.interpolation, INTERPOLATION)
+        one_of("centre", self.centre, ("even", "down"))
+        one_of("decode", self.decode, get_args(Decode))
 
     def as_dict(self) -> dict[str, Any]:
         """For the encoder card; tuples become lists, as they come back from JSON."""

@@ -6,6 +6,7 @@ Two steps, since they are bound by different things: ``read`` gets bytes from a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -99,12 +100,17 @@ class Loader:
         """Both steps."""
         return self.decode(self.read(image, text))
 
-    def hash(self, image: str | None, text: str | None) -> str:
-        """The content hash alone, without decoding, and without reading where that is dear."""
+    def state(self, image: str | None, text: str | None) -> tuple[str, str | None]:
+        """What tells whether an item has changed, found without decoding.
+
+        Its content hash, and the status of a picture of which there are no bytes; None where
+        there are some, and where reading them is dear.
+        """
         known = self._identity(image)
         if known is None:
-            return self.read(image, text).hash
-        return content_hash(known, clean_text(text)[0] if self.takes_text else None)
+            item = self.read(image, text)
+            return item.hash, item.image_status if item.data is None else None
+        return content_hash(known, clean_text(text)[0] if self.takes_text else None), None
 
     @property
     def readers(self) -> int:
@@ -128,14 +134,27 @@ class Loader:
             return str(error), None
 
 
-def clean_text(text: str | None) -> tuple[str | None, str]:
-    """The text an encoder sees and its status: NUL and other controls become spaces.
+# Control characters but for the line feed, and halves of pairs that no encoding can write.
+_UNREADABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# What shows: neither white space nor of Unicode's Default_Ignorable_Code_Point (soft hyphens,
+# zero-width joiners and spaces, direction marks, variation selectors, fillers, tags).
+_SHOWN = re.compile(
+    "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
-    Null is 'missing', and so is a text of nothing but white space.
+
+def clean_text(text: str | None) -> tuple[str | None, str]:
+    """The text an encoder sees and its status.
+
+    Control characters (NUL, tabs, carriage returns …, but not line feeds) and lone surrogates
+    become spaces, and white space at both ends goes; everything else stays as written: joiners
+    and non-joiners, soft hyphens, non-breaking spaces, characters newer than this Python. Null
+    is 'missing', and so is a text in which nothing shows: of white space and of characters that
+    Unicode gives no looks of their own, such as zero-width ones.
     """
     if text is None:
         return None, MISSING
-    if not text.isprintable():  # which few texts need
-        text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    clean = text.strip()
-    return (clean, OK) if clean else (None, MISSING)
+    clean = _UNREADABLE.sub(" ", text).strip()
+    return (clean, OK) if _SHOWN.search(clean) else (None, MISSING)

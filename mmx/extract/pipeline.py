@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.atomic import Claim, check_target, claimed
@@ -27,19 +26,19 @@ from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts
 from mmx.cache.plan import Plan, locate, make_plan
 from mmx.cache.remote import built_here
-from mmx.cache.schema import MISSING, OK, inputs, metadata, status_columns, store_schema
+from mmx.cache.schema import DTYPES, MISSING, OK, inputs, metadata, status_columns, store_schema
 from mmx.cache.store import open_store
 from mmx.data.dataset import Items
-from mmx.errors import OptionError, StoreError
+from mmx.errors import OptionError, StoreError, one_of
 from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
 from mmx.extract.fleet.orders import Engine, Here, Orders
-from mmx.extract.hashing import content_hashes
+from mmx.extract.hashing import present_states
 from mmx.extract.inputs import Loader, Source
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
-from mmx.extract.settings import ACCURACY, Before, Settings, read_settings, what_was
+from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
 from mmx.files import Place, where
 
@@ -64,6 +63,7 @@ class ExtractOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
+        one_of("--dtype", self.dtype, DTYPES)
         if self.overwrite and self.retry_failed:
             raise OptionError("--overwrite encodes everything again; drop --retry-failed")
 
@@ -165,8 +165,9 @@ class _Job:
             report = ExtractReport(
                 self.out, len(self.items), int(plan.encode.sum()), plan.reused, plan.removed
             )
-            if plan.encode.any() or plan.removed or parts.files() or not self.out.exists():
+            if plan.encode.any() or parts.files():
                 self.encode(plan, parts, progress)
+            if self.settings or plan.moves or self._names_other_items():
                 self.merge(target, parts, progress)
             parts.remove()
         self.fill(report)
@@ -223,12 +224,11 @@ class _Job:
                 f"the finished rows of {self.out} are of other items, none is in "
                 f"{self.items.path}; set --out elsewhere, or --overwrite"
             )
-        found = content_hashes(
+        hashes, unread = present_states(
             self.loader, self.items.table, here, self.options.workers, self.state, progress
         )
-        hashes = pa.array(found, pa.string())
         retry = self.options.retry_failed
-        plan = make_plan(self.items.ids, finished, hashes, retry_failed=retry)
+        plan = make_plan(self.items.ids, finished, hashes, unread, retry_failed=retry)
         if plan.removed and not (self.options.prune or self.options.overwrite):
             raise StoreError(
                 f"{self.out} holds {plan.removed} items that {self.items.path} lacks; "
@@ -271,9 +271,11 @@ class _Job:
         facts = metadata(self.card, self.options.dtype, self.items.fingerprint())
         if self.accuracy:
             facts[ACCURACY] = json.dumps(self.accuracy, sort_keys=True)
-        assert self.settings is not None
+        if self.settings is None:  # no vector is new, nor made by the libraries of today
+            facts["mmx.versions"] = json.dumps(open_store(self.out).versions, sort_keys=True)
         merge(
-            target, source, rows, facts, block=self.settings.part_size, progress=advance,
+            target, source, rows, facts, progress=advance,
+            block=(self.settings or self.options).part_size or block_of(self.out),
             max_file_rows=sys.maxsize if self.one_file else self.options.max_file_rows,
             max_file_bytes=sys.maxsize if self.one_file else None,
         )  # fmt: skip
@@ -287,6 +289,9 @@ class _Job:
         report.waited = dict(state.waited)
         report.precision, report.accuracy = self.card.precision, self.accuracy
         report.batch_size = self.settings.batch_size if self.settings else None
+
+    def _names_other_items(self) -> bool:
+        return open_store(self.out).items_fingerprint != self.items.fingerprint()
 
     def _finished(self, parts: Parts) -> RowSource:
         """All finished rows, the newest last."""

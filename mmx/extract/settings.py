@@ -80,3 +80,9 @@ def accuracy_of(store: Place) -> dict[str, Any] | None:
     found = footer(open_store(store).files[0]).metadata or {}
     text = found.get(ACCURACY.encode())
     return json.loads(text) if text else None
+
+
+def block_of(store: Place) -> int:
+    """Rows of a store's row groups, of which only the last may have fewer."""
+    rows: int = footer(open_store(store).files[0]).row_group(0).num_rows
+    return rows

@@ -17,9 +17,9 @@ import torch
 
 from mmx.atomic import Claim, claimed, claimed_name
 from mmx.cache.schema import library_versions
-from mmx.data.dataset import load_interactions, load_items
+from mmx.data.dataset import ON_UNKNOWN, Dropped, load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
-from mmx.errors import OptionError, suggestion
+from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.naming import default_store
 from mmx.files import Place
 from mmx.processes import Processes
@@ -48,6 +48,9 @@ class TrainJob:
     unknown_items: str = "error"  # or "drop"
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
+
+    def __post_init__(self) -> None:
+        one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
 
     @property
     def name(self) -> str:
@@ -119,7 +122,10 @@ def _fit(
     tell: Callable[[str], None],
 ) -> Run:
     items = load_items(job.data)
-    log = load_interactions(job.data, items, unknown=job.unknown_items)
+    dropped: list[Dropped] = []
+    log = load_interactions(job.data, items, unknown=job.unknown_items, dropped=dropped.append)
+    for what in dropped:
+        tell(str(what))
     rule = job.split.resolved(log)
     split = split_interactions(log, rule)
     data = Interactions.from_table(split, items.ids)
@@ -159,7 +165,11 @@ def _fit(
             fitted.history[0].update(_validation(evaluations["valid"]))
         save_run(
             claim,
-            config={**description, "best_epoch": fitted.best_epoch},
+            config={
+                **description,
+                "dropped": asdict(dropped[0]) if dropped else None,
+                "best_epoch": fitted.best_epoch,
+            },
             evaluations=evaluations,
             scorer=fitted.scorer,
             history=fitted.history,
@@ -246,6 +256,8 @@ def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:
         if name not in known:
             raise OptionError(f"--set {name}: {record.name} has no such setting"
                               f"{suggestion(name, known)}")  # fmt: skip
+        if name in values:
+            raise OptionError(f"--set {name} is given twice; drop one")
         values[name] = _parsed(name, text, types[name])
     return replace(kind(), **values)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mmx.errors import OptionError, RunError
+from mmx.errors import OptionError, RunError, one_of
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.run import Run
@@ -29,8 +29,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise OptionError(f"--k {self.k} must be at least 1")
-        if self.seen not in ("all", "train", "none"):
-            raise OptionError(f"--seen {self.seen} is unknown; known: all, train, none")
+        one_of("--seen", self.seen, ("all", "train", "none"))
 
 
 def recommend(run: Run, users: Sequence[str], wanted: Wanted | None = None) -> pa.Table:

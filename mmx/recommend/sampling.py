@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mmx.errors import DataError, OptionError, suggestion
+from mmx.errors import DataError, one_of
 from mmx.recommend.interactions import UserItems
 
 RULES = ("uniform", "popularity")
@@ -22,8 +22,7 @@ class NegativeSampler:
         self, train: UserItems, device: torch.device | str = "cpu", rule: str = "uniform"
     ) -> None:
         """Raises DataError when some user has every item, so that nothing could be drawn."""
-        if rule not in RULES:
-            raise OptionError(f"unknown --negatives '{rule}'{suggestion(rule, RULES)}")
+        one_of("--negatives", rule, RULES)
         drawable = train.n_items if rule == "uniform" else int((train.item_counts > 0).sum())
         if (train.counts >= drawable).any():
             raise DataError("some user has taken every item; there is no negative item to draw")

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, RunError
+from mmx.errors import OptionError, RunError, one_of
 from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.sampling import NegativeSampler
+from mmx.recommend.sampling import RULES, NegativeSampler
 from mmx.recommend.scoring import Factors
 
 VALIDATED_ON = "recall@20"
@@ -47,8 +47,12 @@ class TrainOptions:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
         if not self.lr > 0 or not 0 < self.lr_decay <= 1 or self.clip < 0:
             raise OptionError("--lr must be positive, --lr-decay in (0, 1], --clip not negative")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"--precision {self.precision} is unknown; known: float32, bfloat16")
+        one_of("--negatives", self.negatives, RULES)
+        one_of("--precision", self.precision, PRECISIONS)
+        try:
+            torch.device(self.device)
+        except RuntimeError:
+            raise OptionError(f"--device {self.device} is none of torch's; try cpu, cuda") from None
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise OptionError(f"--device {self.device}: no CUDA device here; use --device cpu")
 

@@ -74,7 +74,7 @@ class Grid:
 
     plan: Plan
     out: Path
-    only: str = "*"  # a pattern of cell names; other cells are not run
+    only: str | tuple[str, ...] = "*"  # a pattern of cell names, or several; no others are run
     device: str | None = None  # instead of the plan's, for everything
     retry_failed: bool = False  # also what ended with its process twice
     progress: Callable[[GridProgress], None] = lambda state: None
@@ -83,7 +83,8 @@ class Grid:
         check_target(self.out, GRID, overwrite=True)
         self.groups, self.idle = groups(self.plan), False
         if not any(self._selected(g) for g in self.groups):
-            raise OptionError(f"--only '{self.only}' matches no cell; --dry-run lists them")
+            patterns = ", ".join(f"'{pattern}'" for pattern in self._patterns)
+            raise OptionError(f"--only {patterns} matches no cell; --dry-run lists them")
         tries = [len(g.trials) if g.searched else 1 for g in self.groups]
         self.state = GridProgress(sum(tries) + sum(len(g.seeds) - 1 for g in self.groups))
         self.outcome = Outcome()
@@ -122,7 +123,7 @@ class Grid:
                 if len(group.trials) > 1:
                     row |= {"search": f"as {group.search_as or 'the best'}", "state": "—"}
                 rows.append(row)
-        return [row for row in rows if fnmatchcase(row["cell"], self.only)]
+        return [row for row in rows if self._named(row["cell"])]
 
     def path(self, cell: Cell) -> Path:
         """Where the cell's run is or will be. Raises MmxError when its data cannot be read."""
@@ -144,7 +145,14 @@ class Grid:
         return any(self._wanted(cell) for cell in group.cells(group.trials[0]))
 
     def _wanted(self, cell: Cell) -> bool:
-        return not self.idle and fnmatchcase(cell.name, self.only)
+        return not self.idle and self._named(cell.name)
+
+    def _named(self, cell: str) -> bool:
+        return any(fnmatchcase(cell, pattern) for pattern in self._patterns)
+
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return (self.only,) if isinstance(self.only, str) else self.only
 
     def _group(self, group: Group) -> None:
         """The search, if there is one, then the seeds."""

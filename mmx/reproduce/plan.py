@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmx.cache.schema import DTYPES
+from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.splits import SplitRule
-from mmx.errors import OptionError, suggestion
+from mmx.errors import OptionError, one_of, suggestion
+from mmx.extract.encoders.hardware import PRECISIONS
+from mmx.extract.encoders.request import RESIZE_MODES
 from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
@@ -42,8 +46,7 @@ class Dataset:
     def __post_init__(self) -> None:
         if (self.data is None) == (self.sample is None):
             raise OptionError("give either 'data: DIR' or 'sample: {}'")
-        if self.unknown_items not in ("error", "drop"):
-            raise OptionError(f"unknown_items: {self.unknown_items}; known: error, drop")
+        one_of("unknown_items", self.unknown_items, ON_UNKNOWN)
         _ = self.rule
 
     @property
@@ -68,6 +71,12 @@ class Extraction:
     image_size: int | None = None
     resize: int | None = None
     resize_mode: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("dtype", self.dtype, DTYPES)
+        if self.resize_mode is not None:
+            one_of("resize_mode", self.resize_mode, RESIZE_MODES)
 
 
 @dataclass(frozen=True)

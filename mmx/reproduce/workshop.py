@@ -106,7 +106,12 @@ class Workshop:
 
     def _log(self, dataset: str, entry: Dataset) -> Any:
         data = self.data(dataset)
-        return load_interactions(data, load_items(data), unknown=entry.unknown_items)
+        return load_interactions(
+            data,
+            load_items(data),
+            unknown=entry.unknown_items,
+            dropped=lambda what: self.told(str(what)),
+        )
 
     def _extracted(self, dataset: str, spec: Extraction, label: str = "") -> FeatureSpec:
         encoded = {**asdict(replace(spec, use=())), "batch_size": None}

@@ -32,6 +32,23 @@ def test_unchanged_items_are_reused_wherever_they_stand() -> None:
     assert plan.removed == 1  # b
 
 
+def test_rows_that_only_move() -> None:
+    hashes = pa.array(["h1", "h2", "h3"])
+    assert not make_plan(chunked("a", "b", "c"), ROWS, hashes).moves
+    assert make_plan(chunked("a", "b"), ROWS, hashes[:2]).moves
+    moved = make_plan(chunked("a", "c", "b"), ROWS, pa.array(["h1", "h3", "h2"]))
+    assert (moved.moves, moved.encode.any()) == (True, False)
+
+
+def test_a_picture_without_bytes_is_known_by_its_status() -> None:
+    hashes, unread = pa.array(["h1", "h2", "h3"]), [None, "file not found", "missing"]
+    plan = make_plan(chunked("a", "b", "c"), ROWS, hashes, pa.array(unread))
+    assert plan.encode.tolist() == [False, True, False]
+    unread = ["missing", None, "file not found"]
+    plan = make_plan(chunked("a", "b", "c"), ROWS, hashes, pa.array(unread))
+    assert plan.encode.tolist() == [True, False, True]
+
+
 def test_changed_inputs_are_encoded_again() -> None:
     plan = make_plan(chunked("a", "b", "c"), ROWS, pa.array(["other", "h2", "h3"]))
     assert plan.encode.tolist() == [True, False, False]

@@ -83,7 +83,7 @@ def test_versions_of_all_rows_are_named(two: tuple[Path, Path], tmp_path: Path) 
 )
 def test_filtered_by_sql(tmp_path: Path, where: str) -> None:
     store = make_store(tmp_path / "a.parquet", max_file_rows=8)
-    count = filter_store(store.path, Target(tmp_path / "b.parquet"), where=where)
+    count, _ = filter_store(store.path, Target(tmp_path / "b.parquet"), where=where)
     arrays = "* replace (image::float[3] as image, text::float[2] as text)"
     files = [str(file) for file in store.files]
     ids = duckdb.sql(
@@ -105,20 +105,20 @@ def test_filtered_by_a_list(tmp_path: Path, suffix: str) -> None:
         file.write_text("x,item_id\n" + "\n".join(f"1,{name}" for name in wanted))
     else:
         file.write_text("\n".join(["", *wanted, ""]))
-    assert filter_store(store.path, Target(tmp_path / "b"), items=file) == 3
+    assert filter_store(store.path, Target(tmp_path / "b"), items=file) == (3, 0)
     assert [row["item_id"] for row in rows(open_store(tmp_path / "b"))] == ["007", "d e", "é"]
     where = "image is null or item_id = 'é'"
-    assert filter_store(store.path, Target(tmp_path / "c"), items=file, where=where) == 1
+    assert filter_store(store.path, Target(tmp_path / "c"), items=file, where=where) == (1, 0)
 
 
 def test_listed_items_must_be_there(tmp_path: Path) -> None:
     store, file = make_store(tmp_path / "a"), tmp_path / "ids.txt"
-    file.write_text("i3\nnone\nnothing\n")
+    file.write_text("i3\nnone\nnothing\nnone\ni3\n")
     with pytest.raises(
         StoreError, match=r"2 items that .* lacks \(none, nothing\).*--unknown-items"
     ):
         filter_store(store.path, Target(tmp_path / "b"), items=file)
-    assert filter_store(store.path, Target(tmp_path / "b"), items=file, unknown="drop") == 1
+    assert filter_store(store.path, Target(tmp_path / "b"), items=file, unknown="drop") == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_listed_items_must_be_there(tmp_path: Path) -> None:
         ({"where": "item_id = 'no'"}, StoreError, "no row of"),
         ({"items": Path("nowhere.txt")}, StoreError, "nowhere.txt is unreadable"),
         ({"items": Path("nowhere.csv")}, StoreError, "nowhere.csv"),
-        ({"where": "true", "unknown": "x"}, OptionError, "error or drop"),
+        ({"where": "true", "unknown": "x"}, OptionError, "--unknown-items x is .*: error, drop"),
+        ({"where": "true", "unknown": "drop"}, OptionError, "--unknown-items is of .* --items"),
+        ({"where": ["true", "text is null", "text is not null"]}, StoreError, "no row of"),
     ],
 )
 def test_mistakes(tmp_path: Path, options: dict, error: type[MmxError], said: str) -> None:

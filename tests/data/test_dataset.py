@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmx.data.dataset import load_interactions, load_items
-from mmx.errors import DataError
+from mmx.data.dataset import Dropped, load_interactions, load_items
+from mmx.errors import DataError, OptionError
 from tests.catalogue import write_interactions, write_items
 
 TWO = [{"item_id": "a", "text": "one"}, {"item_id": "b"}]
@@ -106,3 +106,18 @@ def test_fractional_ids_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"item_id": [1.0, 2.5]}), tmp_path / "items.parquet")
     with pytest.raises(DataError, match="fractions"):
         load_items(tmp_path)
+
+
+def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    items = load_items(write_items(tmp_path, TWO))
+    write_interactions(tmp_path, [("u", "a"), ("u", "x"), ("v", "b"), ("v", "x"), ("v", "y")])
+    told: list[Dropped] = []
+    assert load_interactions(tmp_path, items, unknown="drop", dropped=told.append).num_rows == 2
+    assert told == [Dropped(interactions=3, of=5, items=2)]
+    assert str(told[0]) == "dropped 3 of 5 interactions with 2 unknown items"
+    assert str(Dropped(320, 9557, 12)) == "dropped 320 of 9,557 interactions with 12 unknown items"
+    write_interactions(tmp_path, [("u", "a")])
+    load_interactions(tmp_path, items, unknown="drop", dropped=told.append)
+    assert len(told) == 1
+    with pytest.raises(OptionError, match=r"--unknown-items eror is unknown; did you mean 'error'"):
+        load_interactions(tmp_path, items, unknown="eror")

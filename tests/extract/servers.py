@@ -146,6 +146,8 @@ class Files(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
+        with self.server.lock:
+            self.server.asked[self.path] += 1
         path = self.server.root / self.path.strip("/")
         data = path.read_bytes() if path.is_file() else b""
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))

@@ -157,9 +157,9 @@ def test_images_alone_need_no_tokenizer(tmp_path: Path) -> None:
 
 
 def test_options_that_make_no_sense(tmp_path: Path, vocabulary: Path) -> None:
-    with pytest.raises(OptionError, match=r"--head vll; did you mean 'vl'\?"):
+    with pytest.raises(OptionError, match=r"--head vll is unknown; did you mean 'vl'\?"):
         opened(tmp_path, vocabulary, head="vll")
-    with pytest.raises(OptionError, match=r"--modalities audio; known: image, text, fused"):
+    with pytest.raises(OptionError, match="audio is unknown; known: image, text, fused"):
         opened(tmp_path, vocabulary, modalities=("image", "audio"))
     with pytest.raises(OptionError, match="--head is of the image and text modalities; drop it"):
         opened(tmp_path, vocabulary, modalities=("fused",), head="vl")

@@ -315,6 +315,10 @@ def test_only(tmp_path: Path) -> None:
     assert outcome.failures == []
     with pytest.raises(OptionError, match="matches no cell"):
         Grid(plan, tmp_path, only="nothing")
+    cells = {row["cell"] for row in Grid(plan, tmp_path, only=("*-bpr-s3", "nothing")).listing()}
+    cells |= {row["cell"] for row in Grid(plan, tmp_path, only="*-vbpr-s4").listing()}
+    both = Grid(plan, tmp_path, only=("*-bpr-s3", "*-vbpr-s4")).listing()
+    assert {row["cell"] for row in both} == cells
 
 
 def test_gathering_runs_nothing(tmp_path: Path) -> None:

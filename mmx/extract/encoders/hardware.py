@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, suggestion
+from mmx.errors import OptionError, one_of
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -32,8 +32,7 @@ class Hardware:
     @classmethod
     def of(cls, device: str, precision: str) -> Hardware:
         """Raises OptionError for a device that is not there or an unknown precision."""
-        if precision not in PRECISIONS:
-            raise OptionError(f"--precision {precision}{suggestion(precision, PRECISIONS)}")
+        one_of("--precision", precision, PRECISIONS)
         try:
             place = torch.device(device)
             torch.empty(0, device=place)

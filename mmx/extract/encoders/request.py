@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from mmx.errors import EncoderError, OptionError, some, suggestion
+from mmx.errors import EncoderError, OptionError, one_of, some, suggestion
 from mmx.extract.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
@@ -36,7 +36,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():
             raise EncoderError(f"--weights {self.weights} does not exist")
-        _one_of("decode", self.decode, DECODES)
+        one_of("--decode", self.decode, DECODES)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that the encoder would not use. Raises OptionError."""
@@ -61,6 +61,9 @@ class Request:
                 )
         if not self.modalities:
             raise OptionError(f"--modalities is empty; {self.spec} encodes {', '.join(given)}")
+        unused = [name for name in self.options if name in PICTURE_OPTIONS]
+        if unused and not {"image", "fused"} & {*self.modalities}:
+            raise OptionError(f"{_flag(unused[0])} is of pictures; drop it, or --modalities")
         return tuple(m for m in MODALITIES if m in self.modalities)
 
     def needs_file(self) -> Path | None:
@@ -85,8 +88,8 @@ class Request:
             "resize", options.get("resize", size if whole else own.resize * size // own.size)
         )
         interpolation = options.get("interpolation", own.interpolation)
-        _one_of("resize_mode", mode, RESIZE_MODES)
-        _one_of("interpolation", interpolation, INTERPOLATION)
+        one_of("--resize-mode", mode, RESIZE_MODES)
+        one_of("--interpolation", interpolation, INTERPOLATION)
         mean = _triple("mean", options.get("mean", own.mean))
         std = _triple("std", options.get("std", own.std))
         if min(std) <= 0:
@@ -103,11 +106,6 @@ def _positive(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise OptionError(f"{_flag(name)} {value} must be a number of pixels, 1 or more")
     return value
-
-
-def _one_of(name: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise OptionError(f"{_flag(name)} {value}{suggestion(str(value), known)}")
 
 
 def _triple(name: str, value: Any) -> tuple[float, float, float]:

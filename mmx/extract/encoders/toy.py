@@ -31,6 +31,8 @@ def open_toy(request: Request) -> Toy:
     request.only()
     if request.name or request.weights is not None:
         raise OptionError(f"{request.spec}: toy has no variants and no weights; --model toy")
+    if request.device != "cpu":
+        raise OptionError("toy computes on the CPU; drop --device")
     if request.precision != "float32":
         raise OptionError("toy computes in float32; drop --precision")
     return Toy(request.wanted(("image", "text"), extra=("fused",)))

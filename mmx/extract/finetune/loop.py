@@ -16,13 +16,14 @@ import torch
 
 from mmx.atomic import Claim, claimed
 from mmx.data.dataset import Items
-from mmx.errors import OptionError
+from mmx.errors import OptionError, one_of
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.keeper import TUNED, Keeper, State
 from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable
+from mmx.extract.finetune.tune import check_tune
 from mmx.extract.sources.web import Web
 from mmx.processes import Processes
 
@@ -51,15 +52,16 @@ class FinetuneOptions:
 
     def __post_init__(self) -> None:
         for objective in self.objectives:
-            if objective not in OBJECTIVES:
-                raise OptionError(f"--objective {objective}; known: {', '.join(OBJECTIVES)}")
+            one_of("--objective", objective, OBJECTIVES)
+        if len(set(self.objectives)) < len(self.objectives):
+            raise OptionError("--objective: one is given twice; drop one")
         for name in ("epochs", "batch_size", "chunk", "patience", "accumulate"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
         if self.batch_size < 2:
             raise OptionError("--batch-size must be at least 2: a pair needs another as contrast")
-        if self.precision not in ("float32", "bfloat16"):
-            raise OptionError(f"--precision {self.precision} is unknown; known: float32, bfloat16")
+        one_of("--precision", self.precision, ("float32", "bfloat16"))
+        check_tune(self.tune)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder, normalised_pixels
 from mmx.extract.finetune.augment import CLIP, VLMO, Augmentation
+from mmx.extract.finetune.tune import blocks_of, check_tune
 from mmx.extract.vlmo.encoder import VLMoEncoder
 
 LORA_RANK = 8
@@ -96,24 +97,16 @@ def choose_parameters(trainable: Trainable, tune: str) -> dict[str, nn.Parameter
     tower; "lora" adds low-rank adapters (Hu et al., ICLR 2022, through peft) to the blocks'
     linear maps and leaves every weight of the checkpoint as it is. Raises OptionError.
     """
+    check_tune(tune)
     model = trainable.model.requires_grad_(False)
     if tune == "lora":
         _add_lora(model)
     elif tune == "full":
         model.requires_grad_(True)
-    elif tune == "projection" or tune.startswith("last:"):
-        _unfreeze_tail(trainable, _count(tune))
     else:
-        raise OptionError(f"--tune {tune} is unknown; known: full, lora, projection, last:N")
+        _unfreeze_tail(trainable, blocks_of(tune))
     trainable.log_scale.requires_grad_(True)
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _count(tune: str) -> int:
-    text = tune.removeprefix("last:") if tune != "projection" else "0"
-    if not text.isdigit():
-        raise OptionError(f"--tune {tune}: last:N takes a number of blocks, e.g. last:2")
-    return int(text)
 
 
 def _unfreeze_tail(trainable: Trainable, count: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmx.errors import OptionError, suggestion
+from mmx.errors import OptionError, one_of
 from mmx.extract.fleet.orders import Engine, Recipe
 
 ENGINES = ("local", "ray")
@@ -21,8 +21,7 @@ def engine_for(
     ``address`` is that of a Ray cluster; None starts one on this machine. Raises OptionError
     for options that do not go together, and when ray is wanted and absent.
     """
-    if engine not in ENGINES:
-        raise OptionError(f"--engine {engine}{suggestion(engine, ENGINES)}")
+    one_of("--engine", engine, ENGINES)
     if processes is not None and processes < 1:
         raise OptionError("--processes must be at least 1")
     if engine == "ray":

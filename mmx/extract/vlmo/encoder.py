@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError, OptionError, suggestion
+from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.encoders.weights import file_sha256, parameters_sha256
@@ -129,8 +129,8 @@ def _silent(line: str) -> None:
 
 def _wanted(model: VLMo, head: str | None, modalities: tuple[str, ...] | None) -> tuple[str, ...]:
     """The modalities to encode, in store order; each has a trained head in the file."""
-    if head not in (None, "itc", "vl"):
-        raise OptionError(f"--head {head}{suggestion(str(head), ['itc', 'vl'])}")
+    if head is not None:
+        one_of("--head", head, ("itc", "vl"))
     needs = {"image": head or "itc", "text": head or "itc", "fused": "fusion"}
     if modalities is None:
         able = tuple(m for m in needs if not lacking(needs[m], model.heads, model.config))
@@ -138,8 +138,7 @@ def _wanted(model: VLMo, head: str | None, modalities: tuple[str, ...] | None) -
             model.require(head or "itc")
         return able
     for modality in modalities:
-        if modality not in needs:
-            raise OptionError(f"--modalities {modality}{suggestion(modality, needs)}")
+        one_of("--modalities", modality, needs)
         model.require(needs[modality])
     if not modalities:
         raise OptionError("--modalities is empty; name image, text or fused")

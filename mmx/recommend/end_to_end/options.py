@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmx.errors import OptionError
+from mmx.errors import OptionError, one_of
+from mmx.extract.finetune.tune import check_tune
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class EndToEndOptions:
     chunk: int = 32  # items encoded at once with gradients; bounds the memory
 
     def __post_init__(self) -> None:
-        if self.refresh not in ("batch", "epoch"):
-            raise OptionError(f"--refresh {self.refresh} is unknown; known: batch, epoch")
+        one_of("--refresh", self.refresh, ("batch", "epoch"))
+        check_tune(self.tune)
         if self.chunk < 1 or not self.encoder_lr > 0:
             raise OptionError("--chunk must be at least 1 and --encoder-lr positive")

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmx.errors import OptionError
+from mmx.errors import OptionError, one_of
 from mmx.recommend.batch import different
 from mmx.recommend.content import Content
 from mmx.recommend.initial import xavier
@@ -39,8 +39,7 @@ class Config:
     cold: str = "trained"  # γ_i and β_i of items nobody took: as trained, or prior for 0
 
     def __post_init__(self) -> None:
-        if self.cold not in ("trained", "prior"):
-            raise OptionError(f"--set cold={self.cold} is unknown; known: trained, prior")
+        one_of("--set cold", self.cold, ("trained", "prior"))
 
 
 class Model(nn.Module):
