@@ -14,16 +14,19 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.cache.card import EncoderCard
+from mmx.cache.decoding import decoding
 from mmx.cache.files import cannot_write, replacing, sweep, write_text
-from mmx.cache.store import refuse_foreign
-from mmx.errors import StoreError
+from mmx.cache.seal import BLANK, SEAL, seal
+from mmx.cache.store import read_through, refuse_foreign
+from mmx.errors import DamagedError, StoreError
 
 
 class Parts:
@@ -84,6 +87,17 @@ class Parts:
         with replacing(path) as temporary:
             write_vectors(rows, temporary)
 
+    def drop_damaged(self) -> int:
+        """Delete finished parts that are damaged, whose items are then encoded again; how many."""
+        damaged = 0
+        for path in self.files():
+            try:
+                read_through(path)
+            except DamagedError:
+                path.unlink()
+                damaged += 1
+        return damaged
+
     def next_number(self) -> int:
         """The first number that no finished part has."""
         files = self.files()
@@ -104,9 +118,11 @@ class Parts:
         if not path.exists():
             write_text(path, json.dumps(self.job, sort_keys=True))
             return
-        there = json.loads(path.read_text(encoding="utf-8"))
-        differing = EncoderCard.from_json(json.dumps(there["card"])).differences(self.card)
-        differing += ["dtype"] if there["dtype"] != self.job["dtype"] else []
+        with decoding(path):
+            there = json.loads(path.read_text(encoding="utf-8"))
+            card, dtype = EncoderCard.from_json(json.dumps(there["card"])), there["dtype"]
+        differing = card.differences(self.card)
+        differing += ["dtype"] if dtype != self.job["dtype"] else []
         if differing:
             raise StoreError(
                 f"{self.directory} holds an unfinished extraction that differs in "
@@ -143,17 +159,23 @@ def write_vectors(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def vector_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+@contextmanager
+def vector_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A Parquet writer that every reader understands: plain pages, vectors uncompressed.
 
     Vectors are noise to a compressor, and byte-stream-split float16 cannot be read by DuckDB.
+    Pages get checksums, the footer a seal (mmx.cache.seal), which readers may ignore.
     """
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     compression = {_leaf(f.name, vectors): "none" if f.name in vectors else "zstd" for f in schema}
     plain = [name for name in schema.names if name.endswith("_status")]
-    return pq.ParquetWriter(
-        path, schema, compression=compression, use_dictionary=plain, write_statistics=["item_id"]
-    )
+    with pq.ParquetWriter(
+        path, schema, compression=compression, use_dictionary=plain, write_statistics=["item_id"],
+        write_page_checksum=True,
+    ) as writer:  # fmt: skip
+        yield writer
+        writer.add_key_value_metadata({SEAL: BLANK})
+    seal(path)
 
 
 def _leaf(name: str, vectors: list[str]) -> str:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mmx.cache.card import EncoderCard
+from mmx.cache.decoding import decoding
 from mmx.cache.files import write_text
-from mmx.cache.store import footer, is_store, open_store
+from mmx.cache.seal import read_footer
+from mmx.cache.store import is_store, open_store, own_entries
 from mmx.files import Place
 
 FILE = "settings.json"
@@ -69,6 +71,6 @@ def what_was(store: Path) -> Before:
 
 def accuracy_of(store: Place) -> dict[str, Any] | None:
     """The accuracy in a store's metadata; None where it was not measured."""
-    found = footer(open_store(store).files[0]).metadata or {}
-    text = found.get(ACCURACY.encode())
-    return json.loads(text) if text else None
+    text = own_entries(read_footer(open_store(store).files[0])[0]).get(ACCURACY)
+    with decoding(store):
+        return json.loads(text) if text else None
