@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from mmx.cache.schema import library_versions
@@ -22,7 +21,7 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
-from mmx.recommend.run import Run, open_run, save_run
+from mmx.recommend.run import Run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 
 VOTES = 20  # rounds of the selection
@@ -80,7 +79,7 @@ def fuse(paths: Sequence[Path], out: Path, *, overwrite: bool = False, seed: int
         scorer=scorer,
         history=[{"seconds": seconds, **valid}],
         data=first.data,
-        split=pq.read_table(first.path / "interactions.parquet"),
+        split=read_table(first.path / "interactions.parquet"),
         items=first.items,
     )
     return open_run(out)
