@@ -4,6 +4,7 @@
     ├── DataError        a dataset directory or table that breaks its contract
     ├── EncoderError     an encoder that cannot be found, loaded or trusted
     ├── StoreError       an embedding store that is unreadable, foreign or contradictory
+    │   └── DamagedError a store's file whose bytes are not those that were written
     ├── RunError         a run directory that is missing, broken or of another version
     ├── TargetError      a file or folder that cannot be written, or must not be replaced
     ├── UnknownIdError   an id that is not in a vocabulary
@@ -37,6 +38,10 @@ class EncoderError(MmxError):
 
 class StoreError(MmxError):
     """An embedding store is unreadable, foreign or contradictory."""
+
+
+class DamagedError(StoreError):
+    """A store's file whose bytes are not those that were written."""
 
 
 class RunError(MmxError):

@@ -157,7 +157,9 @@ class _Sink:
         self.map = _id_map(folder, stack) if job.layout == "mmrec" else None
         schema = pa.schema([f for f in store_schema(job.card, dtype) if f.name not in dimensions])
         path = _table(folder, job.layout, piece)
-        self.table = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
+        self.table = stack.enter_context(
+            pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+        )
 
     def rows(self, start: int, table: pa.Table) -> None:
         """Everything but the vectors, of rows ``start`` and on."""

@@ -155,4 +155,5 @@ def _parquet(path: Path, name: str) -> pa.Table:
     schema = pq.read_schema(path)
     if name not in schema.names:
         return schema.empty_table()
-    return pq.read_table(path, columns=[n for n in (name, *KNOWN) if n in schema.names])
+    columns = [n for n in (name, *KNOWN) if n in schema.names]
+    return pq.read_table(path, columns=columns, page_checksum_verification=True)

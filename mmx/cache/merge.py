@@ -13,18 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
-from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmx.atomic import Claim
+from mmx.cache.decoding import opened, read_columns, read_group
 from mmx.cache.parts import vector_writer
-from mmx.errors import StoreError
-from mmx.files import Place, readable
-
-T = TypeVar("T")
+from mmx.cache.seal import read_footer
+from mmx.files import Place
 
 MAX_FILE_ROWS = 1_000_000
 MAX_FILE_BYTES = 2 << 30  # of vectors
@@ -35,12 +32,13 @@ ROW_GROUP = 512  # rows, where the caller has no block of its own
 class RowSource:
     """Rows of several Parquet files under one numbering, read by row group when asked for.
 
-    Keeps no file open and one row group in memory. Raises StoreError on an unreadable file.
+    Keeps no file open and one row group in memory. What is read is compared with its checksums;
+    raises DamagedError when a file is not what was written, StoreError when it is unreadable.
     """
 
     def __init__(self, paths: Sequence[Place], schema: pa.Schema) -> None:
         self.paths, self.schema = list(paths), schema
-        self._footers = [_reading(path, pq.read_metadata) for path in self.paths]
+        self._footers = [read_footer(path)[0] for path in self.paths]
         counts = [f.row_group(g).num_rows for f in self._footers for g in range(f.num_row_groups)]
         self._groups = [(n, g) for n, f in enumerate(self._footers)
                         for g in range(f.num_row_groups)]  # fmt: skip
@@ -53,12 +51,11 @@ class RowSource:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows."""
         empty = self.schema.empty_table().select(list(names))
-
-        def read(source: Any) -> pa.Table:
-            with pq.ParquetFile(source) as file:
-                return file.read(columns=list(names)).select(list(names)).cast(empty.schema)
-
-        return pa.concat_tables([empty, *(_reading(path, read) for path in self.paths)])
+        tables = [empty]
+        for path, footer in zip(self.paths, self._footers, strict=True):
+            with opened(path, footer) as file:
+                tables.append(read_columns(file, names).cast(empty.schema))
+        return pa.concat_tables(tables)
 
     def take(self, rows: np.ndarray) -> pa.Table:
         """The rows with these numbers, in this order; each row group they are in is read once."""
@@ -80,14 +77,10 @@ class RowSource:
 
     def _group(self, number: int) -> pa.Table:
         if number != self._last[0]:
-            file, group = self._groups[number]
-
-            def read(source: Any) -> pa.Table:
-                with pq.ParquetFile(source, metadata=self._footers[file]) as opened:
-                    return opened.read_row_group(group, columns=self.schema.names)
-
-            table = _reading(self.paths[file], read).select(self.schema.names)
-            self._last = number, table.cast(self.schema)
+            n, group = self._groups[number]
+            with opened(self.paths[n], self._footers[n]) as file:
+                table = read_group(file, group, self.schema.names)
+                self._last = number, table.cast(self.schema)
         return self._last[1]
 
 
@@ -200,12 +193,3 @@ def _runs(keys: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, np.ndarra
     for start, stop in pairwise(edges):
         if stop > start:
             yield int(keys[start]), values[start:stop]
-
-
-def _reading(path: Place, read: Callable[[Any], T]) -> T:
-    try:
-        with readable(path) as source:
-            return read(source)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise StoreError(f"{path} is unreadable: {reason}; delete it and extract again") from error

@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
 from mmx.cache.card import EncoderCard
-from mmx.errors import StoreError, cannot_write
+from mmx.cache.seal import BLANK, SEAL, seal
+from mmx.cache.store import read_through
+from mmx.errors import DamagedError, StoreError, cannot_write
 
 
 class Parts:
@@ -64,6 +68,17 @@ class Parts:
         path = self.directory / f"part-{number:06d}.parquet"
         with replacing(path) as temporary:
             write_vectors(rows, temporary)
+
+    def drop_damaged(self) -> int:
+        """Delete finished parts that are damaged, whose items are then encoded again; how many."""
+        damaged = 0
+        for path in self.files():
+            try:
+                read_through(path)
+            except DamagedError:
+                path.unlink()
+                damaged += 1
+        return damaged
 
     def next_number(self) -> int:
         """The first number that no finished part has."""
@@ -133,17 +148,23 @@ def write_vectors(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def vector_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+@contextmanager
+def vector_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A Parquet writer that every reader understands: plain pages, vectors uncompressed.
 
     Vectors are noise to a compressor, and byte-stream-split float16 cannot be read by DuckDB.
+    Pages get checksums, the footer a seal (mmx.cache.seal), which readers may ignore.
     """
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     compression = {_leaf(f.name, vectors): "none" if f.name in vectors else "zstd" for f in schema}
     plain = [name for name in schema.names if name.endswith("_status")]
-    return pq.ParquetWriter(
-        path, schema, compression=compression, use_dictionary=plain, write_statistics=["item_id"]
-    )
+    with pq.ParquetWriter(
+        path, schema, compression=compression, use_dictionary=plain, write_statistics=["item_id"],
+        write_page_checksum=True,
+    ) as writer:  # fmt: skip
+        yield writer
+        writer.add_key_value_metadata({SEAL: BLANK})
+    seal(path)
 
 
 def _leaf(name: str, vectors: list[str]) -> str:

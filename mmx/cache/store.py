@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmx.atomic import set_aside
-from mmx.cache.attach import attach
 from mmx.cache.card import EncoderCard
+from mmx.cache.decoding import decoding, opened, read_columns, read_group
+from mmx.cache.joining import by_id
 from mmx.cache.schema import OK, status_columns, store_schema
+from mmx.cache.seal import read_footer
 from mmx.errors import StoreError
-from mmx.files import Place, readable, size_of, where
+from mmx.files import Place, size_of, where
+
+LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)  # what other tools make of vectors
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,12 @@ class Store:
     items_fingerprint: str
     versions: dict[str, str]
     file_rows: tuple[int, ...] = ()  # rows of each file
+    sealed: bool = False  # pages and footers carry checksums; without, flipped bits go unnoticed
 
     @property
     def size(self) -> int:
         """Bytes on disk."""
         return sum(map(size_of, self.files))
-
-    def relation(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-        """The store as a DuckDB relation."""
-        attach(connection, self.files)
-        return connection.read_parquet([str(file) for file in self.files])
 
     def sql(self, *more: str) -> str:
         """A DuckDB query of all rows, ``more`` columns behind their own.
@@ -56,63 +55,65 @@ class Store:
         columns = ", ".join([f"* replace ({arrays})", *more])
         return f"select {columns} from read_parquet([{files}])"
 
-    def vectors(self, modality: str, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors of the ids, joined by item_id in DuckDB.
+    def vectors(
+        self, modality: str, ids: pa.Array | pa.ChunkedArray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of the ids; the ids of one file and one row group are in memory.
 
         Returns (n, d) float32, zero where there is no vector, and (n,) bool which says where
-        there is one. Raises StoreError when the store has no such modality.
+        there is one. Raises StoreError when the store has no such modality, and DamagedError.
         """
         if modality not in self.card.dimensions:
             have = ", ".join(self.card.dimensions)
             raise StoreError(f"{self.path} has no {modality} vectors; it has {have}")
+        wanted = ids.cast(pa.string())
+        known = pc.unique(wanted)
         d = self.card.dimensions[modality]
-        matrix = np.zeros((len(ids), d), dtype=np.float32)
-        present = np.zeros(len(ids), dtype=bool)
-        with duckdb.connect() as connection:
-            place = pa.array(np.arange(len(ids)))
-            connection.register("wanted", pa.table({"item_id": ids, "place": place}))
-            self.relation(connection).create_view("store")
-            reader = connection.sql(
-                f"select place, {modality}::float[{d}] as vector "
-                f"from store join wanted using (item_id) where {modality} is not null"
-            ).to_arrow_reader()
-            for batch in reader:
-                rows = batch["place"].to_numpy()
-                matrix[rows] = batch["vector"].flatten().to_numpy().reshape(-1, d)
-                present[rows] = True
-        return matrix, present
+        matrix = np.zeros((len(known), d), dtype=np.float32)
+        present = np.zeros(len(known), dtype=bool)
+        for file in self.files:
+            with opened(file, read_footer(file)[0]) as source:
+                for rows, found in by_id(source, modality, d, known):
+                    matrix[rows] = found
+                    present[rows] = True
+        if len(known) == len(wanted):
+            return matrix, present
+        place = pc.index_in(wanted, value_set=known).to_numpy()  # some are asked for repeatedly
+        return matrix[place], present[place]
 
     def status_counts(self) -> dict[str, dict[str, int]]:
-        """How often each status stands in each status column."""
-        counts = {}
-        with duckdb.connect() as connection:
-            self.relation(connection).create_view("store")
-            for name in status_columns(self.card):
-                rows = connection.sql(
-                    f"select coalesce({name}, 'null') as status, count(*) from store group by 1 "
-                    f"order by status != '{OK}', count(*) desc, status"
-                ).fetchall()
-                counts[name.removesuffix("_status")] = dict(rows)
-        return counts
+        """How often each status stands in each status column, 'ok' first, then by number."""
+        names = status_columns(self.card)
+        found: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for file in self.files:
+            with opened(file, read_footer(file)[0]) as source:
+                table = read_columns(source, names)
+            for name in names:
+                for row in pc.value_counts(table[name]).to_pylist():
+                    status = "null" if row["values"] is None else row["values"]
+                    found[name][status] += row["counts"]
+        return {name.removesuffix("_status"): _ordered(found[name]) for name in names}
 
     def batches(self, rows: int = 4096) -> Iterator[pa.RecordBatch]:
         """All rows, at most ``rows`` at a time; one row group is in memory."""
         for file in self.files:
-            with readable(file) as source, pq.ParquetFile(source) as opened:
-                for group in range(opened.num_row_groups):
-                    yield from opened.read_row_group(group).to_batches(max_chunksize=rows)
+            with opened(file, read_footer(file)[0]) as source:
+                for group in range(source.num_row_groups):
+                    yield from read_group(source, group).to_batches(max_chunksize=rows)
 
     def verify(self) -> list[str]:
-        """Re-read every vector; the problems found, none when the store is sound."""
+        """Re-read everything; the problems found, none when the store is sound.
+
+        Raises DamagedError when bytes are not those that were written.
+        """
         found: Counter[str] = Counter()
+        ids = []
         for batch in self.batches():
+            ids.append(batch["item_id"].cast(pa.string()))
             for problem, rows in _problems(batch, self.card):
                 found[problem] += rows
         problems = [f"{rows} {problem}" for problem, rows in found.items() if rows]
-        with duckdb.connect() as connection:
-            self.relation(connection).create_view("store")
-            distinct = connection.sql("select count(distinct item_id) from store").fetchall()
-        if distinct[0][0] != self.rows:
+        if pc.count_distinct(pa.chunked_array(ids, pa.string())).as_py() != self.rows:
             problems.append("some item_id occurs more than once")
         return problems
 
@@ -120,43 +121,65 @@ class Store:
 def open_store(path: Place | str) -> Store:
     """Open a store by its path or URL.
 
-    Raises StoreError when it is absent, unreadable or not one of ours.
+    Raises StoreError when it is absent, unreadable or not one of ours, and DamagedError when what
+    it says of itself is not what was written.
     """
     path = where(path)
     files = _files(path)
-    try:
-        footers = [footer(file) for file in files]
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"{path} is unreadable: {str(error).splitlines()[0].rstrip('.')}; "
-            "run `mmx extract` again with --overwrite"
-        ) from error
-    meta = _own(footers[0])
+    found = [read_footer(file) for file in files]
+    footers = [footer for footer, _ in found]
+    meta = own_entries(footers[0])
     if "mmx.card" not in meta:
         raise StoreError(f"{path} is Parquet but no embedding store; make one with `mmx extract`")
-    card = EncoderCard.from_json(meta["mmx.card"])
-    dtype = meta.get("mmx.dtype", "float32")
-    absent = set(store_schema(card, dtype).names) - set(footers[0].schema.to_arrow_schema().names)
-    if absent:
-        raise StoreError(f"{path} lacks its columns {', '.join(sorted(absent))}; extract it anew")
     shared = ("mmx.card", "mmx.dtype", "mmx.rows")
-    if any(_own(other).get(key) != meta.get(key) for other in footers for key in shared):
+    if any(own_entries(other).get(key) != meta.get(key) for other in footers for key in shared):
         raise StoreError(f"the files in {path} are of different stores; extract it anew")
-    rows = sum(one.num_rows for one in footers)
-    if rows != int(meta.get("mmx.rows", rows)):
+    counts = tuple(footer.num_rows for footer in footers)
+    with decoding(path):
+        store = _store(path, files, meta, counts)
+        whole = int(meta.get("mmx.rows", store.rows))
+    for file, footer in zip(files, footers, strict=True):
+        _check_columns(store, file, footer)
+    if store.rows != whole:
         raise StoreError(
-            f"{path} has lost files: {rows} of {meta['mmx.rows']} rows are there; restore them, "
+            f"{path} has lost files: {store.rows} of {whole} rows are there; restore them, "
             "or run `mmx extract` again with --overwrite"
         )
-    versions = json.loads(meta.get("mmx.versions", "{}"))
-    counts = tuple(one.num_rows for one in footers)
-    return Store(path, files, card, dtype, rows, meta.get("mmx.items", ""), versions, counts)
+    return replace(store, sealed=all(sealed for _, sealed in found))
 
 
-def footer(file: Place) -> pq.FileMetaData:
-    """What a Parquet file says of itself."""
-    with readable(file) as source:
-        return pq.read_metadata(source)
+def _store(
+    path: Place, files: tuple[Place, ...], meta: dict[str, str], counts: tuple[int, ...]
+) -> Store:
+    """What the metadata says. Raises ValueError where it cannot be."""
+    dtype, versions = meta.get("mmx.dtype", "float32"), json.loads(meta.get("mmx.versions", "{}"))
+    try:
+        card = EncoderCard.from_json(meta["mmx.card"])
+        store_schema(card, dtype)
+    except StoreError as error:
+        raise ValueError(str(error)) from error
+    return Store(path, files, card, dtype, sum(counts), meta.get("mmx.items", ""), versions, counts)
+
+
+def _check_columns(store: Store, file: Place, footer: pq.FileMetaData) -> None:
+    """Raise StoreError unless the file has the columns its card speaks of."""
+    with decoding(file):
+        schema = footer.schema.to_arrow_schema()
+    absent = set(store_schema(store.card, store.dtype).names) - set(schema.names)
+    if absent:
+        raise StoreError(f"{file} lacks its columns {', '.join(sorted(absent))}; extract it anew")
+    with decoding(file):
+        for modality, d in store.card.dimensions.items():
+            kind = schema.field(modality).type
+            if not isinstance(kind, LISTS) or getattr(kind, "list_size", d) != d:
+                raise ValueError(f"{modality} is {kind}, and of {d} numbers by the card")
+
+
+def read_through(file: Place) -> None:
+    """Read a store's file to its end. Raises DamagedError when it is not what was written."""
+    with opened(file, read_footer(file)[0]) as source:
+        for group in range(source.num_row_groups):
+            read_group(source, group)
 
 
 def is_store(path: Place) -> bool:
@@ -173,10 +196,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _own(found: pq.FileMetaData) -> dict[str, str]:
+def own_entries(found: pq.FileMetaData) -> dict[str, str]:
     """Our own entries of a file's metadata."""
     entries = (found.metadata or {}).items()
-    return {key.decode(): value.decode() for key, value in entries if key.startswith(b"mmx.")}
+    ours = ((key, value) for key, value in entries if key.startswith(b"mmx."))
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours}
 
 
 def _files(path: Place) -> tuple[Place, ...]:
@@ -199,6 +223,10 @@ def _mend_absence(path: Place) -> str:
     return "finish it by the same `mmx extract`" if unfinished else "make it by `mmx extract`"
 
 
+def _ordered(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda row: (row[0] != OK, -row[1], row[0])))
+
+
 def _problems(batch: pa.RecordBatch, card: EncoderCard) -> Iterator[tuple[str, int]]:
     """What can be wrong with rows, and how many of these it is."""
     for modality, d in card.dimensions.items():
@@ -210,8 +238,11 @@ def _problems(batch: pa.RecordBatch, card: EncoderCard) -> Iterator[tuple[str, i
         vectors = values.reshape(-1, d)
         finite = np.isfinite(vectors).all(axis=1)
         yield f"{modality} vectors not finite", int((~finite).sum())
-        norms = np.linalg.norm(vectors, axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norms = np.linalg.norm(vectors, axis=1)
         if card.normalised:
             off = np.abs(norms - 1) > 5e-3
             yield f"{modality} vectors not of norm 1 although the card says so", int(off.sum())
         yield f"{modality} vectors are zero", int((norms == 0).sum())
+        large = finite & np.isinf(norms)
+        yield f"{modality} vectors too large to sum their squares", int(large.sum())

@@ -18,7 +18,7 @@ from mmx.cache.kind import STORE
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
-from mmx.cache.store import Store, open_store, quoted
+from mmx.cache.store import Store, open_store, quoted, read_through
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.errors import OptionError, QueryError, StoreError, one_of, some
 
@@ -166,6 +166,8 @@ def _meeting(store: Store, where: str) -> np.ndarray:
                 f"select mmx_file, mmx_row from ({numbered}) where ({where}\n)"
             ).to_arrow_table()
         except duckdb.Error as error:
+            for file in store.files:  # the condition may be right, and the store damaged
+                read_through(file)
             columns = ", ".join(store_schema(store.card, store.dtype).names)
             raise QueryError(f"--where: {_first_line(error)}; columns: {columns}") from error
     starts = np.cumsum([0, *store.file_rows])

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from mmx.sql import Rows, Sql
 
 SHOWN = 40  # rows of a query that are printed
+CHECKED = {  # by whether a store has checksums
+    True: "the SHA-256 of each footer, the checksum of each page, all ids, statuses and vectors",
+    False: "all ids, statuses and vectors; this store was written without checksums, so that "
+    "flipped bits could not be noticed: `mmx store merge` writes a copy that has them",
+}
 
 
 def info(
     path: Annotated[str, typer.Argument(help="A store, a run or a dataset; path or URL.")],
-    verify: Annotated[bool, typer.Option("--verify", help="Re-read every vector.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Re-read everything, compare checksums.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -139,6 +146,7 @@ def _store_facts(path: str, verify: bool) -> dict[str, Any]:
         "items_fingerprint": store.items_fingerprint,
     }
     if verify:
+        facts["checked"] = CHECKED[store.sealed]
         facts["problems"] = store.verify()
         facts["verified"] = not facts["problems"]
     return facts

@@ -27,7 +27,7 @@ from mmx.cache.parts import Parts
 from mmx.cache.plan import Plan, locate, make_plan
 from mmx.cache.remote import built_here
 from mmx.cache.schema import DTYPES, MISSING, OK, inputs, metadata, status_columns, store_schema
-from mmx.cache.store import open_store
+from mmx.cache.store import open_store, read_through
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, StoreError, one_of
 from mmx.extract import tuning
@@ -161,6 +161,8 @@ class _Job:
             claimed(self.out, STORE, overwrite=True) as target,
             Parts(self.out, self.encoder.card, self.options.dtype, anew=anew) as parts,
         ):
+            if damaged := parts.drop_damaged():
+                self.state.remark(f"{damaged} damaged parts deleted, their items encoded again")
             plan = self.plan(parts, progress)
             report = ExtractReport(
                 self.out, len(self.items), int(plan.encode.sum()), plan.reused, plan.removed
@@ -246,6 +248,8 @@ class _Job:
         engine = self.engine or Here(self.encoder)
         del self.encoder  # whose memory is the workers', where there are some
         if blocks:
+            for file in self._old():  # damage is found before hours of encoding, not after
+                read_through(file)
             engine.run(orders, self.items.table, blocks, parts.write, self.state, progress)
 
     def _settings(self, parts: Parts) -> Settings:
@@ -295,9 +299,11 @@ class _Job:
 
     def _finished(self, parts: Parts) -> RowSource:
         """All finished rows, the newest last."""
+        return RowSource([*self._old(), *parts.files()], self.schema)
+
+    def _old(self) -> tuple[Place, ...]:
         old = self.out.exists() and not self.options.overwrite
-        files = [*(open_store(self.out).files if old else ()), *parts.files()]
-        return RowSource(files, self.schema)
+        return open_store(self.out).files if old else ()
 
 
 def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:

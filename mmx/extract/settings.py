@@ -14,8 +14,10 @@ from typing import Any
 
 from mmx.atomic import write_text
 from mmx.cache.card import EncoderCard
+from mmx.cache.decoding import decoding
 from mmx.cache.parts import folder_of
-from mmx.cache.store import footer, is_store, open_store
+from mmx.cache.seal import read_footer
+from mmx.cache.store import is_store, open_store, own_entries
 from mmx.errors import StoreError
 from mmx.files import Place
 
@@ -77,12 +79,12 @@ def what_was(store: Path, *, anew: bool = False) -> Before:
 
 def accuracy_of(store: Place) -> dict[str, Any] | None:
     """The accuracy in a store's metadata; None where it was not measured."""
-    found = footer(open_store(store).files[0]).metadata or {}
-    text = found.get(ACCURACY.encode())
-    return json.loads(text) if text else None
+    text = own_entries(read_footer(open_store(store).files[0])[0]).get(ACCURACY)
+    with decoding(store):
+        return json.loads(text) if text else None
 
 
 def block_of(store: Place) -> int:
     """Rows of a store's row groups, of which only the last may have fewer."""
-    rows: int = footer(open_store(store).files[0]).row_group(0).num_rows
+    rows: int = read_footer(open_store(store).files[0])[0].row_group(0).num_rows
     return rows

@@ -13,6 +13,9 @@ from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, where
 
+UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
+ABSURD = 1e6  # times the median norm
+
 
 @dataclass(frozen=True)
 class Features:
@@ -77,8 +80,12 @@ def load_features(
 ) -> tuple[dict[str, Features], list[dict[str, object]]]:
     """The vectors of all stores by modality, and a record of where each comes from.
 
-    Raises StoreError when a store is of other items or two stores bring the same modality,
-    and OptionError when a modality is asked for that a store has not.
+    Raises StoreError when a store is of other items, two stores bring the same modality or a
+    vector is absurd: it holds NaN or infinity; it is not of norm 1 (within UNIT) although the
+    encoder card says so; its squares overflow float32; or its norm is above ABSURD times the
+    median norm of the others. Beside such a vector float32, which has seven digits, keeps nothing
+    of the others in a sum, whatever the unit they are in. Raises OptionError when a modality is
+    asked for that a store has not.
     """
     features: dict[str, Features] = {}
     origin: dict[str, Place] = {}
@@ -97,9 +104,46 @@ def load_features(
                     f"{spec.path} has no {modality} vector for any item of the dataset: it is of "
                     "other items; extract again with this --data"
                 )
+            _refuse_absurd(store, modality, found, items)
             features[modality], origin[modality] = found, spec.path
             records.append(_record(store, modality, found))
     return features, records
+
+
+def _refuse_absurd(store: Store, modality: str, found: Features, items: Vocabulary) -> None:
+    """Raise StoreError on the first vector that cannot be one; see ``load_features``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", found.matrix, found.matrix)  # (items,)
+    norms = np.sqrt(squares, dtype=np.float64)
+    usual = found.present & np.isfinite(norms)
+    absurd = found.present & ~usual
+    lengths = norms[usual & (norms > 0)]
+    median = float(np.median(lengths)) if len(lengths) else 0.0
+    if store.card.normalised:
+        absurd |= found.present & (np.abs(norms - 1) > UNIT)
+    elif median:
+        absurd |= found.present & (norms > ABSURD * median)
+    if absurd.any():
+        row = int(np.flatnonzero(absurd)[0])
+        raise StoreError(
+            f"{store.path}: the {modality} vector of item {items.ids[row]} "
+            f"{_wrong(found.matrix[row], store.card.normalised, median)}"
+            f"{_more(int(absurd.sum()))}; look with `mmx info --verify`, extract again with "
+            "--overwrite"
+        )
+
+
+def _wrong(vector: np.ndarray, normalised: bool, median: float) -> str:
+    if not np.isfinite(vector).all():
+        return "is not finite"
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    return f"has norm {norm:.3g}, " + (
+        "and the encoder card says 1" if normalised else f"the median is {median:.3g}"
+    )
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
 
 
 def _chosen(spec: FeatureSpec, store: Store) -> Sequence[str]:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from mmx.atomic import Claim, claimed, claimed_name
@@ -23,7 +22,7 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
-from mmx.recommend.run import RUN, Run, open_run, save_run
+from mmx.recommend.run import RUN, Run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 
 VOTES = 20  # rounds of the selection
@@ -90,7 +89,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
         scorer=scorer,
         history=[{"seconds": seconds, **valid}],
         data=first.data,
-        split=pq.read_table(first.path / "interactions.parquet"),
+        split=read_table(first.path / "interactions.parquet"),
         items=first.items,
     )
 

@@ -28,13 +28,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmx.atomic import Claim, Kind
-from mmx.errors import RunError
+from mmx.errors import RunError, UnknownIdError
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
 
 FORMAT = 1
+BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
+    OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
+    pa.ArrowException, SafetensorError, UnknownIdError,
+)  # fmt: skip
 FILES = {
     "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
     "items.parquet", "interactions.parquet", "model.safetensors", "encoder", "features.parquet",
@@ -95,11 +99,11 @@ def save_run(
     with target.filled(folder=True) as temporary:
         _write_json(temporary / "config.json", {"format": FORMAT, "scorer": record, **config})
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
-        pq.write_table(_table(history), temporary / "history.parquet")
-        pq.write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
-        pq.write_table(users, temporary / "users.parquet")
-        pq.write_table(items, temporary / "items.parquet")
-        pq.write_table(split, temporary / "interactions.parquet")
+        _write_table(_table(history), temporary / "history.parquet")
+        _write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
+        _write_table(users, temporary / "users.parquet")
+        _write_table(items, temporary / "items.parquet")
+        _write_table(split, temporary / "interactions.parquet")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
         more(temporary)
 
@@ -116,17 +120,29 @@ def open_run(path: Path | str) -> Run:
                 f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain"
             )
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        users = pq.read_table(path / "users.parquet")
-        items = pq.read_table(path / "items.parquet")
-        split = pq.read_table(path / "interactions.parquet")
+        users = read_table(path / "users.parquet")
+        items = read_table(path / "items.parquet")
+        split = read_table(path / "interactions.parquet")
         data = Interactions.from_table(split, items["item_id"], users["user_id"])
         scorer = _scorer(path, config, users, items, data)
-    except (OSError, ValueError, KeyError, pa.ArrowException, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RunError(f"the run {path} is broken: {reason}; train it again") from error
+    except BROKEN as error:
+        raise _broken(path, error) from error
     if isinstance(scorer, Factors):
         items = items.drop_columns(["embedding"])
     return Run(path, config, metrics, data, items, scorer)
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table of a run, its pages compared with their checksums. Raises RunError on damage."""
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except BROKEN as error:
+        raise _broken(path.parent, error) from error
+
+
+def _broken(path: Path, error: Exception) -> RunError:
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return RunError(f"the run {path} is broken: {reason}; train it again")
 
 
 def _scorer(
@@ -170,6 +186,10 @@ def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     flat = column.combine_chunks().flatten().to_numpy()
     return np.require(flat, requirements="W").reshape(len(column), -1)  # torch warns of others
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def _write_json(path: Path, value: object) -> None:

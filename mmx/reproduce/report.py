@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mmx.atomic import replacing, write_text
 from mmx.data.dataset import load_items
 from mmx.recommend.features import FeatureSpec
+from mmx.recommend.run import read_table
 from mmx.recommend.training import VALIDATED_ON
 from mmx.reproduce.embeddings import describe
 from mmx.reproduce.grid import Finished, Grid, Outcome
@@ -115,7 +116,7 @@ def _cell(value: Any) -> str:
 
 def _result(one: Finished, out: Path) -> dict[str, Any]:
     cell = one.cell
-    history = pq.read_table(one.path / "history.parquet").to_pylist()
+    history = read_table(one.path / "history.parquet").to_pylist()
     row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
     row |= {"recommender": cell.recommender, "model": cell.model, "seed": cell.training.seed}
     row |= {"settings": " ".join(cell.settings), "search": cell.point}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from scipy import stats
 
 from mmx.errors import RunError
+from mmx.recommend.run import read_table
 from mmx.reproduce.grid import Finished
 from mmx.reproduce.plan import Plan
 
@@ -101,7 +101,7 @@ def _per_user(
     users: list[str] = []
     total: dict[str, np.ndarray] = {}
     for run in runs:
-        table = pq.read_table(run.path / "per_user.parquet").sort_by("user_id")
+        table = read_table(run.path / "per_user.parquet").sort_by("user_id")
         here = table["user_id"].to_pylist()
         if total and here != users:
             raise RunError(f"{run.path} and {runs[0].path} tested other users; remove both")

@@ -205,6 +205,8 @@ def test_the_next_extraction_sweeps(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_part_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "part-000000.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(StoreError, match=r"part-000000.parquet is unreadable: .*; delete it"):
-        RowSource([tmp_path / "part-000000.parquet"], store_schema(CARD, "float32"))
+    folder = tmp_path / "a.parts"
+    folder.mkdir()
+    (folder / "part-000000.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(StoreError, match=r"part-000000.parquet is damaged \(.*\); delete it"):
+        RowSource([folder / "part-000000.parquet"], store_schema(CARD, "float32"))

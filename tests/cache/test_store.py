@@ -17,6 +17,7 @@ from mmx.cache.parts import write_vectors
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import open_store
 from mmx.errors import StoreError
+from tests.cache.stores import make_store, rows_of
 
 CARD = EncoderCard("fake", "mmx", "fake", "none", {"image": 3, "text": 2}, False, "float32")
 IMAGE = [[1.0, 2.0, 3.0], None, [0.5, -1.0, 0.25]]
@@ -59,6 +60,34 @@ def test_vectors_join_by_id_whatever_the_order(tmp_path: Path) -> None:
         opened.vectors("fused", pa.array(["a"]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_ids_of_any_kind_of_text_and_any_number_of_times(tmp_path: Path, dtype: str) -> None:
+    path = make_store(tmp_path / "a", 20, block=3, dtype=dtype, max_file_rows=7).path
+    names = [f"i{n}" for n in np.random.default_rng(0).integers(0, 25, 60)]
+    columns = rows_of([f"i{n}" for n in range(20)], dtype=dtype)
+    known = dict(zip(columns["item_id"], columns["image"], strict=True))
+    expected = [known.get(name) for name in names]
+    chunks = pa.chunked_array([names[:9], [], names[9:]], pa.large_string())
+    for ids in (pa.array(names), pa.array(names, pa.string_view()), chunks):
+        matrix, present = open_store(path).vectors("image", ids)
+        assert present.tolist() == [v is not None for v in expected]
+        wanted = [v if v is not None else [0, 0, 0] for v in expected]
+        np.testing.assert_array_equal(matrix, np.array(wanted, np.float32))
+    assert open_store(path).vectors("image", pa.array([], pa.string()))[0].shape == (0, 3)
+
+
+def test_row_groups_without_the_wanted_items_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, read = make_store(tmp_path / "a", 40, block=4), []
+    original = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_group", lambda f, g, **o: read.append(g) or original(f, g, **o)
+    )
+    assert opened.vectors("image", pa.array(["i9", "i30", "i11"]))[1].all()
+    assert read == [2, 7]
+
+
 def test_card_and_counts_come_back(tmp_path: Path) -> None:
     opened = open_store(store(tmp_path / "fake.parquet"))
     assert opened.card == CARD
@@ -76,6 +105,7 @@ def test_card_and_counts_come_back(tmp_path: Path) -> None:
         ({"image_status": ["ok", "ok", "ok"]}, "1 rows whose image_status contradicts image"),
         ({"image": [[1, 2, float("nan")], None, [1, 2, 3]]}, "1 image vectors not finite"),
         ({"text": [[0, 0], [1, 0], None]}, "1 text vectors are zero"),
+        ({"text": [[2e38, 0], [1, 0], None]}, "1 text vectors too large to sum their squares"),
         ({"item_id": ["a", "a", "c"]}, "some item_id occurs more than once"),
     ],
 )
@@ -101,7 +131,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         open_store(tmp_path / "plain.parquet")
     whole = store(tmp_path / "fake.parquet").read_bytes()
     (tmp_path / "fake.parquet").write_bytes(whole[:-20])
-    with pytest.raises(StoreError, match="unreadable"):
+    with pytest.raises(StoreError, match=r"is damaged \(its end is missing\); extract"):
         open_store(tmp_path / "fake.parquet")
 
 

@@ -46,7 +46,7 @@ def test_truncated_parquet(shop: Shop) -> None:
     whole = (shop.path / "cache/toy.parquet").read_bytes()
     (shop.path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     said = shop.refused("train", "--data", "data", "--features", "cut.parquet", "--epochs", "1")
-    assert "cut.parquet is unreadable" in said
+    assert "cut.parquet is damaged (its end is missing)" in said
     said = shop.refused("extract", "--model", "toy", "--data", "data", "--out", "cut.parquet")
     assert "--overwrite" in said
     assert (shop.path / "cut.parquet").stat().st_size == len(whole) // 2

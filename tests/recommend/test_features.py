@@ -1,5 +1,6 @@
 """Features join by item id; stores that do not fit are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError
 from mmx.recommend.features import Features, FeatureSpec, load_features
+from tests.cache.stores import CARD, make_store
 from tests.cache.test_store import IMAGE, store
 
 
@@ -39,6 +41,47 @@ def test_clashes_and_strangers_are_refused(tmp_path: Path) -> None:
         load_features([FeatureSpec(one)], Vocabulary(["z"]))
     with pytest.raises(OptionError, match="no modality 'imag'; did you mean 'image'"):
         load_features([FeatureSpec(one, ("imag",))], items)
+
+
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        ([1.0, float("nan"), 2.0], "is not finite"),
+        ([float("-inf"), 1.0, 2.0], "is not finite"),
+        ([2.6e38, 1.0, 2.0], r"has norm 2.6e\+38, the median is 3.74"),
+        ([0.0, 1e20, 0.0], r"has norm 1e\+20, the median is 3.74"),
+        ([8e9, 1.0, 2.0], r"has norm 8e\+09, the median is 3.74"),
+    ],
+)
+def test_what_cannot_be_a_vector_is_refused(tmp_path: Path, vector: list, said: str) -> None:
+    image = [[1.0, 2.0, 3.0]] * 2
+    spec = FeatureSpec(store(tmp_path / "a.parquet", image=[*image, vector]))
+    with pytest.raises(StoreError, match=rf"a.parquet: the image vector of item c {said}; look"):
+        load_features([spec], Vocabulary(["a", "c", "b"]))
+    assert load_features([spec], Vocabulary(["a", "b"]))  # it is not of this dataset
+
+
+def test_the_encoder_card_says_of_what_length_vectors_are(tmp_path: Path) -> None:
+    card = replace(CARD, normalised=True)
+    good = {"image": [[0.6, 0.8, 0]] * 3, "text": [[1.0, 0.001]] * 3}
+    items = Vocabulary(["i0", "i1", "i2"])
+    load_features([FeatureSpec(make_store(tmp_path / "a", 3, card=card, **good).path)], items)
+    for bad in ([0.6, 1.6, 0], [0, 0, 0]):
+        image = [[0.6, 0.8, 0], bad, bad]
+        spec = FeatureSpec(make_store(tmp_path / "b", 3, card=card, **good | {"image": image}).path)
+        with pytest.raises(StoreError, match=r"item i1 has norm .* card says 1 \(and 1 more\)"):
+            load_features([spec], items)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-2, 1, 1e4, 1e12])
+def test_vectors_of_any_unit_are_taken(tmp_path: Path, scale: float) -> None:
+    """Lengths from a thousandth to a thousandfold of the usual one, and zeros."""
+    lengths = 10 ** np.linspace(-3, 3, 40)
+    image = (drawn(40, 1, 1, 1) * lengths[:, None] * scale).astype(np.float32)
+    image[::9] = 0
+    path = make_store(tmp_path / "a", 40, image=list(image)).path
+    found = load_features([FeatureSpec(path, ("image",))], Vocabulary([f"i{n}" for n in range(40)]))
+    np.testing.assert_array_equal(found[0]["image"].matrix, image)
 
 
 def test_normalised_is_centred_and_of_length_one() -> None:

@@ -1,0 +1,79 @@
+"""Reading files of a store: checksums are compared, and damage is called by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmx.errors import DamagedError, StoreError
+from mmx.files import Place, readable
+
+NO_PARQUET = "no Parquet file"
+BROKEN = (  # whatever decoders raise on bytes that nobody wrote
+    pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
+)  # fmt: skip
+
+
+@contextmanager
+def decoding(place: Place) -> Iterator[None]:
+    """Turn what breaks while ``place`` is decoded into one line that says what mends it.
+
+    Raises DamagedError, or StoreError when the system refuses to read, or it is no Parquet file.
+    """
+    try:
+        yield
+    except BROKEN as error:
+        raise _named(place, error) from error
+
+
+def _named(place: Place, error: Exception) -> StoreError:
+    reason = (str(error) or type(error).__name__).splitlines()[0].strip().rstrip(".")
+    if reason == NO_PARQUET:
+        return StoreError(f"{place} is no Parquet file; make a store with `mmx extract`")
+    if isinstance(error, OSError) and (error.errno or type(error) is not OSError):
+        return StoreError(f"{place} cannot be read: {error.strerror or reason}; try again")
+    return DamagedError(f"{place} is damaged ({reason}); {mend(place)}")
+
+
+def mend(place: Place) -> str:
+    """What to do about a damaged file."""
+    if isinstance(place, Path) and place.parent.suffix == ".parts":
+        return "delete it and run the same `mmx extract` again"
+    return "extract again with --overwrite"
+
+
+@contextmanager
+def opened(place: Place, footer: pq.FileMetaData) -> Iterator[pq.ParquetFile]:
+    """The file, whose pages are compared with their checksums when they are read.
+
+    Raises DamagedError in the block when they do not fit, or cannot be decoded.
+    """
+    with (
+        readable(place) as source,
+        decoding(place),
+        pq.ParquetFile(source, metadata=footer, page_checksum_verification=True) as file,
+    ):
+        yield file
+
+
+def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """A row group, as many rows as the footer says. To be called in a block of ``opened``."""
+    found = file.read_row_group(group, columns=None if columns is None else list(columns))
+    return _whole(found, file.metadata.row_group(group).num_rows, columns)
+
+
+def read_columns(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """Some columns of all rows, likewise."""
+    return _whole(file.read(columns=list(columns)), file.metadata.num_rows, columns)
+
+
+def _whole(table: pa.Table, rows: int, columns: Sequence[str] | None) -> pa.Table:
+    """The table, if it is sound in itself: files without checksums can hold anything."""
+    if table.num_rows != rows:
+        raise ValueError(f"{table.num_rows} of {rows} rows can be read")
+    table.validate(full=True)
+    return table if columns is None else table.select(list(columns))
