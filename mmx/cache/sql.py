@@ -20,7 +20,10 @@ import pyarrow as pa
 
 from mmx.cache.attach import attach
 from mmx.cache.store import Store, is_store, open_store, quoted
-from mmx.errors import QueryError
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
+from mmx.data.csvs.reader import view_of
+from mmx.data.tables import SUFFIXES
+from mmx.errors import DataError, QueryError
 from mmx.files import Place, where
 
 
@@ -29,8 +32,12 @@ def connect(
     runs: Path,
     datasets: Sequence[Place | str] = (),
     stores: Sequence[Place | str] = (),
+    csv: CsvFormat = PLAIN,
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view for each table found. Nothing is copied or loaded."""
+    """An in-memory DuckDB with a view for each table found. Nothing is copied or loaded.
+
+    ``csv`` says how CSV files of the datasets are written.
+    """
     connection = duckdb.connect()
     found = sorted(cache.glob("*.parquet")) if cache.is_dir() else []
     for path in [*found, *map(where, stores)]:
@@ -39,10 +46,13 @@ def connect(
     for directory in sorted(runs.iterdir()) if runs.is_dir() else []:
         if (directory / "config.json").exists():
             _view_tables(connection, directory)
+    shown: list[Place] = []
     for number, dataset in enumerate(datasets):
-        for path in _view_tables(connection, where(dataset)):
+        for path, reading in _view_tables(connection, where(dataset), csv).items():
+            shown.append(path)
             if number == 0:
-                _view(connection, path.stem, _reading(path))
+                _view(connection, path.stem, reading)
+    refuse_unused(csv, shown)
     return connection
 
 
@@ -74,20 +84,29 @@ def _view_store(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     _view(connection, store.path.name.removesuffix(".parquet"), store.sql())
 
 
-def _view_tables(connection: duckdb.DuckDBPyConnection, directory: Place) -> list[Place]:
-    names = [place.name for end in ("parquet", "csv") for place in directory.glob(f"*.{end}")]
-    tables = [directory / name for name in sorted(names)]
-    attach(connection, tables)
+def _view_tables(
+    connection: duckdb.DuckDBPyConnection, directory: Place, csv: CsvFormat = PLAIN
+) -> dict[Place, str]:
+    by_stem: dict[str, Place] = {}  # of items.parquet and items.csv the first is the one to show
+    for suffix in SUFFIXES:
+        for name in sorted(place.name for place in directory.glob(f"*{suffix}")):
+            by_stem.setdefault(Path(name).stem, directory / name)
+    attach(connection, by_stem.values())
+    readings = {by_stem[stem]: _reading(by_stem[stem], csv) for stem in sorted(by_stem)}
     schema = (directory.resolve() if isinstance(directory, Path) else directory).name
     connection.execute(f"create schema if not exists {_quoted(schema)}")
-    for path in tables:
-        _view(connection, path.stem, _reading(path), schema)
-    return tables
+    for path, reading in readings.items():
+        _view(connection, path.stem, reading, schema)
+    return readings
 
 
-def _reading(path: Place) -> str:
-    function = "read_csv" if path.suffix == ".csv" else "read_parquet"
-    return f"select * from {function}({quoted(str(path))})"
+def _reading(path: Place, csv: CsvFormat) -> str:
+    if not is_csv(path):
+        return f"select * from read_parquet({quoted(str(path))})"
+    try:
+        return view_of(path, csv).sql
+    except DataError as error:  # said to who reads this table; others of the folder are sound
+        return f"select error({quoted(str(error))}) as unreadable from range(1)"
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, sql: str, schema: str = "main") -> None:

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
-from mmx.cache.store import Store, open_store, quoted
+from mmx.cache.store import Store, open_store
+from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.id_lists import read_ids
 from mmx.errors import OptionError, QueryError, StoreError, some, suggestion
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
@@ -83,17 +85,21 @@ def filter_store(
     *,
     where: str | None = None,
     items: Path | None = None,
+    csv: CsvFormat = PLAIN,
     unknown: str = "error",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write the rows that meet a condition and are listed, in the store's order; how many.
 
-    ``where`` is SQL over the store's columns, ``items`` a file of item ids (see ``read_ids``).
+    ``where`` is SQL over the store's columns, ``items`` a file of item ids (see
+    ``read_ids``), written as ``csv`` says.
     ``unknown`` says what a listed item means that the store lacks: "error" or "drop". Raises
     QueryError when DuckDB refuses the condition and StoreError when no row is left.
     """
     if where is None and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
+    if items is None and csv.options():
+        raise OptionError(f"{csv.options()[0]} goes with --items FILE")
     if unknown not in ("error", "drop"):
         raise OptionError(f"--unknown-items {unknown}: error or drop is expected")
     target.check()
@@ -103,30 +109,13 @@ def filter_store(
     if where is not None:
         chosen &= _meeting(store, where)
     if items is not None:
-        chosen &= _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+        chosen &= _listed(
+            source.columns(["item_id"])["item_id"], read_ids(items, csv), items, path, unknown
+        )
     if not chosen.any():
         raise StoreError(f"no row of {path} is left; widen --where or --items")
     _write(target, [store], source, np.flatnonzero(chosen), progress)
     return int(chosen.sum())
-
-
-def read_ids(path: Path) -> pa.Array:
-    """Item ids from a file: the column item_id of Parquet or CSV, else one id a line."""
-    if path.suffix not in (".parquet", ".csv"):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"--items {path} is unreadable: {error}; one id a line") from error
-        return pa.array([line.strip() for line in lines if line.strip()], pa.string())
-    reading = f"read_parquet({quoted(str(path))})"
-    if path.suffix == ".csv":
-        reading = f"read_csv({quoted(str(path))}, all_varchar=true, header=true)"
-    try:
-        with duckdb.connect() as connection:
-            table = connection.sql(f"select item_id::varchar as item_id from {reading}")
-            return table.to_arrow_table()["item_id"].combine_chunks().drop_null()
-    except duckdb.Error as error:
-        raise StoreError(f"--items {path}: {_first_line(error)}; item_id is expected") from error
 
 
 def _one_encoder(first: Store, other: Store) -> None:
@@ -167,9 +156,10 @@ def _meeting(store: Store, where: str) -> np.ndarray:
     return chosen
 
 
-def _listed(ids: pa.ChunkedArray, items: Path, path: Path, unknown: str) -> np.ndarray:
+def _listed(
+    ids: pa.ChunkedArray, wanted: pa.Array, items: Path, path: Path, unknown: str
+) -> np.ndarray:
     """(rows,) bool: which ids stand in the file."""
-    wanted = read_ids(items)
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
     if len(lost) and unknown == "error":
         raise StoreError(

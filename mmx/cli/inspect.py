@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from mmx.data.csvs.format import CsvFormat
 
 SHOWN = 40  # rows of a query that are printed
 
@@ -16,19 +20,25 @@ SHOWN = 40  # rows of a query that are printed
 def info(
     path: Annotated[str, typer.Argument(help="A store, a run or a dataset; path or URL.")],
     verify: Annotated[bool, typer.Option("--verify", help="Re-read every vector.")] = False,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Say what a store, a run or a dataset holds."""
+    from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import is_dataset
     from mmx.errors import OptionError, StoreError
 
     is_run = (Path(path) / "config.json").is_file()
-    if is_run or is_dataset(path):
+    csv, data = CsvFormat(encoding, delimiter), not is_run and is_dataset(path)
+    if csv.options() and not data:
+        raise OptionError(f"{csv.options()[0]} is for datasets with CSV files; {path} is none")
+    if is_run or data:
         if verify:
             raise OptionError(f"--verify re-reads a store; {path} is none")
-        facts = _run_facts(Path(path)) if is_run else _data_facts(path)
+        facts = _data_facts(path, csv) if data else _run_facts(Path(path))
     else:
         facts = _store_facts(path, verify)
     if as_json:
@@ -51,6 +61,8 @@ def sql(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of stores.")] = Path("cache"),
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the whole result: .parquet, .csv.")
     ] = None,
@@ -65,8 +77,10 @@ def sql(
     """
     from mmx.cache.sql import connect
     from mmx.cache.sql import query as ask
+    from mmx.data.csvs.format import CsvFormat
 
-    table = ask(connect(cache, runs, data or [], store or []), query)
+    csv = CsvFormat(encoding, delimiter)
+    table = ask(connect(cache, runs, data or [], store or [], csv), query)
     if out is not None:
         _write(table, out)
         note(f"{out}: {table.num_rows} rows")
@@ -131,13 +145,14 @@ def _run_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _data_facts(path: str) -> dict[str, Any]:
+def _data_facts(path: str, csv: CsvFormat) -> dict[str, Any]:
     import pyarrow.compute as pc
 
-    from mmx.data.dataset import folder_of, load_interactions, load_items
+    from mmx.data.dataset import check_csv, folder_of, load_interactions, load_items
     from mmx.data.tables import has_table
 
-    items = load_items(path)
+    check_csv(csv, path, interactions=True)
+    items = load_items(path, csv=csv)
     facts: dict[str, Any] = {
         "dataset": path,
         "items": len(items),
@@ -147,7 +162,7 @@ def _data_facts(path: str) -> dict[str, Any]:
     }
     if not has_table(folder_of(path), "interactions"):
         return facts
-    log = load_interactions(path, items)
+    log = load_interactions(path, items, csv=csv)
     facts |= {"interactions": log.num_rows, "users": pc.count_distinct(log["user_id"]).as_py()}
     if "split" in log.column_names:
         counts = pc.value_counts(log["split"].combine_chunks()).to_pylist()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
+    from mmx.data.csvs.format import CsvFormat
     from mmx.recommend.run import Run
 
 
@@ -24,15 +26,18 @@ def recommend(
     everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
     items_from: Annotated[
         str | None,
-        typer.Option(help="Someone new who took these items: A,B,C, or @FILE with one a line."),
+        typer.Option(help="Someone new who took these items: A,B,C, or @FILE."),
     ] = None,
     k: Annotated[int, typer.Option(help="Items a user.")] = 20,
     exclude: Annotated[
-        str | None, typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line.")
+        str | None, typer.Option(help="Item ids never shown: A,B,C, or @FILE.")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="Item ids to choose from: A,B,C, or @FILE.")
+        str | None,
+        typer.Option(help="Item ids to choose from: A,B,C, or @FILE (text, .csv, .parquet)."),
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     seen: Annotated[
         str, typer.Option(help="Hide what the user took: in all splits, train only, or none.")
     ] = "all",
@@ -43,6 +48,7 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """The top K items of a user, of all users, or of someone new who took some items."""
+    from mmx.data.csvs.format import CsvFormat
     from mmx.errors import OptionError, RunError
     from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
     from mmx.recommend.recommendation import recommend as ask
@@ -55,10 +61,15 @@ def recommend(
     if out is not None and out.exists() and not overwrite:
         raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
     opened = open_run(run)
-    wanted = Wanted(k, _ids(exclude) or [], _ids(only), seen)
+    csv = CsvFormat(encoding, delimiter)
+    if csv.options() and not any(
+        (text or "").startswith("@") for text in (exclude, only, items_from)
+    ):
+        raise OptionError(f"{csv.options()[0]} is for files of ids, @FILE; leave it out")
+    wanted = Wanted(k, _ids(exclude, csv) or [], _ids(only, csv), seen)
     tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
     if items_from is not None:
-        tables = iter([recommend_from(opened, _ids(items_from) or [], wanted)])
+        tables = iter([recommend_from(opened, _ids(items_from, csv) or [], wanted)])
     if out is not None:
         _write(tables, out)
         return
@@ -70,17 +81,14 @@ def recommend(
     print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
-def _ids(text: str | None) -> list[str] | None:
-    from mmx.errors import OptionError
+def _ids(text: str | None, csv: CsvFormat) -> list[str] | None:
+    from mmx.data.id_lists import read_ids
 
     if text is None:
         return None
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",") if part.strip()]
-    path = Path(text[1:])
-    if not path.is_file():
-        raise OptionError(f"{text}: no such file; one item id a line is expected")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return read_ids(Path(text[1:]), csv).to_pylist()
 
 
 def _described(run: Run, rows: list[dict]) -> list[dict]:

@@ -11,6 +11,7 @@ import typer
 
 from mmx.cli.evaluate import print_metrics
 from mmx.cli.extract import default_store
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
@@ -84,6 +85,8 @@ def train(
     ] = "auto",
     min_rating: Annotated[float | None, typer.Option(help="Least rating that counts.")] = None,
     k_core: Annotated[int, typer.Option(help="Least interactions of a user and an item.")] = 0,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     unknown_items: Annotated[
         str, typer.Option(help="Interactions with items not in the table: error or drop.")
     ] = "error",
@@ -134,6 +137,7 @@ def train(
     A killed run goes on where it was with the same command. Options from --epochs to --device
     are of models that are trained in epochs; a closed form refuses them.
     """
+    from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import TrainJob, fit
@@ -175,6 +179,7 @@ def train(
         settings=settings or [],
         split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]
         unknown_items=unknown_items,
+        csv=CsvFormat(encoding, delimiter),
         training=training,
     )
     out = out or free_path(Path("runs"), name)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmx.cache.schema import library_versions
-from mmx.data.dataset import load_interactions, load_items
+from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.dataset import check_csv, load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, RunError, suggestion
 from mmx.files import Place
@@ -43,6 +44,7 @@ class TrainJob:
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
+    csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
 
@@ -77,8 +79,9 @@ def fit(
     if job.end_to_end is not None and hasattr(config, "components"):
         config = replace(config, components=0)  # the axes of vectors that change would change too
     _check_options(job, record, out, overwrite)
-    items = load_items(job.data)
-    log = load_interactions(job.data, items, unknown=job.unknown_items)
+    check_csv(job.csv, job.data, interactions=True)
+    items = load_items(job.data, csv=job.csv)
+    log = load_interactions(job.data, items, unknown=job.unknown_items, csv=job.csv)
     rule = job.split.resolved(log)
     split = split_interactions(log, rule)
     data = Interactions.from_table(split, items.ids)
@@ -99,6 +102,7 @@ def fit(
         "data": str(job.data),
         "split": asdict(rule),
         "unknown_items": job.unknown_items,
+        **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
         "features": origins,
         "end_to_end": encoder,
         "versions": library_versions(),
