@@ -16,7 +16,7 @@ from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import Store, open_store
-from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.csvs.format import PLAIN, CsvFormat, refuse_unused
 from mmx.data.id_lists import read_ids
 from mmx.errors import OptionError, QueryError, StoreError, some, suggestion
 
@@ -98,8 +98,7 @@ def filter_store(
     """
     if where is None and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
-    if items is None and csv.options():
-        raise OptionError(f"{csv.options()[0]} goes with --items FILE")
+    refuse_unused(csv, [items] if items else [])
     if unknown not in ("error", "drop"):
         raise OptionError(f"--unknown-items {unknown}: error or drop is expected")
     target.check()

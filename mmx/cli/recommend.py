@@ -48,7 +48,7 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """The top K items of a user, of all users, or of someone new who took some items."""
-    from mmx.data.csvs.format import CsvFormat
+    from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError, RunError
     from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
     from mmx.recommend.recommendation import recommend as ask
@@ -62,10 +62,8 @@ def recommend(
         raise RunError(f"{out} exists; set --out elsewhere, or --overwrite")
     opened = open_run(run)
     csv = CsvFormat(encoding, delimiter)
-    if csv.options() and not any(
-        (text or "").startswith("@") for text in (exclude, only, items_from)
-    ):
-        raise OptionError(f"{csv.options()[0]} is for files of ids, @FILE; leave it out")
+    lists = [text for text in (exclude, only, items_from) if text and text.startswith("@")]
+    refuse_unused(csv, [Path(text[1:]) for text in lists])
     wanted = Wanted(k, _ids(exclude, csv) or [], _ids(only, csv), seen)
     tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
     if items_from is not None:

@@ -211,12 +211,11 @@ def _number(
 
 def _such_as(column: pa.ChunkedArray) -> str:
     """The first text that is no number, for an error."""
-    for value in column.to_pylist() if pa.types.is_string(column.type) else ():
-        try:
-            float(value)
-        except ValueError:
-            return f" (such as {value[:40]!r})"
-    return ""
+    if not pa.types.is_string(column.type):
+        return ""
+    numbers = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    first = next(iter(column.filter(pc.invert(numbers)).to_pylist()), None)
+    return "" if first is None else f" (such as {first[:40]!r})"
 
 
 def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:

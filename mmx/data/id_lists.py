@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
 from mmx.data.tables import id_column, read_table, require
 from mmx.errors import DataError
 from mmx.files import Place
@@ -13,10 +13,8 @@ from mmx.files import Place
 def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
     """Item ids as they are written: of .parquet, .csv and .tsv ``item_id``, else one a line.
 
-    Raises DataError for a file that cannot be read or has a row without an id, OptionError
-    for a ``csv`` that the file has no use for.
+    Raises DataError for a file that cannot be read or has a row without an id.
     """
-    refuse_unused(csv, [path])
     if not path.is_file():
         raise DataError(
             f"{path}: no such file; .parquet or .csv with item_id, or one id a line is expected"

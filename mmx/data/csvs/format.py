@@ -56,7 +56,7 @@ def refuse_unused(csv: CsvFormat, read: Sequence[Place]) -> None:
     if csv.delimiter and not any(map(is_csv, read)):
         unused.append("--delimiter is for CSV files")
     if unused:
-        names = ", ".join(sorted({place.name for place in read})) or "no such file"
+        names = ", ".join(sorted({place.name for place in read})) or "no file"
         raise OptionError(f"{', '.join(unused)}, and here {names} is read; leave it out")
 
 

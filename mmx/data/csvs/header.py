@@ -25,7 +25,10 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
     """
     with path.open("rb") as file:
         head = file.read(LONGEST)
-    names = _first_row(_text(head, name), name, delimiter)
+    text = _text(head, name)
+    names = _first_row(text, name, delimiter)
+    if "\ufffd" in "".join(names):
+        _check_utf8(head, name)
     _check_delimiter(names, name, delimiter)
     for column in names:
         if column != column.strip() or "\n" in column:
@@ -40,8 +43,12 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
 def _text(head: bytes, name: Place) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:200]:
         raise DataError(f"{name} is not UTF-8; it looks like UTF-16: {_utf16(head)}")
+    return head.decode("utf-8", "replace").removeprefix("\ufeff")  # rows behind are for ``scan``
+
+
+def _check_utf8(head: bytes, name: Place) -> None:
     try:
-        return codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+        codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError as error:
         line = head.count(b"\n", 0, error.start) + 1
         raise DataError(no_utf8(name, line, head[error.start : error.start + 64])) from error

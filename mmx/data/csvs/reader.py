@@ -116,6 +116,8 @@ def prepare(place: Place, csv: CsvFormat, folder: Path, text: Collection[str] = 
             copy = _new(folder)
             rewrite(path, copy, place, facts)
             path, facts = copy, scan(copy, place, Scan(len(names), delimiter))
+    except FileNotFoundError as error:
+        raise DataError(f"{place} cannot be read: there is no such file") from error
     except OSError as error:
         raise DataError(f"{place} cannot be read: {error.strerror or error}") from error
     return Sheet(place, path, names, facts)
