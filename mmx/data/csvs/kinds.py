@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 TEXT = ("item_id", "user_id", "image", "text", "split")
-NUMBERS = ("rating", "timestamp")
+SAMPLE = 2048  # rows that tell what is worth a look
 
 _DECIMAL = r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)"
 _EXPONENT = r"[+-]?((0|[1-9]\d*)\.\d*[eE][+-]?\d+|\.\d+[eE][+-]?\d+|(0|[1-9]\d*)[eE][+-]\d+)"
@@ -49,24 +49,46 @@ def kinds(
     ``source`` is a table expression with columns c0, c1 … of text; ``text`` are names that
     are text whatever they hold; None: all are.
     """
-    tried = [(n, kind, test) for n, name in enumerate(names) for kind, test in _tests(name, text)]
-    asked = [_holds(f"c{n}", test) for n, _, test in tried]
-    query = f"select {', '.join(['count(*)', *asked])} from {source}"
+    tests = [_tests(name, text) for name in names]
+    _, held = _asked(connection, f"(from {source} limit {SAMPLE})", tests, every=True)
+    likely = [
+        [kind for kind in column if kind in fit] for column, fit in zip(tests, held, strict=True)
+    ]
+    while True:  # mostly once: what the first rows look like, the others do as well
+        first = [{kind: tests[n][kind] for kind in left[:1]} for n, left in enumerate(likely)]
+        rows, held = _asked(connection, source, first, every=False)
+        wrong = [n for n, left in enumerate(likely) if left and not held[n]]
+        if not wrong:
+            return rows, [left[0] if left else "VARCHAR" for left in likely]
+        for n in wrong:
+            del likely[n][0]
+
+
+def _asked(
+    connection: Any, source: str, tests: Sequence[dict[str, str]], *, every: bool
+) -> tuple[int, list[set[str]]]:
+    """The number of rows, and for each column the kinds that all of its values are of.
+
+    A column without a value is of all kinds with ``every``, of none without.
+    """
+    asked = [(n, kind) for n, column in enumerate(tests) for kind in column]
+    holds = [_holds(f"c{n}", tests[n][kind], every) for n, kind in asked]
+    query = f"select {', '.join(['count(*)', *holds])} from {source}"
     ((rows, *answers),) = connection.execute(query).fetchall()
-    found = ["VARCHAR"] * len(names)
-    for (n, kind, _), holds in reversed(list(zip(tried, answers, strict=True))):
-        if holds:
-            found[n] = kind
-    return rows, found
+    held: list[set[str]] = [set() for _ in tests]
+    for (n, kind), answer in zip(asked, answers, strict=True):
+        if answer or (answer is None and every):  # None: there is no row
+            held[n].add(kind)
+    return rows, held
 
 
-def _holds(column: str, test: str) -> str:
+def _holds(column: str, test: str, every: bool) -> str:
     holds = test.replace("@", column)
     always = f"bool_and({column} is null or coalesce({holds}, false))"
-    return f"count({column}) > 0 and {always}"
+    return always if every else f"count({column}) > 0 and {always}"
 
 
-def _tests(name: str, text: Collection[str] | None) -> list[tuple[str, str]]:
+def _tests(name: str, text: Collection[str] | None) -> dict[str, str]:
     if text is None or name in text or name in TEXT:
-        return []
-    return list((TESTS | MORE.get(name, {})).items())
+        return {}
+    return TESTS | MORE.get(name, {})

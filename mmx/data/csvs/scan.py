@@ -136,9 +136,11 @@ def _look(block: bytes, facts: Scan) -> int:
 def _proper_quotes(data: np.ndarray, quotes: np.ndarray, delimiter: str) -> bool:
     """Whether each quote opens a cell, closes one, or is one of two."""
     opens, closes = quotes[0::2], quotes[1::2]
-    before, after = data[opens[opens > 0] - 1], data[closes + 1]
-    around = [ord(delimiter), QUOTE, LF]
-    return bool(np.isin(before, around).all() and np.isin(after, [*around, CR]).all())
+    fits = np.zeros(256, bool)
+    fits[[ord(delimiter), QUOTE, LF]] = True
+    begun = bool(fits[data[opens[opens > 0] - 1]].all())
+    fits[CR] = True
+    return begun and bool(fits[data[closes + 1]].all())
 
 
 def _count(data: np.ndarray, quotes: np.ndarray, ends: np.ndarray, facts: Scan) -> None:
