@@ -214,6 +214,13 @@ def test_rows_of_other_lengths(tmp_path: Path) -> None:
         items_of(tmp_path, text + "\nd\n")
 
 
+def test_a_row_of_another_length_far_down(tmp_path: Path) -> None:
+    """DuckDB has handed over many rows by then."""
+    lines = [f"i{n},chair" for n in range(300_000)]
+    with pytest.raises(DataError, match="line 300002 has 1 cells, the header has 2"):
+        items_of(tmp_path, "\n".join(["item_id,text", *lines, "lost", ""]))
+
+
 def test_ids_that_are_empty(tmp_path: Path) -> None:
     for content in ("item_id,text\n,a\nb,c\n", 'item_id\n""\nb\n', "item_id\n,\nb\n"):
         with pytest.raises(DataError, match=r"have no item_id|have an empty item_id"):

@@ -80,7 +80,7 @@ def read_csv(place: Place, csv: CsvFormat = PLAIN, text: Collection[str] | None 
         sheet = prepare(place, csv, Path(folder), text or ())
         try:
             cells = connection.sql(sheet.sql()).to_arrow_reader(BATCH).read_all()
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while it streams
             raise _explained(sheet, error) from error
         connection.register("cells", cells)
         rows, types = kinds(connection, "cells", sheet.names, text)
@@ -156,7 +156,7 @@ def _cast(connection: Any, cells: pa.Table, names: Sequence[str], types: list[st
     return cells.rename_columns(list(names))
 
 
-def _explained(sheet: Sheet, error: duckdb.Error) -> DataError:
+def _explained(sheet: Sheet, error: Exception) -> DataError:
     """The error with the line of the file; DuckDB counts rows, and not always right."""
     with tempfile.TemporaryDirectory() as folder:
         try:
