@@ -34,6 +34,7 @@ import pyarrow as pa
 
 from mmx.cache.attach import attach
 from mmx.cache.store import quoted
+from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.errors import OptionError, QueryError
 from mmx.files import Place, RemotePath
 from mmx.sql_statements import Statement, checked
@@ -208,15 +209,17 @@ def open_sql(
     datasets: Sequence[Place | str] = (),
     stores: Sequence[Place | str] = (),
     *,
+    csv: CsvFormat = PLAIN,
     level: str = "local",
     unsafe: bool = False,
 ) -> Sql:
     """Views of all stores in ``cache``, all runs in ``runs``, and of the datasets and stores named.
 
-    Nothing is copied or loaded. ``unsafe`` takes any SQL, at the level "local" only. Raises
-    StoreError and DataError when something named is not there or not readable.
+    ``csv`` says how CSV tables of the datasets are written. ``unsafe`` takes any SQL, at the
+    level "local" only. Raises StoreError and DataError when something named is not there or not
+    readable.
     """
-    found = views_of(Path(cache), Path(runs), datasets, stores)
+    found = views_of(Path(cache), Path(runs), datasets, stores, csv)
     return Sql(found.views, found.notes, level=level, unsafe=unsafe)
 
 

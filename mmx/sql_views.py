@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 
 from mmx.cache.store import open_store, quoted
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
+from mmx.data.csvs.reader import view_of
 from mmx.data.shards import is_shards, shards_folder
 from mmx.data.tables import SUFFIXES, find_table, has_table
 from mmx.errors import DataError, MmxError
@@ -61,23 +63,29 @@ class Found:
 
 
 def views_of(
-    cache: Path, runs: Path, datasets: Sequence[Place | str], stores: Sequence[Place | str]
+    cache: Path,
+    runs: Path,
+    datasets: Sequence[Place | str],
+    stores: Sequence[Place | str],
+    csv: CsvFormat = PLAIN,
 ) -> Found:
     """Views of all stores in ``cache``, all runs in ``runs``, and of what is named.
 
-    Raises StoreError and DataError when something named is not there or not readable; what is
-    found in a folder and is not readable becomes a note.
+    ``csv`` says how CSV tables of the datasets are written. Raises StoreError and DataError when
+    something named is not there or not readable; what is found in a folder and is not readable
+    becomes a note.
     """
     found = Found()
     named = [(where(dataset), _dataset(dataset)) for dataset in datasets]
+    refuse_unused(csv, [path for _, tables in named for path in tables.values()])
     for _, tables in named[:1]:
-        _add_tables(found, MAIN, tables)
+        _add_tables(found, MAIN, tables, csv)
     _add_stores(found, cache, [where(store) for store in stores])
     for run in _folders(runs):
         if (run / "config.json").exists():
             _add_tables(found, _schema(found, run), _tables(run), there=True)
     for place, tables in dict(named).items():
-        _add_tables(found, _schema(found, place), tables)
+        _add_tables(found, _schema(found, place), tables, csv)
     return found
 
 
@@ -115,11 +123,16 @@ def _schema(found: Found, place: Place) -> str:
 
 
 def _add_tables(
-    found: Found, schema: str, tables: dict[str, Place], *, there: bool = False
+    found: Found,
+    schema: str,
+    tables: dict[str, Place],
+    csv: CsvFormat = PLAIN,
+    *,
+    there: bool = False,
 ) -> None:
     for name, path in tables.items():
-        view = _table(path, found.free(name, schema, path), schema)
-        found.views.append(replace(view, found=there))
+        sql, places = _reading(_absolute(path), csv)
+        found.views.append(View(schema, found.free(name, schema, path), sql, places, there))
 
 
 def _dataset(data: Place | str) -> dict[str, Place]:
@@ -153,15 +166,18 @@ def _tables(directory: Place) -> dict[str, Place]:
     return dict(sorted(tables.items()))
 
 
-def _table(path: Place, name: str, schema: str) -> View:
-    path = _absolute(path)
-    return View(schema, name, _reading(path), (path,))
+def _reading(path: Place, csv: CsvFormat) -> tuple[str, tuple[Place, ...]]:
+    """The query of all rows of a table, and the files that are read for it.
 
-
-def _reading(path: Place) -> str:
-    """The query of all rows of a table."""
-    function = "read_csv" if path.suffix == ".csv" else "read_parquet"
-    return f"select * from {function}({quoted(str(literal(path)))})"
+    A CSV file that cannot be read is said to who reads it; others of the folder are sound.
+    """
+    if not is_csv(path):
+        return f"select * from read_parquet({quoted(str(literal(path)))})", (path,)
+    try:
+        view = view_of(path, csv)
+    except DataError as error:
+        return f"select error({quoted(str(error))}) as unreadable from range(1)", (path,)
+    return view.sql, tuple(dict.fromkeys((path, view.path)))
 
 
 def literal(path: Place) -> Place:

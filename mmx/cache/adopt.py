@@ -24,6 +24,7 @@ from mmx.cache.merge import ROW_GROUP, write_store
 from mmx.cache.plan import repeated
 from mmx.cache.schema import MISSING, OK, metadata, store_schema
 from mmx.cache.tools import Target
+from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.errors import OptionError, StoreError, some
 
 AT_ONCE = 8 * ROW_GROUP  # rows in memory
@@ -38,6 +39,7 @@ class Adoption:
     encoder: str | None = None  # what made the vectors, where the folder does not say it
     id_column: str | None = None  # of the table of ids; None: item_id, MMRec's asin
     zero_missing: bool = False  # a row of zeros is no vector
+    csv: CsvFormat = PLAIN  # of a table of ids
 
 
 def adopt(
@@ -56,7 +58,7 @@ def adopt(
     with target.claimed() as claim:
         if not folder.is_dir():
             raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")
-        job = _Adopt(folder, how, READERS[how.layout](folder, how.id_column))
+        job = _Adopt(folder, how, READERS[how.layout](folder, how.id_column, how.csv))
         job.check()
         facts, counts = job.facts(), dict.fromkeys(job.dimensions, 0)
         schema = store_schema(EncoderCard.from_json(facts["mmx.card"]), facts["mmx.dtype"])

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmx.cache.export import EMBEDDINGS, MISSED, MMREC
 from mmx.cache.matrices import Matrix, open_npy, open_safetensors
 from mmx.cache.schema import MODALITIES
-from mmx.data.tables import id_column
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
+from mmx.data.csvs.reader import read_csv
+from mmx.data.id_lists import read_lines
+from mmx.data.tables import id_column, require
 from mmx.errors import StoreError
 
 KNOWN = {  # columns of a store that a table of ids may have as well
@@ -36,32 +37,28 @@ class Piece:
     missing: dict[str, np.ndarray] = field(default_factory=dict)  # modality → row numbers
 
 
-def _npy(folder: Path, id_name: str | None) -> list[Piece]:
+def _npy(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
     """image.npy, text.npy … and a table of ids."""
     matrices = {m: open_npy(p) for m in MODALITIES if (p := folder / f"{m}.npy").exists()}
-    return [Piece(_ids(folder, id_name), matrices)]
+    return [Piece(_ids(folder, id_name, csv), matrices)]
 
 
-def _safetensors(folder: Path, id_name: str | None) -> list[Piece]:
+def _safetensors(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
     """One .safetensors file and a table of ids."""
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise StoreError(f"{folder} holds {len(files)} .safetensors files; one is expected")
     found = open_safetensors(files[0])
-    return [Piece(_ids(folder, id_name), {m: found[m] for m in MODALITIES if m in found})]
+    return [Piece(_ids(folder, id_name, csv), {m: found[m] for m in MODALITIES if m in found})]
 
 
-def _mmrec(folder: Path, id_name: str | None) -> list[Piece]:
+def _mmrec(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
     """MMRec's features and its item map: row n belongs to itemID n."""
     path = folder / "i_id_mapping.csv"
-    try:
-        ids = _id_map(path, id_name)
-        missing = {m: _numbers(p) for m, n in MISSED.items() if (p := folder / n).exists()}
-    except (OSError, ValueError, IndexError) as error:
-        raise StoreError(f"{path}: {error}; columns asin and itemID are expected") from error
-    rows = pa.table({"item_id": pa.chunked_array([pa.array(ids, pa.string())])})
+    rows = pa.table({"item_id": _id_map(path, id_name, csv)})
+    missing = {m: _numbers(p) for m, n in MISSED.items() if (p := folder / n).exists()}
     if (folder / "ids.parquet").exists():  # beside MMRec's own files in what ``export`` writes
-        known = _rows(folder / "ids.parquet", None)
+        known = _rows(folder / "ids.parquet", None, PLAIN)
         if not known["item_id"].equals(rows["item_id"]):
             raise StoreError(f"{path} and ids.parquet name other items; delete ids.parquet")
         rows = known
@@ -69,9 +66,10 @@ def _mmrec(folder: Path, id_name: str | None) -> list[Piece]:
     return [Piece(rows, matrices, missing)]
 
 
-def _embeddings(folder: Path, id_name: str | None) -> list[Piece]:
+def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
     """Folders of numbered files, as clip-retrieval writes them."""
     tables = _numbered(folder / "metadata", "parquet")
+    refuse_unused(csv, list(tables.values()))
     found = {m: _numbered(folder / name, "npy") for m, name in EMBEDDINGS.items()}
     found = {m: files for m, files in found.items() if files}
     if not tables or any(files.keys() != tables.keys() for files in found.values()):
@@ -79,12 +77,12 @@ def _embeddings(folder: Path, id_name: str | None) -> list[Piece]:
         listed = ", ".join(f"{number} in {name}" for name, number in counts.items())
         raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it anew")
     return [
-        Piece(_rows(path, id_name), {m: open_npy(files[number]) for m, files in found.items()})
+        Piece(_rows(path, id_name, csv), {m: open_npy(files[number]) for m, files in found.items()})
         for number, path in sorted(tables.items())
     ]
 
 
-READERS: dict[str, Callable[[Path, str | None], list[Piece]]] = {
+READERS: dict[str, Callable[[Path, str | None, CsvFormat], list[Piece]]] = {
     "npy": _npy,
     "safetensors": _safetensors,
     "mmrec": _mmrec,
@@ -98,43 +96,55 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
     return {int(match[1]): path for path, match in found.items() if match}
 
 
-def _id_map(path: Path, id_name: str | None) -> list[str]:
+def _id_map(path: Path, id_name: str | None, csv: CsvFormat) -> pa.ChunkedArray:
     """External ids in the order of their itemID, which must count from 0 on."""
-    with path.open(newline="", encoding="utf-8") as file:
-        header = file.readline()
-        delimiter = "\t" if "\t" in header else ","
-        names = next(csv.reader([header.rstrip("\r\n")], delimiter=delimiter))
-        rows = list(csv.reader(file, delimiter=delimiter))
-    number = names.index("itemID")
-    name = names.index(id_name) if id_name else 1 - min(number, 1)
-    ids = {int(row[number]): row[name] for row in rows}
-    if ids.keys() != set(range(len(rows))):
-        raise ValueError(f"itemID must count from 0 to {len(rows) - 1}")
-    return [ids[n] for n in range(len(rows))]
+    table = read_csv(path, _tab_or_comma(path, csv), text=None)
+    others = [name for name in table.column_names if name != "itemID"]
+    name = id_name or (others[0] if others else "asin")
+    require(table, (name, "itemID"), path)
+    try:
+        numbers = table["itemID"].cast(pa.int64()).to_numpy()
+    except pa.ArrowException as error:
+        raise StoreError(f"{path}: itemID: {str(error).splitlines()[0]}") from error
+    order = np.argsort(numbers)
+    if not np.array_equal(numbers[order], np.arange(len(order))):
+        raise StoreError(f"{path}: itemID must count from 0 to {len(order) - 1}")
+    return id_column(table, name, path).take(order)
+
+
+def _tab_or_comma(path: Path, csv: CsvFormat) -> CsvFormat:
+    """MMRec writes tabs into a file that is called .csv."""
+    if csv.delimiter is not None or not path.is_file():
+        return csv
+    with path.open(encoding=csv.encoding or "utf-8", errors="replace") as file:
+        return replace(csv, delimiter="\t") if "\t" in file.readline() else csv
 
 
 def _numbers(path: Path) -> np.ndarray:
-    return np.array([int(line) for line in path.read_text().split()], dtype=np.int64)
+    try:
+        return np.array([int(line) for line in read_lines(path) if line], dtype=np.int64)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}; one itemID a line is expected") from error
 
 
-def _ids(folder: Path, id_name: str | None) -> pa.Table:
+def _ids(folder: Path, id_name: str | None, csv: CsvFormat) -> pa.Table:
     """ids.parquet, ids.csv, or ids.txt with one id a line."""
-    for name in ("ids.parquet", "ids.csv"):
-        if (folder / name).exists():
-            return _rows(folder / name, id_name)
-    path = folder / "ids.txt"
-    if not path.exists():
+    names = ("ids.parquet", "ids.csv", "ids.txt")
+    path = next((folder / name for name in names if (folder / name).exists()), None)
+    if path is None:
         raise StoreError(f"{folder} holds no ids.parquet, ids.csv or ids.txt; say what items it is")
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    table = pa.table({"item_id": pa.array([line.removesuffix("\r") for line in lines])})
+    refuse_unused(csv, [path])
+    if path.suffix != ".txt":
+        return _rows(path, id_name, csv)
+    table = pa.table({"item_id": pa.array(read_lines(path, csv), pa.string())})
     return pa.table({"item_id": id_column(table, "item_id", path)})
 
 
-def _rows(path: Path, id_name: str | None) -> pa.Table:
+def _rows(path: Path, id_name: str | None, csv: CsvFormat) -> pa.Table:
     """The ids of a table, as text, and those of its columns that a store has."""
     name = id_name or "item_id"
     try:
-        table = _csv(path, name) if path.suffix == ".csv" else _parquet(path, name)
+        table = _csv(path, name, csv) if is_csv(path) else _parquet(path, name)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path} is unreadable: {str(error).splitlines()[0]}") from error
     if name not in table.column_names:
@@ -146,9 +156,13 @@ def _rows(path: Path, id_name: str | None) -> pa.Table:
     return pa.table({"item_id": id_column(table, name, path), **{n: table[n] for n in known}})
 
 
-def _csv(path: Path, name: str) -> pa.Table:
-    text = pa.csv.ConvertOptions(column_types={name: pa.string()})  # 007 is no number
-    return pa.csv.read_csv(path, convert_options=text)
+def _csv(path: Path, name: str, csv: CsvFormat) -> pa.Table:
+    """All columns as text, those of a store in its types."""
+    table = read_csv(path, csv, text=None)
+    for known in set(KNOWN) & set(table.column_names) - {name}:
+        column = table[known].cast(KNOWN[known])
+        table = table.set_column(table.column_names.index(known), known, column)
+    return table
 
 
 def _parquet(path: Path, name: str) -> pa.Table:

@@ -106,7 +106,7 @@ class Parts:
         if there is None:
             write_text(path, json.dumps(self.job, sort_keys=True))
         elif not there:
-            raise StoreError(
+            raise DamagedError(
                 f"{path} is damaged; delete the folder {self.directory}, or --overwrite"
             )
         elif differing:

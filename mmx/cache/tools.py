@@ -18,8 +18,10 @@ from mmx.cache.kind import STORE
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate, repeated
 from mmx.cache.schema import metadata, store_schema
-from mmx.cache.store import Store, open_store, quoted, read_through
+from mmx.cache.store import Store, open_store, read_through
+from mmx.data.csvs.format import PLAIN, CsvFormat, refuse_unused
 from mmx.data.dataset import ON_UNKNOWN
+from mmx.data.id_lists import read_ids
 from mmx.errors import OptionError, QueryError, StoreError, one_of, some
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
@@ -87,21 +89,24 @@ def filter_store(
     *,
     where: str | Sequence[str] = (),
     items: Path | None = None,
+    csv: CsvFormat = PLAIN,
     unknown: str = "error",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[int, int]:
     """Write the rows that meet all conditions and are listed, in the store's order.
 
     ``where`` is a SQL condition, or several, over the store's columns; ``items`` is a file of
-    item ids (see ``read_ids``). ``unknown`` says what a listed item means that the store lacks:
-    "error" or "drop". Returns how many rows are written and how many listed items were dropped.
-    Raises QueryError when DuckDB refuses a condition and StoreError when no row is left.
+    item ids (see ``read_ids``), written as ``csv`` says. ``unknown`` says what a listed item
+    means that the store lacks: "error" or "drop". Returns how many rows are written and how many
+    listed items were dropped. Raises QueryError when DuckDB refuses a condition and StoreError
+    when no row is left.
     """
     if not where and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     if items is None and unknown != "error":
         raise OptionError("--unknown-items is of the items in --items; drop it")
+    refuse_unused(csv, [items] if items else [])
     with target.claimed() as claim:
         store = open_store(path)
         source = _source([store])
@@ -109,31 +114,13 @@ def filter_store(
         for condition in [where] if isinstance(where, str) else where:
             chosen &= _meeting(store, condition)
         if items is not None:
-            listed, dropped = _listed(source.columns(["item_id"])["item_id"], items, path, unknown)
+            wanted, ids = read_ids(items, csv), source.columns(["item_id"])["item_id"]
+            listed, dropped = _listed(ids, wanted.unique(), items, path, unknown)
             chosen &= listed
         if not chosen.any():
             raise StoreError(f"no row of {path} is left; widen --where or --items")
         _write(claim, target.max_file_rows, [store], source, np.flatnonzero(chosen), progress)
         return int(chosen.sum()), dropped
-
-
-def read_ids(path: Path) -> pa.Array:
-    """Item ids from a file: the column item_id of Parquet or CSV, else one id a line."""
-    if path.suffix not in (".parquet", ".csv"):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"--items {path} is unreadable: {error}; one id a line") from error
-        return pa.array([line.strip() for line in lines if line.strip()], pa.string())
-    reading = f"read_parquet({quoted(str(path))})"
-    if path.suffix == ".csv":
-        reading = f"read_csv({quoted(str(path))}, all_varchar=true, header=true)"
-    try:
-        with duckdb.connect() as connection:
-            table = connection.sql(f"select item_id::varchar as item_id from {reading}")
-            return table.to_arrow_table()["item_id"].combine_chunks().drop_null()
-    except duckdb.Error as error:
-        raise StoreError(f"--items {path}: {_first_line(error)}; item_id is expected") from error
 
 
 def _one_encoder(first: Store, other: Store) -> None:
@@ -176,9 +163,10 @@ def _meeting(store: Store, where: str) -> np.ndarray:
     return chosen
 
 
-def _listed(ids: pa.ChunkedArray, items: Path, path: Path, unknown: str) -> tuple[np.ndarray, int]:
+def _listed(
+    ids: pa.ChunkedArray, wanted: pa.Array, items: Path, path: Path, unknown: str
+) -> tuple[np.ndarray, int]:
     """(rows,) bool: which ids stand in the file; and how many of the file the store lacks."""
-    wanted = read_ids(items).unique()
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
     if len(lost) and unknown == "error":
         raise StoreError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, listed, note, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def extract(
     images: Annotated[
         str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     out: Annotated[
         str | None,
         typer.Option(help="Store to write, path or URL.", show_default="cache/MODEL.parquet"),
@@ -136,7 +139,8 @@ def extract(
     Run it again after a kill or a change of the catalogue: only what is new, changed or
     unfinished is encoded.
     """
-    from mmx.data.dataset import load_items
+    from mmx.data.csvs.format import CsvFormat
+    from mmx.data.dataset import check_csv, load_items
     from mmx.extract.fleet.engines import engine_for
     from mmx.extract.fleet.orders import Recipe
     from mmx.extract.naming import default_store
@@ -159,7 +163,9 @@ def extract(
     )
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
     target = _target(out, work) or default_store(model)
-    items, device = load_items(data, images), ",".join(devices or ["cpu"])
+    csv = CsvFormat(encoding, delimiter)
+    check_csv(csv, data, interactions=False)
+    items, device = load_items(data, images, csv=csv), ",".join(devices or ["cpu"])
     special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
     special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
     special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmx.cli.extract import AllowPrivate
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def finetune(
     images: Annotated[
         str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     allow_private: AllowPrivate = False,
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-tuned.")] = (
         None
@@ -69,7 +72,8 @@ def finetune(
     """
     import json
 
-    from mmx.data.dataset import load_interactions, load_items
+    from mmx.data.csvs.format import CsvFormat
+    from mmx.data.dataset import check_csv, load_interactions, load_items
     from mmx.data.splits import SplitRule, split_interactions
     from mmx.extract.encoders import open_encoder
     from mmx.extract.finetune import FinetuneOptions
@@ -91,10 +95,12 @@ def finetune(
         patience=patience,
         seed=seed,
     )
-    items = load_items(data, images)
+    csv, logged = CsvFormat(encoding, delimiter), "co-interaction" in options.objectives
+    check_csv(csv, data, interactions=logged)
+    items = load_items(data, images, csv=csv)
     split = None
-    if "co-interaction" in options.objectives:
-        split = split_interactions(load_interactions(data, items), SplitRule(seed=seed))
+    if logged:
+        split = split_interactions(load_interactions(data, items, csv=csv), SplitRule(seed=seed))
     encoder = open_encoder(
         model,
         weights=weights,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table, printable
 
 if TYPE_CHECKING:
+    from mmx.data.csvs.format import CsvFormat
     from mmx.sql import Rows, Sql
 
 SHOWN = 40  # rows of a query that are printed
@@ -26,19 +28,25 @@ def info(
     verify: Annotated[
         bool, typer.Option("--verify", help="Re-read everything, compare checksums.")
     ] = False,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Say what a store, a run or a dataset holds."""
+    from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import is_dataset
     from mmx.errors import OptionError, StoreError
 
     is_run = (Path(path) / "config.json").is_file()
-    if is_run or is_dataset(path):
+    csv, data = CsvFormat(encoding, delimiter), not is_run and is_dataset(path)
+    if csv.options() and not data:
+        raise OptionError(f"{csv.options()[0]} is for datasets with CSV files; {path} is none")
+    if is_run or data:
         if verify:
             raise OptionError(f"--verify re-reads a store; {path} is none")
-        facts = _run_facts(Path(path)) if is_run else _data_facts(path)
+        facts = _data_facts(path, csv) if data else _run_facts(Path(path))
     else:
         facts = _store_facts(path, verify)
     if as_json:
@@ -61,6 +69,8 @@ def sql(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of stores.")] = Path("cache"),
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     out: Annotated[
         Path | None, typer.Option(help="Write it: .parquet, .csv, .tsv, .json or .jsonl.")
     ] = None,
@@ -78,6 +88,7 @@ def sql(
     take them as they are. `show all tables` lists what there is.
     """
     from mmx.cli.table_files import check_out
+    from mmx.data.csvs.format import CsvFormat
     from mmx.errors import OptionError
     from mmx.sql import open_sql
 
@@ -88,7 +99,8 @@ def sql(
     for option, folder, usual in (("--cache", cache, "cache"), ("--runs", runs, "runs")):
         if folder != Path(usual) and not folder.is_dir():
             raise OptionError(f"{option} {folder}: no such folder")
-    with open_sql(cache, runs, data or [], store or [], unsafe=unsafe) as opened:
+    csv = CsvFormat(encoding, delimiter)
+    with open_sql(cache, runs, data or [], store or [], csv=csv, unsafe=unsafe) as opened:
         for line in opened.notes:
             note(line)
         if out is not None:
@@ -165,13 +177,14 @@ def _run_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _data_facts(path: str) -> dict[str, Any]:
+def _data_facts(path: str, csv: CsvFormat) -> dict[str, Any]:
     import pyarrow.compute as pc
 
-    from mmx.data.dataset import Dropped, folder_of, load_interactions, load_items
+    from mmx.data.dataset import Dropped, check_csv, folder_of, load_interactions, load_items
     from mmx.data.tables import has_table
 
-    items = load_items(path)
+    check_csv(csv, path, interactions=True)
+    items = load_items(path, csv=csv)
     facts: dict[str, Any] = {
         "dataset": path,
         "items": len(items),
@@ -182,7 +195,7 @@ def _data_facts(path: str) -> dict[str, Any]:
     if not has_table(folder_of(path), "interactions"):
         return facts
     foreign: list[Dropped] = []
-    log = load_interactions(path, items, unknown="drop", dropped=foreign.append)
+    log = load_interactions(path, items, unknown="drop", dropped=foreign.append, csv=csv)
     for what in foreign:
         facts["interactions with unknown items"] = what.interactions
     facts |= {"interactions": log.num_rows, "users": pc.count_distinct(log["user_id"]).as_py()}

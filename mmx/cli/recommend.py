@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, print_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
+    from mmx.data.csvs.format import CsvFormat
     from mmx.recommend.run import Run
 
 
@@ -25,19 +27,21 @@ def recommend(
     everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
     items_from: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Someone new who took these items: A,B,C, or @FILE with one a line; repeatable."
-        ),
+        typer.Option(help="Someone new who took these items: A,B,C, or @FILE; repeatable."),
     ] = None,
     k: Annotated[int, typer.Option(help="Items a user.")] = 20,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Item ids never shown: A,B,C, or @FILE with one a line; repeatable."),
+        typer.Option(help="Item ids never shown: A,B,C, or @FILE; repeatable."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Item ids to choose from: A,B,C, or @FILE; repeatable."),
+        typer.Option(
+            help="Item ids to choose from: A,B,C, or @FILE (text, .csv, .parquet); repeatable."
+        ),
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     seen: Annotated[
         str, typer.Option(help="Hide what the user took: in all splits, train only, or none.")
     ] = "all",
@@ -51,6 +55,7 @@ def recommend(
 ) -> None:
     """The top K items of a user, of all users, or of someone new who took some items."""
     from mmx.cli.table_files import check_out, plain_rows, print_json_rows
+    from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError
 
     if [bool(user), everyone, items_from is not None].count(True) != 1:
@@ -59,12 +64,14 @@ def recommend(
         raise OptionError("--all needs --out FILE.parquet")
     lists = [*(exclude or []), *(only or []), *(items_from or [])]
     inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
+    csv = CsvFormat(encoding, delimiter)
+    refuse_unused(csv, inputs)
     if out is not None:
         check_out(out, overwrite=overwrite, inputs=inputs)
     elif overwrite:
         raise OptionError("--overwrite goes with --out")
-    without, among = _all_ids("--exclude", exclude), _all_ids("--only", only)
-    taken = _all_ids("--items-from", items_from)
+    without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
+    taken = _all_ids("--items-from", items_from, csv)
 
     from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
     from mmx.recommend.recommendation import recommend as ask
@@ -86,27 +93,25 @@ def recommend(
     print_table(table.column_names, [r for b in table.to_batches() for r in plain_rows(b)])
 
 
-def _all_ids(option: str, texts: list[str] | None) -> list[str] | None:
+def _all_ids(option: str, texts: list[str] | None, csv: CsvFormat) -> list[str] | None:
     """The ids of all texts together, each once; None where the option was not given."""
     from mmx.errors import OptionError
 
     if not texts:
         return None
-    ids = list(dict.fromkeys(name for text in texts for name in _ids(text)))
+    ids = list(dict.fromkeys(name for text in texts for name in _ids(text, csv)))
     if not ids:
         raise OptionError(f"{option} names no item; give at least one, or leave it out")
     return ids
 
 
-def _ids(text: str) -> list[str]:
-    from mmx.errors import OptionError
+def _ids(text: str, csv: CsvFormat) -> list[str]:
+    from mmx.data.id_lists import read_ids
 
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",") if part.strip()]
-    path = Path(text[1:])
-    if not path.is_file():
-        raise OptionError(f"{text}: no such file; one item id a line is expected")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids: list[str] = read_ids(Path(text[1:]), csv).to_pylist()
+    return ids
 
 
 def _described(run: Run, table: Table) -> Table:

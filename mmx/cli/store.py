@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def filter_(
     items: Annotated[
         Path | None, typer.Option(help="Keep the items in this file: text, .csv, .parquet.")
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     unknown_items: Annotated[
         str, typer.Option(help="Items in --items that the store lacks: error or drop.")
     ] = "error",
@@ -68,12 +71,15 @@ def filter_(
 ) -> None:
     """Keep the rows of a store that meet a condition, or that are listed in a file."""
     from mmx.cache.tools import Target, filter_store
+    from mmx.data.csvs.format import CsvFormat
 
+    csv = CsvFormat(encoding, delimiter)
     target = Target(out, overwrite, max_file_rows)
     with _drawing("writing the store") as progress:
         rows, dropped = filter_store(
-            store, target, where=where or (), items=items, unknown=unknown_items, progress=progress
-        )
+            store, target, where=where or (), items=items, csv=csv, unknown=unknown_items,
+            progress=progress,
+        )  # fmt: skip
     _say({"store": str(out), "rows": rows, "unknown_items_dropped": dropped}, as_json)
 
 
@@ -91,6 +97,8 @@ def convert(
         str | None, typer.Option(help="--from: what made the vectors; goes into the card.")
     ] = None,
     ids: Annotated[str | None, typer.Option(help="--from: column that holds the item ids.")] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     zero_missing: Annotated[
         bool, typer.Option("--zero-missing", help="--from: a row of zeros is no vector.")
     ] = False,
@@ -101,21 +109,25 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Write a store in the files of other tools, or make a store of such files."""
+    from mmx.data.csvs.format import CsvFormat
     from mmx.errors import OptionError
 
+    csv = CsvFormat(encoding, delimiter)
     if (to is None) == (source is None):
         raise OptionError("say one of --to LAYOUT (from a store) and --from LAYOUT (to a store)")
     if source is not None:
         from mmx.cache.adopt import Adoption, adopt
         from mmx.cache.tools import Target
 
-        how = Adoption(source, encoder, ids, zero_missing)
+        how = Adoption(source, encoder, ids, zero_missing, csv)
         with _drawing("writing the store") as progress:
             rows, missing = adopt(path, how, Target(out, overwrite, max_file_rows), progress)
         _say({"store": str(out), "rows": rows, "missing": missing}, as_json)
         return
     from mmx.cache.export import export
 
+    if csv.options():
+        raise OptionError(f"{csv.options()[0]} goes with --from")
     if encoder or ids or zero_missing or max_file_rows:
         raise OptionError("--encoder, --ids, --zero-missing and --max-file-rows go with --from")
     with _drawing("writing") as progress:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmx.cli.evaluate import print_metrics
+from mmx.cli.options import Delimiter, Encoding
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
@@ -83,6 +84,8 @@ def train(
     ] = "auto",
     min_rating: Annotated[float | None, typer.Option(help="Least rating that counts.")] = None,
     k_core: Annotated[int, typer.Option(help="Least interactions of a user and an item.")] = 0,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
     unknown_items: Annotated[
         str, typer.Option(help="Interactions with items not in the table: error or drop.")
     ] = "error",
@@ -133,6 +136,7 @@ def train(
     A killed run goes on where it was with the same command. Options from --epochs to --device
     are of models that are trained in epochs; a closed form refuses them.
     """
+    from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import TrainJob, fit
@@ -170,6 +174,7 @@ def train(
         settings=settings or [],
         split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]
         unknown_items=unknown_items,
+        csv=CsvFormat(encoding, delimiter),
         training=training,
     )
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started

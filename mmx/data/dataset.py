@@ -11,9 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.pictures import by_item_id, by_row, has_bytes
 from mmx.data.shards import is_shards, read_shards, shards_folder
-from mmx.data.tables import find_table, has_table, id_column, read_table, require, text_column
+from mmx.data.tables import (
+    SUFFIXES,
+    find_table,
+    has_table,
+    id_column,
+    read_table,
+    require,
+    text_column,
+)
 from mmx.errors import DataError, one_of, some
 from mmx.files import Place, where
 
@@ -73,13 +82,15 @@ class Items:
         return digest.hexdigest()
 
 
-def load_items(data: Place | str, images: Place | str | None = None) -> Items:
+def load_items(
+    data: Place | str, images: Place | str | None = None, *, csv: CsvFormat = PLAIN
+) -> Items:
     """Read a catalogue: ``DIR/items.parquet`` (or .csv), a table by its own name, or tar shards.
 
     ``images`` is the folder where relative picture paths start, by default the table's own. A
     table without the column ``image`` then gets the files that are called by its ids. Any
-    place may be a URL. Raises DataError when there is no table, or it is unreadable, lacks
-    ``item_id`` or repeats one.
+    place may be a URL. ``csv`` says how a CSV table is written. Raises DataError when there is
+    no table, or it is unreadable, lacks ``item_id`` or repeats one.
     """
     if is_shards(data):
         if images is not None:
@@ -88,7 +99,7 @@ def load_items(data: Place | str, images: Place | str | None = None) -> Items:
         return _checked(Items(folder, folder, table, folder, "members"))
     path = _items_table(where(data))
     embedded = images is None and has_bytes(path)
-    table = read_table(path, leave_out=("image",) if embedded else ())
+    table = read_table(path, leave_out=("image",) if embedded else (), csv=csv)
     require(table, ("item_id",), path)
     folder = path.parent if images is None else where(images)
     if embedded:
@@ -110,14 +121,14 @@ def _checked(items: Items) -> Items:
             "keep one row per item"
         )
     rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
-    columns = {"item_id": ids, "image": text_column(table, "image")}
-    columns |= {"text": text_column(table, "text")} | {name: table[name] for name in rest}
+    columns = {"item_id": ids, "image": text_column(table, "image", path)}
+    columns |= {"text": text_column(table, "text", path)} | {name: table[name] for name in rest}
     return replace(items, table=pa.table(columns))
 
 
 def _items_table(data: Place) -> Place:
     """The table that ``--data`` means."""
-    if data.suffix in (".parquet", ".csv") and data.is_file():
+    if data.suffix in SUFFIXES and data.is_file():
         return data
     if isinstance(data, Path):
         _must_be_directory(data)
@@ -127,7 +138,7 @@ def _items_table(data: Place) -> Place:
 def is_dataset(data: Place | str) -> bool:
     """Whether it looks like something ``load_items`` reads."""
     place = where(data)
-    if is_shards(data) or place.suffix == ".csv":
+    if is_shards(data) or is_csv(place):
         return True
     return has_table(place, "items")
 
@@ -135,7 +146,17 @@ def is_dataset(data: Place | str) -> bool:
 def folder_of(data: Place | str) -> Place:
     """The dataset directory of ``--data``: the folder itself, or the one its files lie in."""
     place = shards_folder(str(data)) if is_shards(data) else where(data)
-    return place.parent if place.suffix in (".parquet", ".csv") and place.is_file() else place
+    return place.parent if place.suffix in SUFFIXES and place.is_file() else place
+
+
+def check_csv(csv: CsvFormat, data: Place | str, *, interactions: bool) -> None:
+    """Raise OptionError when ``csv`` is given and no table of the dataset is CSV."""
+    if not csv.options():
+        return
+    tables = [] if is_shards(data) else [_items_table(where(data))]
+    if interactions and has_table(folder_of(data), "interactions"):
+        tables.append(find_table(folder_of(data), "interactions"))
+    refuse_unused(csv, tables)
 
 
 def load_interactions(
@@ -144,25 +165,27 @@ def load_interactions(
     *,
     unknown: str = "error",
     dropped: Callable[[Dropped], None] = lambda what: None,
+    csv: CsvFormat = PLAIN,
 ) -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
 
     ``data`` is what ``load_items`` was given; the table lies in its folder.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
-    or "drop", of which ``dropped`` is told where there are some. Raises DataError on unreadable
-    tables, missing columns, null ids, bad splits; OptionError for another ``unknown``.
+    or "drop", of which ``dropped`` is told where there are some; ``csv`` how a CSV table is
+    written. Raises DataError on unreadable tables, missing columns, null ids, bad splits;
+    OptionError for another ``unknown``.
     """
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     path = find_table(folder_of(data), "interactions")
-    table = read_table(path)
+    table = read_table(path, csv=csv)
     require(table, ("user_id", "item_id"), path)
     columns = {name: id_column(table, name, path) for name in ("user_id", "item_id")}
     for name, kind in (("rating", pa.float64()), ("timestamp", None)):
         if name in table.column_names:
             columns[name] = _number(table[name], name, kind, path)
     if "split" in table.column_names:
-        columns["split"] = _split(text_column(table, "split"), path)
+        columns["split"] = _split(text_column(table, "split", path), path)
     table = pa.table(columns)
     foreign = pc.invert(pc.is_in(table["item_id"], value_set=items.ids.combine_chunks()))
     if pc.any(foreign).as_py():
@@ -187,7 +210,7 @@ def _must_be_directory(directory: Path) -> None:
     if not directory.is_dir():
         raise DataError(
             f"{directory} is a file; --data takes a directory with items.parquet, a table "
-            "(.parquet, .csv) or tar shards"
+            "(.parquet, .csv, .tsv) or tar shards"
         )
 
 
@@ -206,10 +229,19 @@ def _number(
     if pa.types.is_temporal(column.type):  # order is all that is asked of a time
         return column.cast(pa.timestamp("us")).cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataError(f"{path}: {name} is {column.type}, a number is expected")
+        raise DataError(f"{path}: {name} is {column.type}{_such_as(column)}, a number is expected")
     if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column)).as_py():
         raise DataError(f"{path}: some {name} is NaN or infinite; fill or remove those rows")
     return column.cast(kind) if kind else column
+
+
+def _such_as(column: pa.ChunkedArray) -> str:
+    """The first text that is no number, for an error."""
+    if not pa.types.is_string(column.type):
+        return ""
+    numbers = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    first = next(iter(column.filter(pc.invert(numbers)).to_pylist()), None)
+    return "" if first is None else f" (such as {first[:40]!r})"
 
 
 def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:

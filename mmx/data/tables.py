@@ -1,4 +1,4 @@
-"""Read one table, Parquet or CSV, and give the two columns everything hangs on their type."""
+"""Read one table, Parquet or CSV, and give the columns everything hangs on their type."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
+from mmx.data.csvs.reader import read_csv
 from mmx.errors import DataError
 from mmx.files import Place, RemotePath, readable
 
-SUFFIXES = (".parquet", ".csv")  # in the order in which they are looked for
+SUFFIXES = (".parquet", ".csv", ".tsv")  # in the order in which they are looked for
 
 
 @overload
@@ -22,7 +23,7 @@ def find_table(directory: Path, name: str) -> Path: ...
 @overload
 def find_table(directory: RemotePath, name: str) -> RemotePath: ...
 def find_table(directory: Place, name: str) -> Place:
-    """``DIR/name.parquet`` or ``DIR/name.csv``. Raises DataError when there is neither."""
+    """``DIR/name.parquet``, .csv or .tsv. Raises DataError when there is none."""
     for suffix in SUFFIXES:
         path = directory / f"{name}{suffix}"
         if path.is_file():
@@ -38,18 +39,23 @@ def has_table(directory: Place, name: str) -> bool:
     return any((directory / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
 
 
-def read_table(path: Place, leave_out: Sequence[str] = ()) -> pa.Table:
-    """Read a Parquet or CSV table, of Parquet without some columns.
+def read_table(
+    path: Place,
+    leave_out: Sequence[str] = (),
+    csv: CsvFormat = PLAIN,
+    only: Sequence[str] | None = None,
+) -> pa.Table:
+    """Read a Parquet or CSV table, of Parquet without some columns or only some.
 
     Raises DataError when it is unreadable.
     """
+    if is_csv(path):
+        return read_csv(path, csv)
     try:
-        with readable(path) as file:
-            if path.suffix == ".csv":
-                return pa.csv.read_csv(file)
-            with pq.ParquetFile(file) as parquet:
-                names = [n for n in parquet.schema_arrow.names if n not in leave_out]
-                return parquet.read(columns=names)
+        with readable(path) as file, pq.ParquetFile(file) as parquet:
+            there = parquet.schema_arrow.names
+            names = [n for n in there if n not in leave_out and (only is None or n in only)]
+            return parquet.read(columns=names)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0].rstrip(".")
         raise DataError(f"{path} is unreadable: {reason}; write it anew") from error
@@ -65,13 +71,13 @@ def require(table: pa.Table, columns: tuple[str, ...], path: Place) -> None:
 
 
 def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
-    """An id column as strings. Raises DataError on null, empty and fractional ids."""
-    column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):
+    """An id column as strings. Raises DataError on ids of other types, null and empty ones."""
+    column = _plain(table[name])
+    if not _may_be_ids(column.type):
         raise DataError(
             f"{path}: {name} holds fractions ({column.type}); ids are text or whole numbers"
+            if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+            else f"{path}: {name} is {column.type}; ids are text or whole numbers"
         )
     column = column.cast(pa.string())
     if column.null_count:
@@ -81,11 +87,29 @@ def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
     return column
 
 
-def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column as strings, all null where the table has none of that name."""
+def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
+    """A column as strings, all null where the table has none of that name.
+
+    Raises DataError when its values are no texts.
+    """
     if name not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-    column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column.cast(pa.string())
+    column = _plain(table[name])
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: {name} is {column.type}; text is expected") from error
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values themselves, not numbers of values in a dictionary."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    chunks = [chunk.dictionary.take(chunk.indices) for chunk in column.chunks]
+    return pa.chunked_array(chunks, column.type.value_type)
+
+
+def _may_be_ids(kind: pa.DataType) -> bool:
+    whole = pa.types.is_decimal(kind) and kind.scale == 0
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+    return text or whole or pa.types.is_integer(kind) or pa.types.is_null(kind)

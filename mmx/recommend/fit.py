@@ -17,7 +17,8 @@ import torch
 
 from mmx.atomic import Claim, claimed, claimed_name
 from mmx.cache.schema import library_versions
-from mmx.data.dataset import ON_UNKNOWN, Dropped, load_interactions, load_items
+from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.naming import default_store
@@ -46,6 +47,7 @@ class TrainJob:
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
+    csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
 
@@ -121,9 +123,12 @@ def _fit(
     progress: Callable[[TrainProgress], None],
     tell: Callable[[str], None],
 ) -> Run:
-    items = load_items(job.data)
+    check_csv(job.csv, job.data, interactions=True)
+    items = load_items(job.data, csv=job.csv)
     dropped: list[Dropped] = []
-    log = load_interactions(job.data, items, unknown=job.unknown_items, dropped=dropped.append)
+    log = load_interactions(
+        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv
+    )
     for what in dropped:
         tell(str(what))
     rule = job.split.resolved(log)
@@ -145,6 +150,7 @@ def _fit(
         "data": str(job.data),
         "split": asdict(rule),
         "unknown_items": job.unknown_items,
+        **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
         "features": origins,
         "end_to_end": encoder,
         "versions": library_versions(),

@@ -199,6 +199,6 @@ def test_parts_too(tmp_path: Path) -> None:
         (parts.directory / "job.json").write_text("{")
     with (
         pytest.raises(DamagedError, match=r"job.json is damaged"),
-        Parts(tmp_path / "a", CARD, "x"),
+        Parts(tmp_path / "a", CARD, "float32"),
     ):
         pass

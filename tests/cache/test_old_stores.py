@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from mmx.cache.sql import connect, query
 
 from mmx.cache.adopt import Adoption, adopt
 from mmx.cache.diff import diff
 from mmx.cache.export import export
 from mmx.cache.store import open_store
 from mmx.cache.tools import Target, filter_store, unite
+from mmx.sql import open_sql
 from tests.cache.stores import CARD, rows, rows_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -52,12 +52,12 @@ def test_they_convert(tmp_path: Path, name: str, dtype: str) -> None:
         assert found.sealed
         assert rows(found) == rows(open_store(old))
         assert diff(old, found.path).equal
-    assert filter_store(old, Target(tmp_path / "few.parquet"), where="image is null") == 1
+    assert filter_store(old, Target(tmp_path / "few.parquet"), where="image is null") == (1, 0)
 
 
 @pytest.mark.parametrize(("name", "dtype"), OLD)
 def test_they_are_queried(tmp_path: Path, name: str, dtype: str) -> None:
     view = name.removesuffix(".parquet")
-    connection = connect(tmp_path, tmp_path, stores=[FIXTURES / name])
-    found = query(connection, f'select count(image) as n from "{view}" where image[1] < 9')
+    sql = open_sql(tmp_path, tmp_path, stores=[FIXTURES / name])
+    found = sql.ask(f'select count(image) as n from "{view}" where image[1] < 9')
     assert found.to_pylist() == [{"n": 5}]

@@ -12,7 +12,7 @@ import pytest
 
 from mmx.cache.store import open_store
 from mmx.cache.tools import Target, filter_store, unite
-from mmx.errors import MmxError, OptionError, QueryError, StoreError, TargetError
+from mmx.errors import DataError, MmxError, OptionError, QueryError, StoreError, TargetError
 from tests.cache.stores import CARD, make_store, names, rows
 
 
@@ -127,8 +127,8 @@ def test_listed_items_must_be_there(tmp_path: Path) -> None:
         ({}, OptionError, "--where CONDITION, --items FILE"),
         ({"where": "imge is null"}, QueryError, "imge.*columns: item_id, image"),
         ({"where": "item_id = 'no'"}, StoreError, "no row of"),
-        ({"items": Path("nowhere.txt")}, StoreError, "nowhere.txt is unreadable"),
-        ({"items": Path("nowhere.csv")}, StoreError, "nowhere.csv"),
+        ({"items": Path("nowhere.txt")}, DataError, "nowhere.txt: no such file"),
+        ({"items": Path("nowhere.csv")}, DataError, "nowhere.csv: no such file"),
         ({"where": "true", "unknown": "x"}, OptionError, "--unknown-items x is .*: error, drop"),
         ({"where": "true", "unknown": "drop"}, OptionError, "--unknown-items is of .* --items"),
         ({"where": ["true", "text is null", "text is not null"]}, StoreError, "no row of"),

@@ -233,7 +233,7 @@ def test_overwrite_replaces_what_mmx_wrote(places: Places, tmp_path: Path, suffi
 def test_a_broken_store_is_named(places: Places, tmp_path: Path) -> None:
     (tmp_path / "cache" / "half.parquet").write_bytes(b"PAR1")
     result = run("select 1 as a")
-    assert "cache/half.parquet is unreadable" in result.output
+    assert "cache/half.parquet is damaged" in result.output
 
 
 def test_writing_needs_unsafe(places: Places, tmp_path: Path) -> None:

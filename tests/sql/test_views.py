@@ -124,7 +124,7 @@ def test_what_is_found_and_broken_is_told(places: Places, tmp_path: Path) -> Non
     opened = places.open()
     told = "\n".join(opened.notes)
     assert len(opened.notes) == 3, told
-    assert "broken.parquet is unreadable" in told
+    assert "broken.parquet is damaged" in told
     assert "items.parquet is Parquet but no embedding store" in told
     assert "half/users.parquet is unreadable" in told
     assert opened.ask("from half.items").num_rows == 1

@@ -1,0 +1,41 @@
+"""Files that list ids: the column item_id of a table, else one id a line."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
+from mmx.data.tables import id_column, read_table, require
+from mmx.errors import DataError
+from mmx.files import Place
+
+
+def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
+    """Item ids as they are written: of .parquet, .csv and .tsv ``item_id``, else one a line.
+
+    Raises DataError for a file that cannot be read or has a row without an id.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; .parquet or .csv with item_id, or one id a line is expected"
+        )
+    if path.suffix != ".parquet" and not is_csv(path):
+        return pa.array(filter(None, read_lines(path, csv)), pa.string())
+    table = read_table(path, csv=csv, only=("item_id",))
+    require(table, ("item_id",), path)
+    return id_column(table, "item_id", path).combine_chunks()
+
+
+def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
+    """The lines of a text file as they are: a blank may be part of an id."""
+    try:
+        with path.open("rb") as file:
+            text = str(file.read(), csv.encoding or "utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path} is not {csv.encoding or 'UTF-8'}: {reason}; --encoding names what it is"
+        ) from error
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
