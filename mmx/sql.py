@@ -33,12 +33,12 @@ import duckdb
 import pyarrow as pa
 
 from mmx.cache.attach import attach
-from mmx.cache.store import quoted
+from mmx.cache.store import literal, quoted
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.errors import OptionError, QueryError
 from mmx.files import Place, RemotePath
 from mmx.sql_statements import Statement, checked
-from mmx.sql_views import View, identifier, literal, views_of
+from mmx.sql_views import View, identifier, views_of
 
 SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of what is served
 BATCH = 2048  # rows that come at once

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from glob import escape
 from pathlib import Path
 
 import duckdb
 
-from mmx.cache.store import open_store, quoted
+from mmx.cache.store import literal, open_store, quoted
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.csvs.reader import view_of
 from mmx.data.shards import is_shards, shards_folder
@@ -100,7 +99,7 @@ def _add_stores(found: Found, cache: Path, named: list[Place]) -> None:
             continue
         files = tuple(map(_absolute, store.files))
         name = found.free(path.name.removesuffix(".parquet"), MAIN, path)
-        sql = replace(store, files=tuple(map(literal, files))).sql()
+        sql = replace(store, files=files).sql()
         found.views.append(View(MAIN, name, sql, files, found=path not in named))
 
 
@@ -178,11 +177,6 @@ def _reading(path: Place, csv: CsvFormat) -> tuple[str, tuple[Place, ...]]:
     except DataError as error:
         return f"select error({quoted(str(error))}) as unreadable from range(1)", (path,)
     return view.sql, tuple(dict.fromkeys((path, view.path)))
-
-
-def literal(path: Place) -> Place:
-    """The path as a pattern of DuckDB that only it matches: ``a*b`` is a name too."""
-    return Path(escape(str(path))) if isinstance(path, Path) else path
 
 
 def _absolute(path: Place) -> Place:

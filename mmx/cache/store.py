@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Store:
         needs ``attach`` for the files where they are elsewhere.
         """
         arrays = ", ".join(f"{m}::float[{d}] as {m}" for m, d in self.card.dimensions.items())
-        files = ", ".join(quoted(str(file)) for file in self.files)
+        files = ", ".join(quoted(str(literal(file))) for file in self.files)
         columns = ", ".join([f"* replace ({arrays})", *more])
         return f"select {columns} from read_parquet([{files}])"
 
@@ -189,6 +190,11 @@ def is_store(path: Place) -> bool:
     except StoreError:
         return False
     return True
+
+
+def literal(path: Place) -> Place:
+    """The path as a pattern of DuckDB that only it matches: ``a*b`` is a name too."""
+    return Path(escape(str(path))) if isinstance(path, Path) else path
 
 
 def quoted(text: str) -> str:

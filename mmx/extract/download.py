@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mmx.atomic import file_sha256, write_text
 from mmx.errors import EncoderError
-from mmx.extract.encoders.weights import file_sha256
 
 CHUNK = 1 << 20  # bytes read at once
 PATIENCE = 20.0  # seconds without a byte before the connection counts as lost
@@ -46,7 +46,7 @@ def fetch(
         _check(part.path, sha256, target.name)
         os.replace(part.path, target)
         part.mark.unlink(missing_ok=True)
-        sidecar(target).write_text(f"{file_sha256(target)}  {target.name}\n")
+        write_text(sidecar(target), f"{file_sha256(target)}  {target.name}\n")
     elif sha256 or sidecar(target).exists():
         _check(target, sha256 or sidecar(target).read_text().split(" ")[0], target.name)
     return target

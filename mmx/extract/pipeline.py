@@ -144,6 +144,7 @@ class _Job:
     def __post_init__(self) -> None:
         if not len(self.items):
             raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
+        check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None
         before = what_was(self.out, anew=self.options.overwrite)
@@ -197,7 +198,6 @@ class _Job:
 
     def check_target(self) -> None:
         """Refuse, before any work, a target that must not be touched."""
-        check_target(self.out, STORE, overwrite=True)
         if not self.out.exists() or self.options.overwrite:
             return
         store = open_store(self.out)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmx.atomic import file_sha256
 from mmx.data.dataset import load_interactions, load_items
 from mmx.data.sample import write_sample
 from mmx.data.splits import split_interactions
@@ -189,8 +190,7 @@ def content(path: Place) -> str:
 @cache
 def _file_hash(path: Path, changed: int) -> str:
     """Of one file as it was last ``changed``; every cell asks for it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def _slug(text: str) -> str:

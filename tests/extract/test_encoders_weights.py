@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mmx.atomic import file_sha256
 from mmx.errors import EncoderError
 from mmx.extract.encoders.weights import (
-    file_sha256,
     load_strictly,
     parameters_sha256,
     read_state_dict,

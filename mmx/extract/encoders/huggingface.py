@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import transformers
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, some
 from mmx.extract.encoder import TextBatch
@@ -18,7 +19,6 @@ from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.weights import (
-    file_sha256,
     load_strictly,
     parameters_sha256,
     read_state_dict,

@@ -15,6 +15,7 @@ import numpy as np
 import open_clip
 import torch
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, some
 from mmx.extract.encoder import TextBatch
@@ -23,7 +24,6 @@ from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.weights import (
-    file_sha256,
     load_strictly,
     parameters_sha256,
     read_state_dict,

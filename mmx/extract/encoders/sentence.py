@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
 from mmx.extract.encoder import TextBatch
@@ -20,7 +21,6 @@ from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.weights import (
-    file_sha256,
     load_strictly,
     parameters_sha256,
     read_state_dict,

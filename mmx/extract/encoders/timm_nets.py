@@ -10,6 +10,7 @@ from typing import Any
 import timm
 import torch
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
 from mmx.extract.encoders.hub import loading
@@ -17,7 +18,6 @@ from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.trial import pooled_dimension
 from mmx.extract.encoders.weights import (
-    file_sha256,
     load_strictly,
     parameters_sha256,
     read_state_dict,

@@ -60,6 +60,8 @@ class FinetuneOptions:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
         if self.batch_size < 2:
             raise OptionError("--batch-size must be at least 2: a pair needs another as contrast")
+        if not 0 < self.lr < math.inf:
+            raise OptionError(f"--lr {self.lr:g} must be positive")
         one_of("--precision", self.precision, ("float32", "bfloat16"))
         check_tune(self.tune)
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
-from mmx.extract.encoders.weights import file_sha256, parameters_sha256
+from mmx.extract.encoders.weights import parameters_sha256
 from mmx.extract.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
