@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmx.cache import schema
-from mmx.cache.store import Store, footer, open_store
+from mmx.cache.store import Store, open_store
 from mmx.cache.tools import Target, unite
 from mmx.data.dataset import load_items
 from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
@@ -125,7 +125,7 @@ def test_what_is_only_moved_keeps_the_versions_it_was_made_with(
     rewritten(data, lambda rows: rows[:-2])
     run_again(data, out, part_size=None, prune=True)
     assert open_store(out).versions == made_with
-    assert footer(out).row_group(0).num_rows == 6
+    assert read_footer(out)[0].row_group(0).num_rows == 6
     write_items(data, [{"item_id": "new", "text": "new"}])
     run(data, tmp_path / "new.parquet")
     assert open_store(tmp_path / "new.parquet").versions == {"numpy": "99"}
