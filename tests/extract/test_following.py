@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmx.cache import schema
+from mmx.cache.seal import read_footer
 from mmx.cache.store import Store, open_store
 from mmx.cache.tools import Target, unite
 from mmx.data.dataset import load_items
