@@ -59,6 +59,13 @@ def finetune(
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda …")] = "cpu",
     tokenizer: Annotated[Path | None, typer.Option(help="vlmo: a local vocab.txt.")] = None,
+    unknown_items: Annotated[
+        str | None,
+        typer.Option(
+            help="co-interaction: interactions with items not in the table: error or drop.",
+            show_default="error",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at --out.")] = (
         False
     ),
@@ -72,12 +79,15 @@ def finetune(
     """
     import json
 
+    from mmx.atomic import check_target
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import check_csv, load_interactions, load_items
     from mmx.data.splits import SplitRule, split_interactions
+    from mmx.errors import OptionError
     from mmx.extract.encoders import open_encoder
     from mmx.extract.finetune import FinetuneOptions
     from mmx.extract.finetune import finetune as run
+    from mmx.extract.finetune.keeper import TUNED
     from mmx.extract.naming import default_store
     from mmx.extract.sources.web import Web
 
@@ -95,12 +105,23 @@ def finetune(
         patience=patience,
         seed=seed,
     )
+    out = out or Path("runs") / f"{default_store(model).stem}-tuned"
+    check_target(out, TUNED, overwrite)
     csv, logged = CsvFormat(encoding, delimiter), "co-interaction" in options.objectives
+    if unknown_items and not logged:
+        raise OptionError("--unknown-items goes with --objective co-interaction")
     check_csv(csv, data, interactions=logged)
     items = load_items(data, images, csv=csv)
     split = None
     if logged:
-        split = split_interactions(load_interactions(data, items, csv=csv), SplitRule(seed=seed))
+        log = load_interactions(
+            data,
+            items,
+            unknown=unknown_items or "error",
+            dropped=lambda what: note(str(what)),
+            csv=csv,
+        )
+        split = split_interactions(log, SplitRule(seed=seed))
     encoder = open_encoder(
         model,
         weights=weights,
@@ -109,7 +130,6 @@ def finetune(
         progress=note,
         tokenizer=tokenizer,
     )
-    out = out or Path("runs") / f"{default_store(model).stem}-tuned"
     with progress_bar("state") as bar:
         web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
         config = run(

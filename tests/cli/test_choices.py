@@ -79,6 +79,7 @@ TRAIN = (
     "--out",
     "x",
 )
+FINETUNE = ("finetune", "--model", "clip:mini", "--data", "data", "--out", "x")
 EXTRACT = ("extract", "--model", "toy", "--data", "data", "--out", "x.parquet")
 
 
@@ -88,6 +89,7 @@ EXTRACT = ("extract", "--model", "toy", "--data", "data", "--out", "x.parquet")
         ((*TRAIN, "--unknown-items", "eror"), "did you mean 'error'"),
         ((*TRAIN, "--device", "cdua"), "--device cdua"),
         ((*TRAIN, "--set", "dim=8", "--set", "dim=4"), "--set dim is given twice"),
+        ((*FINETUNE, "--unknown-items", "drop"), "goes with --objective co-interaction"),
         ((*EXTRACT, "--modalities", ""), "--modalities "),
         ((*EXTRACT, "--device", "cuda"), "drop --device"),
         (("recommend", "runs/vbpr-toy", "--user", "u1", "--seen", "non"), "did you mean 'none'"),
