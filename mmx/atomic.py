@@ -10,11 +10,9 @@ What is being written has a temporary name beside its target, which says whose i
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import hashlib
 import os
-import shutil
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,8 +22,9 @@ from typing import NamedTuple
 
 from mmx.errors import TargetError, cannot_write
 from mmx.locks import locked, trying
+from mmx.renaming import CANNOT, is_empty_folder, place, recover, remove
 
-_HERE, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # AT_FDCWD and flags of Linux's renameat2
+JOB = 12  # hexadecimal digits that name a job
 
 
 class Kind(NamedTuple):
@@ -56,7 +55,8 @@ class Claim:
             yield temporary
             _sync_all(temporary)
             check_target(self.path, self.kind, self.overwrite)
-            _place(temporary, self.path, replace=self.overwrite)
+            place(temporary, self.path, replace=self.overwrite)
+            _sync(self.path.absolute().parent)
 
 
 def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bool = True) -> None:
@@ -68,9 +68,13 @@ def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bo
     """
     if not parents and not path.absolute().parent.is_dir():
         raise TargetError(f"no folder {path.parent} for {path.name}; create it first")
-    if not os.path.lexists(path) or _is_empty_folder(path):
-        return
-    if not kind.recognises(path):
+    try:
+        if not os.path.lexists(path) or is_empty_folder(path):
+            return
+        ours = kind.recognises(path)
+    except OSError as error:  # a folder or file that may not be read
+        raise cannot_write(path, error) from error
+    if not ours:
         raise TargetError(
             f"{path} is not {kind.name}, or holds more than that; nothing else is replaced, "
             "--overwrite or not: set --out elsewhere"
@@ -90,8 +94,8 @@ def claimed(
     path = _followed(path)
     check_target(path, kind, overwrite, parents=parents)
     with locked(path):
+        recover(path, kind.recognises)
         check_target(path, kind, overwrite)  # another process may just have finished
-        _recover(path)
         sweep(path)
         yield Claim(path, kind, overwrite)
 
@@ -129,10 +133,11 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
     Without a lock: of two processes the later one wins. A folder that is not empty is never
     replaced. Raises TargetError when ``path`` cannot be written.
     """
-    with _temporary(_followed(path), folder) as temporary:
+    path = _followed(path)
+    with _temporary(path, folder) as temporary:
         yield temporary
         _sync_all(temporary)
-        temporary.replace(_followed(path))
+        temporary.replace(path)
         _sync(path.absolute().parent)
 
 
@@ -140,14 +145,6 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def sweep(path: Path) -> None:
@@ -159,9 +156,21 @@ def sweep(path: Path) -> None:
                 remove(leftover)
 
 
-def set_aside(path: Path) -> Path:
-    """Where the old one waits for a moment, on systems that cannot exchange two names."""
-    return path.with_name(f".{path.name}.old")
+def unfinished(path: Path, job: str, ending: str) -> Path:
+    """Where a job keeps what it needs to go on, beside its target: ``.NAME.JOB.ENDING``.
+
+    ``job`` is a hash, so that no other job goes on from it.
+    """
+    return path.with_name(f".{path.name}.{job[:JOB]}.{ending}")
+
+
+def forget_unfinished(path: Path, ending: str) -> None:
+    """Delete what jobs that were to land at ``path`` kept, and what their kills left beside it."""
+    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{JOB}}}\.{ending}")
+    for kept in path.parent.glob(f".{escape(path.name)}.*.{ending}"):
+        if own.fullmatch(kept.name):
+            sweep(kept)
+            remove(kept)
 
 
 def file_sha256(path: Path) -> str:
@@ -187,67 +196,9 @@ def _temporary(path: Path, folder: bool) -> Iterator[Path]:
             remove(temporary)
 
 
-def _place(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give the finished file or folder its name. Raises OSError when it is taken."""
-    if not os.path.lexists(path) or _is_empty_folder(path):
-        if _is_empty_folder(path):
-            path.rmdir()
-        _rename_new(temporary, path)
-    elif replace:
-        _swap(temporary, path)
-    _sync(path.absolute().parent)
-
-
-def _rename_new(temporary: Path, path: Path) -> None:
-    """Rename to a name that must be free."""
-    try:
-        _renameat2(temporary, path, _NO_REPLACE)
-    except OSError as error:
-        if error.errno == errno.EEXIST:
-            raise
-        if os.path.lexists(path):  # no such call here: the lock keeps other mmx away meanwhile
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-        temporary.rename(path)
-
-
-def _swap(temporary: Path, path: Path) -> None:
-    """Put the new one in the old one's place; the temporary name then holds the old one."""
-    if not temporary.is_dir() and not path.is_dir():
-        temporary.replace(path)
-        return
-    try:
-        _renameat2(temporary, path, _EXCHANGE)
-    except OSError:  # no such call here, or the file system cannot
-        old = set_aside(path)
-        remove(old)
-        path.rename(old)
-        temporary.rename(path)
-        remove(old)
-
-
-def _renameat2(one: Path, other: Path, flag: int) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(library, "renameat2"):
-        raise OSError(errno.ENOSYS, "renameat2")
-    names = [ctypes.c_char_p(os.fsencode(path.absolute())) for path in (one, other)]
-    if library.renameat2(_HERE, names[0], _HERE, names[1], ctypes.c_uint(flag)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _recover(path: Path) -> None:
-    """Undo a swap that a kill cut between its two renames, where names cannot be exchanged."""
-    if set_aside(path).exists() and not os.path.lexists(path):
-        set_aside(path).rename(path)
-
-
 def _followed(path: Path) -> Path:
     """Where a symbolic link leads: what it points at is written, as ``open`` would do."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and next(path.iterdir(), None) is None
 
 
 def _alive(process: int) -> bool:
@@ -271,5 +222,8 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # some file systems sync no folders
+        if error.errno not in CANNOT or not path.is_dir():
+            raise
     finally:
         os.close(handle)

@@ -69,9 +69,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def cannot_write(path: Path, error: OSError) -> TargetError:
     """One line that says why, and what mends it."""
-    reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     full = "free the disk and run it again, or " if error.errno in FULL else ""
-    return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
+    return TargetError(f"cannot write {path}: {reason.splitlines()[0]}; {full}set --out elsewhere")
 
 
 def some(values: Iterable[object], limit: int = 3) -> str:

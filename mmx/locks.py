@@ -6,13 +6,17 @@ process that holds it, however that ends.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmx.errors import TargetError, cannot_write
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
@@ -34,7 +38,7 @@ def trying(path: Path) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _held(lock)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(lock, error) from error
     try:
         yield handle is not None
     finally:
@@ -47,7 +51,7 @@ def trying(path: Path) -> Iterator[bool]:
 def _held(lock: Path) -> int | None:
     """The open file that holds the lock; None when another process has it."""
     while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+        handle = os.open(lock, os.O_CREAT | os.O_RDONLY, 0o666)  # flock asks for no more
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_open_at(handle, lock):
@@ -55,7 +59,11 @@ def _held(lock: Path) -> int | None:
         except BlockingIOError:
             os.close(handle)
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                warnings.warn(f"{lock}: there are no locks on this file system; let only one "
+                              "command write there at a time", stacklevel=2)  # fmt: skip
+                return handle
             os.close(handle)
             raise
         os.close(handle)  # the one before has just removed it

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -81,14 +85,26 @@ class Processes:
 
         return float(broadcast(torch.tensor(value, dtype=torch.float64, device=self.device)).item())
 
-    def agree_on(self, text: str) -> str:
-        """The first process's text."""
+    @contextmanager
+    def claim(self, claiming: AbstractContextManager[T]) -> Iterator[T]:
+        """What the first process claims (``mmx.atomic.claimed``); the others are told what it is.
+
+        ``claiming`` is entered in the first process alone.
+        """
+        if self.is_main:
+            with claiming as claim:
+                self._tell_all(claim)
+                yield claim
+        else:
+            yield self._tell_all(None)
+
+    def _tell_all(self, value: Any) -> Any:
+        """The first process's value, of any kind."""
         if self.size == 1:
-            return text
+            return value
         from accelerate.utils import broadcast_object_list
 
-        shared: list[str] = broadcast_object_list([text])
-        return shared[0]
+        return broadcast_object_list([value])[0]
 
     def wait(self) -> None:
         """Until all processes are here."""

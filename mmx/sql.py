@@ -21,6 +21,7 @@ faces strangers should bound the memory of the process too.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ class Sql:
             return False
         with self._explained(query), self._connection.cursor() as cursor:
             names = self._checked(cursor, query).names
-        return any(fnmatch(str(path.absolute()), str(Path(name).absolute())) for name in names)
+        return any(fnmatch(os.path.realpath(path), os.path.realpath(name)) for name in names)
 
     def close(self) -> None:
         """Let go of everything, the files of large sorts too."""

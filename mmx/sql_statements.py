@@ -24,11 +24,12 @@ NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 LOOKING = {  # table functions that only compute, or tell what the views are
     *("range", "generate_series", "unnest", "repeat", "repeat_row", "summary", "histogram"),
     *("histogram_values", "json_each", "json_tree", "duckdb_columns", "duckdb_functions"),
-    *("duckdb_keywords", "duckdb_tables", "duckdb_types", "duckdb_views", "duckdb_schemas"),
-    *("duckdb_settings", "pragma_version", "pragma_table_info", "pg_timezone_names"),
+    *("duckdb_keywords", "duckdb_tables", "duckdb_types", "duckdb_schemas", "pragma_version"),
+    *("pragma_table_info", "pg_timezone_names"),
     *("icu_calendar_names", "test_all_types"),
 }
-READING = {  # table functions that read the files they name
+READING = {  # table functions that read the files they name, or tell where files lie
+    *("duckdb_views", "duckdb_settings"),
     *("read_csv", "read_csv_auto", "sniff_csv", "read_parquet", "parquet_scan", "read_json"),
     *("read_json_auto", "read_json_objects", "read_json_objects_auto", "read_ndjson"),
     *("read_ndjson_auto", "read_ndjson_objects", "read_text", "read_blob", "glob"),

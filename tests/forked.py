@@ -95,6 +95,9 @@ def import_all() -> None:
     import mmx.recommend.fit
     import mmx.recommend.models.bpr
     import mmx.recommend.models.vbpr  # noqa: F401
+    from mmx.recommend import checkpoint
+
+    checkpoint.EVERY = 0.0  # after each epoch: a kill between two of them is gone on from
 
 
 def run(asked: dict[str, Any], counter: int) -> None:

@@ -11,21 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from mmx import atomic
+from mmx import atomic, renaming
 from mmx.atomic import (
     Kind,
     check_target,
     claimed,
     claimed_name,
     publishing,
-    remove,
     replacing,
-    set_aside,
     sweep,
     write_text,
 )
 from mmx.errors import TargetError
 from mmx.locks import locked
+from mmx.renaming import remove, set_aside
 
 
 def content(path: Path) -> str:
@@ -93,7 +92,7 @@ def test_anything_of_a_kind_takes_the_place_of_anything_of_it(
     tmp_path: Path, old: str, new: str, can_exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not can_exchange:
-        monkeypatch.setattr(atomic, "_renameat2", refuse)
+        monkeypatch.setattr(renaming, "_renameat2", refuse)
     path = tmp_path / "x"
     make(path, old, "old")
     with publishing(path, NOTE, folder=new == "folder", overwrite=True) as temporary:
@@ -153,15 +152,15 @@ def test_a_name_taken_at_the_last_moment_is_kept(
 ) -> None:
     """Between the last look and the rename, by a program that knows no lock."""
     path = tmp_path / "x"
-    original = atomic._rename_new
+    original = renaming._rename_new
 
     def late(temporary: Path, target: Path) -> None:
         make(path, kind, "a photograph")
         original(temporary, target)
 
-    monkeypatch.setattr(atomic, "_rename_new", late)
+    monkeypatch.setattr(renaming, "_rename_new", late)
     if not can_rename:
-        monkeypatch.setattr(atomic, "_renameat2", refuse)
+        monkeypatch.setattr(renaming, "_renameat2", refuse)
     with (
         pytest.raises(TargetError, match="File exists"),
         publishing(path, NOTE, folder=kind == "folder") as temporary,
@@ -202,7 +201,7 @@ def test_the_old_one_is_aside_where_names_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its two renames a kill leaves both whole; the next run puts the old one back."""
-    monkeypatch.setattr(atomic, "_renameat2", refuse)
+    monkeypatch.setattr(renaming, "_renameat2", refuse)
     path = tmp_path / "x"
     make(path, "folder", "old")
     original = Path.rename

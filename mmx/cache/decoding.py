@@ -34,6 +34,8 @@ def _named(place: Place, error: Exception) -> StoreError:
     reason = (str(error) or type(error).__name__).splitlines()[0].strip().rstrip(".")
     if reason == NO_PARQUET:
         return StoreError(f"{place} is no Parquet file; make a store with `mmx extract`")
+    if isinstance(error, MemoryError):
+        return StoreError(f"{place} does not fit into the memory, or is damaged ({reason})")
     if isinstance(error, OSError) and (error.errno or type(error) is not OSError):
         return StoreError(f"{place} cannot be read: {error.strerror or reason}; try again")
     return DamagedError(f"{place} is damaged ({reason}); {mend(place)}")

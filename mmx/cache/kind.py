@@ -30,11 +30,10 @@ STORE = Kind("an embedding store", is_store_like)
 
 
 def _is_part(path: Place) -> bool:
-    """Whether a file is one of a store's; one that nobody can read counts by its name."""
-    if path.suffix != ".parquet" or not path.is_file():
+    """Whether a file is one of a store's, and no store by its own name in a folder of stores."""
+    if not re.fullmatch(r"part-\d{5}\.parquet", path.name) or not path.is_file():
         return False
-    named = re.fullmatch(r"part-\d{5}", path.stem) is not None
-    return _is_marked(path) or (named and not _is_readable(path))
+    return _is_marked(path) or not _is_readable(path)
 
 
 def _is_readable(path: Place) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from mmx.cache.card import EncoderCard
 from mmx.cache.seal import BLANK, SEAL, seal
 from mmx.cache.store import read_through
 from mmx.errors import DamagedError, StoreError, cannot_write
+
+OWN = re.compile(r"job\.json|settings\.json|part-\d+\.parquet|\..*\.tmp|lock")  # lock: of old ones
 
 
 class Parts:
@@ -42,6 +45,7 @@ class Parts:
         With ``anew`` parts of any other job are deleted. Raises StoreError when the unfinished
         job is another one, and TargetError when nothing can be written there.
         """
+        self._refuse_foreign()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             for leftover in self.directory.glob(".*.tmp"):  # of a killed run
@@ -86,18 +90,33 @@ class Parts:
         return int(files[-1].stem.removeprefix("part-")) + 1 if files else 0
 
     def remove(self) -> None:
-        """Delete the folder, once everything in it is in the store."""
+        """Delete the folder, once everything in it is in the store.
+
+        Under another name, so that a kill leaves no part without the job that it belongs to.
+        """
+        gone = self.directory.with_name(f".{self.directory.name}.{os.getpid()}.tmp")
         try:
-            shutil.rmtree(self.directory)
+            self.directory.rename(gone)
+            shutil.rmtree(gone)
         except OSError as error:
             raise StoreError(
                 f"the store is written, but {self.directory} cannot be deleted "
                 f"({os.strerror(error.errno or 0)}); delete it"
             ) from error
 
+    def _refuse_foreign(self) -> None:
+        """Nobody's own files are taken for parts, or deleted with them."""
+        there = self.directory.iterdir() if self.directory.is_dir() else ()
+        foreign = [path.name for path in there if not OWN.fullmatch(path.name)]
+        if foreign:
+            raise StoreError(
+                f"{self.directory} holds {foreign[0]}, which is no part of an extraction; move it "
+                "away, or set --out elsewhere"
+            )
+
     def _check_job(self) -> None:
         path = self.directory / "job.json"
-        there = _read_job(path)
+        there = {} if self.files() and not path.exists() else _read_job(path)
         differing = self._differing(there) if there else []
         if there is not None and self.job["anew"] and (differing or not there.get("anew")):
             self.remove()
@@ -107,7 +126,7 @@ class Parts:
             write_text(path, json.dumps(self.job, sort_keys=True))
         elif not there:
             raise DamagedError(
-                f"{path} is damaged; delete the folder {self.directory}, or --overwrite"
+                f"{path} is damaged or lost; delete the folder {self.directory}, or --overwrite"
             )
         elif differing:
             raise StoreError(

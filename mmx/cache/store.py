@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmx.atomic import set_aside
 from mmx.cache.card import EncoderCard
 from mmx.cache.decoding import decoding, opened, read_columns, read_group
 from mmx.cache.joining import by_id
@@ -22,6 +21,7 @@ from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.cache.seal import read_footer
 from mmx.errors import StoreError
 from mmx.files import Place, size_of, where
+from mmx.renaming import set_aside
 
 LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)  # what other tools make of vectors
 
@@ -224,7 +224,7 @@ def _mend_absence(path: Place) -> str:
     if not isinstance(path, Path):
         return "make it by `mmx extract`"
     if set_aside(path).exists():  # killed while a folder was replaced, where nothing can swap
-        return f"a kill left the old one at {set_aside(path)}: rename it back"
+        return f"a kill left the old one at {set_aside(path)}; the same command puts it back"
     unfinished = path.with_name(f"{path.name}.parts").exists()
     return "finish it by the same `mmx extract`" if unfinished else "make it by `mmx extract`"
 

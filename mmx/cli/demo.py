@@ -26,7 +26,8 @@ def demo(
 ) -> None:
     """Draw a sample catalogue, encode it, train with and without features, recommend.
 
-    Everything is made here from a seed; nothing is downloaded.
+    Everything is made here from a seed; nothing is downloaded. Run again it takes the sample
+    and the store that are there, and trains anew.
     """
     from mmx.data.dataset import load_items
     from mmx.data.sample import write_sample
@@ -35,7 +36,8 @@ def demo(
 
     data, store = out / "sample", out / "cache" / "clip-mini.parquet"
     note(f"1. A catalogue and its shoppers, drawn from a seed → {data}")
-    write_sample(data, seed=SEED, overwrite=True)
+    if not (data / "items.parquet").exists():
+        write_sample(data, seed=SEED)
     note(f"2. mmx extract --model clip:mini --data {data} → {store}")
     report = extract(load_items(data), open_encoder("clip:mini"), store)
     note(f"   {report.items} items in {report.seconds:.1f} s")

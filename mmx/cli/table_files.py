@@ -11,6 +11,8 @@ table that is no input of the command and no table of a dataset.
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +59,8 @@ def write_table(
     """Write a table whole or not at all; the number of its rows. See ``check_out``."""
     write = _WRITERS[out.suffix.lower()]
     counted = _Counted(batches)
-    with publishing(out, _kind(out), overwrite=overwrite, parents=False) as temporary:
+    kind = _kind(out, schema.names)
+    with publishing(out, kind, overwrite=overwrite, parents=False) as temporary:
         write(temporary, schema, counted)
     return counted.rows
 
@@ -164,13 +167,17 @@ _WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
 }
 
 
-def _kind(out: Path) -> Kind:
+def _kind(out: Path, names: Sequence[str] | None = None) -> Kind:
+    """What may be replaced: text files carry no mark, so one with the same columns, ``names``."""
+
     def replaceable(path: Path) -> bool:
         if not path.is_file() or path.resolve().suffix != out.suffix:  # where a link may lead
             return False
-        return _is_ours(path) if out.suffix.lower() == ".parquet" else _is_text_table(path)
+        if out.suffix.lower() == ".parquet":
+            return _is_ours(path)
+        return _is_text_table(path) and (names is None or _has_columns(path, names))
 
-    return Kind("an earlier table of mmx", replaceable)
+    return Kind("an earlier table of mmx with the same columns", replaceable)
 
 
 def _is_ours(path: Path) -> bool:
@@ -182,6 +189,21 @@ def _is_ours(path: Path) -> bool:
     except (pa.ArrowException, OSError):
         return False
     return MARK in found and b"mmx.card" not in found
+
+
+def _has_columns(path: Path, names: Sequence[str]) -> bool:
+    """Whether the header, or the first object, has these columns; an empty table has any."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [line.strip() for line in (file.readline(), file.readline())]
+        file.seek(0)
+        try:
+            if path.suffix.lower() in (".csv", ".tsv"):
+                delimiter = "," if path.suffix.lower() == ".csv" else "\t"
+                return next(csv.reader(file, delimiter=delimiter), list(names)) == list(names)
+            first = lines[1] if path.suffix.lower() == ".json" else lines[0]
+            return not first or list(json.loads(first.rstrip(","))) == list(names)
+        except (ValueError, csv.Error):
+            return lines == ["[]", ""]
 
 
 def _is_text_table(path: Path) -> bool:

@@ -41,20 +41,7 @@ PRICES = {
 TASTE = Taste(seen=(1.5, 0.5, 1.2, 1.0, 0.4, 0.8))  # in the order of _attributes
 
 
-MARK = b"mmx.sample"  # in the metadata of items.parquet
-
-
-def _is_sample(directory: Path) -> bool:
-    """Whether a folder holds nothing but a sample."""
-    try:
-        found = pq.read_metadata(directory / "items.parquet").metadata or {}
-    except (OSError, pa.ArrowException):
-        return False
-    there = {inner.name for inner in directory.iterdir()}
-    return MARK in found and there == {"items.parquet", "interactions.parquet", "images"}
-
-
-SAMPLE = Kind("a drawn sample", _is_sample)
+SAMPLE = Kind("a place for a sample", lambda folder: False)  # which replaces nothing
 
 
 @dataclass(frozen=True)
@@ -75,17 +62,16 @@ def write_sample(
     items: int = 400,
     users: int = 600,
     seed: int = 7,
-    overwrite: bool = False,
 ) -> None:
     """Write the sample as a dataset directory: items.parquet, interactions.parquet, images/.
 
     One in a hundred items has no picture and one in a hundred no text. The same arguments
     give the same bytes. Raises OptionError when there would be no item or no user, and
-    TargetError when there is something already that is no sample or, without ``overwrite``, is.
+    TargetError when something is there already but an empty folder.
     """
     if items < 1 or users < 1:
         raise OptionError(f"a sample of {items} items and {users} users is empty; ask for some")
-    with publishing(Path(directory), SAMPLE, overwrite=overwrite, folder=True) as folder:
+    with publishing(Path(directory), SAMPLE, folder=True) as folder:
         _write(folder, items, users, seed)
 
 
@@ -158,7 +144,7 @@ def _items_table(products: list[Product], pictured: np.ndarray, worded: np.ndarr
     def column(values: list[str], there: np.ndarray) -> pa.Array:
         return pa.array(values, pa.string(), mask=~there)
 
-    table = pa.table(
+    return pa.table(
         {
             "item_id": [p.item_id for p in products],
             "image": column([_image_path(p) for p in products], pictured),
@@ -171,7 +157,6 @@ def _items_table(products: list[Product], pictured: np.ndarray, worded: np.ndarr
             "price": [p.price for p in products],
         }
     )
-    return table.replace_schema_metadata({MARK: "1"})
 
 
 def _interactions_table(products: list[Product], users: int, rng: np.random.Generator) -> pa.Table:

@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mmx.atomic import Claim, check_target, claimed
-from mmx.cache.card import EncoderCard
 from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts
@@ -40,6 +39,7 @@ from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
+from mmx.extract.target import check_store
 from mmx.files import Place, where
 
 
@@ -155,13 +155,17 @@ class _Job:
 
     def run(self, progress: Callable[[Progress], None]) -> ExtractReport:
         """All stages."""
-        self.check_target()
-        anew = self.options.overwrite
-        with (
-            # what stands there is of this very encoder, or to be overwritten: it may be replaced
-            claimed(self.out, STORE, overwrite=True) as target,
-            Parts(self.out, self.encoder.card, self.options.dtype, anew=anew) as parts,
-        ):
+        # what stands there is of this very encoder, or to be overwritten: it may be replaced
+        with claimed(self.out, STORE, overwrite=True) as target:
+            if not self.options.overwrite:
+                check_store(self.out, self.card, self.options.dtype)
+            report = self._extract(target, progress)
+        self.fill(report)
+        report.statuses = open_store(self.out).status_counts()
+        return report
+
+    def _extract(self, target: Claim, progress: Callable[[Progress], None]) -> ExtractReport:
+        with Parts(self.out, self.card, self.options.dtype, anew=self.options.overwrite) as parts:
             if damaged := parts.drop_damaged():
                 self.state.remark(f"{damaged} damaged parts deleted, their items encoded again")
             plan = self.plan(parts, progress)
@@ -173,8 +177,6 @@ class _Job:
             if self.settings or plan.moves or self._names_other_items():
                 self.merge(target, parts, progress)
             parts.remove()
-        self.fill(report)
-        report.statuses = open_store(self.out).status_counts()
         return report
 
     def _choose_encoder(self, before: Before) -> None:
@@ -195,23 +197,6 @@ class _Job:
         takes_text = "text" in inputs(self.encoder.card)
         loader = Loader(self.source, self.encoder.image_rule, takes_text)
         return take_sample(loader, pairs(self.items.table.slice(0, SEARCHED)))
-
-    def check_target(self) -> None:
-        """Refuse, before any work, a target that must not be touched."""
-        if not self.out.exists() or self.options.overwrite:
-            return
-        store = open_store(self.out)
-        differing = store.card.differences(self.encoder.card)
-        if differing:
-            raise StoreError(
-                f"{self.out} was made by {store.card.name} ({store.card.precision}) and differs "
-                f"in {', '.join(differing)}; {_decoding_hint(store.card, self.encoder.card)}"
-                "set --out elsewhere, or --overwrite"
-            )
-        if store.dtype != self.options.dtype:
-            raise StoreError(
-                f"{self.out} holds {store.dtype}; --dtype {store.dtype}, or --overwrite"
-            )
 
     def plan(self, parts: Parts, progress: Callable[[Progress], None]) -> Plan:
         """Hash the inputs of items with a finished row and decide what to encode."""
@@ -304,11 +289,3 @@ class _Job:
     def _old(self) -> tuple[Place, ...]:
         old = self.out.exists() and not self.options.overwrite
         return open_store(self.out).files if old else ()
-
-
-def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
-    """The options that decode pictures as those of the store, where that is what differs."""
-    options = {"exact": "--exact", "gpu": "--gpu-decode"}
-    was, now = ((card.image_rule or {}).get("decode", "exact") for card in (there, here))
-    steps = [("drop", now), ("add", was)] if was != now else []
-    return "".join(f"{verb} {options[way]}, " for verb, way in steps if way in options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmx.atomic import replacing
+from mmx.atomic import replacing, sweep
 from mmx.errors import RunError
 from mmx.recommend.scoring import Factors
 
@@ -39,7 +39,10 @@ class Checkpoint:
 
     def load(self, best: Trained) -> int:
         """Restore everything and fill ``best``; the last finished epoch, 0 at the beginning."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return 0
+        sweep(self.path)
+        if not self.path.exists():
             return 0
         try:
             saved = torch.load(self.path, weights_only=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import time
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmx.atomic import Claim, claimed, claimed_name
+from mmx.atomic import Claim, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, load_items
@@ -28,7 +26,7 @@ from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import ModelRecord, find_model
-from mmx.recommend.run import RUN, Run, open_run, save_run
+from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.world import World
@@ -96,22 +94,8 @@ def fit(
         config = replace(config, components=0)  # the axes of vectors that change would change too
     _check_options(job, record)
     processes = Processes(job.training.device)
-    with _claimed(job, out, overwrite, processes) as claim:
+    with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
         return _fit(job, record, config, claim, processes, progress, tell)
-
-
-@contextmanager
-def _claimed(
-    job: TrainJob, out: Path | None, overwrite: bool, processes: Processes
-) -> Iterator[Claim]:
-    """The first process holds the run's place, the others learn its name."""
-    if not processes.is_main:
-        yield Claim(Path(processes.agree_on("")), RUN, overwrite)
-        return
-    free = claimed_name(Path("runs"), job.name, RUN)
-    with claimed(out, RUN, overwrite=overwrite) if out else free as claim:
-        processes.agree_on(str(claim.path))
-        yield claim
 
 
 def _fit(
@@ -185,7 +169,7 @@ def _fit(
             items=items.table,
             more=fitted.more,
         )
-        _forget(claim.path)
+        forget_unfinished(claim.path, "checkpoint")
     processes.wait()
     return open_run(claim.path)
 
@@ -240,13 +224,7 @@ def _checkpoint(out: Path, description: dict[str, Any], data: Interactions) -> P
     job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
     for part in (data.train, data.valid):
         job.update(part.keys.tobytes())
-    return out.with_name(f".{out.name}.{job.hexdigest()[:12]}.checkpoint")
-
-
-def _forget(out: Path) -> None:
-    """Remove the checkpoints of runs that were to land at ``out``."""
-    for path in out.parent.glob(f".{glob.escape(out.name)}.*.checkpoint"):
-        path.unlink(missing_ok=True)
+    return unfinished(out, job.hexdigest(), "checkpoint")
 
 
 def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmx.atomic import Claim, claimed, claimed_name
+from mmx.atomic import Claim
 from mmx.cache.schema import library_versions
 from mmx.errors import OptionError, RunError
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
-from mmx.recommend.run import RUN, Run, open_run, read_table, save_run
+from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 
 VOTES = 20  # rounds of the selection
@@ -45,8 +45,7 @@ def fuse(
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
         raise OptionError("mmx fuse takes two or more different runs")
     name = "-".join(["fusion", *(path.name for path in paths)])
-    free = claimed_name(Path("runs"), name, RUN)
-    with claimed(out, RUN, overwrite=overwrite) if out else free as claim:
+    with claimed_run(out, name, overwrite) as claim:
         _fuse(paths, claim, seed)
         return open_run(claim.path)
 

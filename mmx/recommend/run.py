@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mmx.atomic import Claim, Kind
-from mmx.errors import RunError, UnknownIdError
+from mmx.atomic import Claim, Kind, claimed, claimed_name
+from mmx.errors import OptionError, RunError, UnknownIdError
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
@@ -54,6 +55,15 @@ def _is_run(path: Path) -> bool:
 
 
 RUN = Kind("a run of `mmx train` or `mmx fuse`", _is_run)
+
+
+def claimed_run(out: Path | None, name: str, overwrite: bool) -> AbstractContextManager[Claim]:
+    """The place of a new run: ``out``, or else a free name in ``runs/``; see ``mmx.atomic``."""
+    if out is not None:
+        return claimed(out, RUN, overwrite=overwrite)
+    if overwrite:
+        raise OptionError("--overwrite goes with --out: without it a run gets a free name")
+    return claimed_name(Path("runs"), name, RUN)
 
 
 @dataclass(frozen=True)

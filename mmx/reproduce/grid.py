@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from mmx.atomic import Kind, check_target, write_text
-from mmx.errors import OptionError
+from mmx.atomic import write_text
+from mmx.errors import OptionError, TargetError
 from mmx.locks import locked
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
@@ -61,11 +61,12 @@ class Outcome:
     failures: list[dict[str, str]] = field(default_factory=list)  # cell, reason
 
 
-def _is_grid(out: Path) -> bool:
-    return any((out / name).is_file() for name in ("failures.json", "started.json"))
-
-
-GRID = Kind("a folder of `mmx reproduce`", _is_grid)
+def _refuse_foreign(out: Path) -> None:
+    """Raise TargetError unless the folder is a grid's own, new, or as good as empty."""
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    there = {name for name in there if not (name.startswith(".") and name.endswith(".tmp"))}
+    if out.is_file() or (there and there.isdisjoint({"failures.json", "started.json"})):
+        raise TargetError(f"{out} is no folder of `mmx reproduce`; set --out elsewhere")
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Grid:
     progress: Callable[[GridProgress], None] = lambda state: None
 
     def __post_init__(self) -> None:
-        check_target(self.out, GRID, overwrite=True)
+        _refuse_foreign(self.out)
         self.groups, self.idle = groups(self.plan), False
         if not any(self._selected(g) for g in self.groups):
             patterns = ", ".join(f"'{pattern}'" for pattern in self._patterns)

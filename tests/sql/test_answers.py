@@ -88,7 +88,7 @@ def test_what_is_served_is_bounded(places: Places, monkeypatch: pytest.MonkeyPat
     assert (table.num_rows, table.schema.metadata) == (ROWS, None)
     assert places.open().ask(f"from range({ROWS + 1})").num_rows == ROWS + 1
     for setting, value in (("temp_directory", ""), ("max_memory", "953.6 MiB")):
-        asked = f"select value from duckdb_settings() where name = '{setting}'"
+        asked = f"select current_setting('{setting}') as value"
         assert served.ask(asked).to_pylist() == [{"value": value}]
     monkeypatch.setattr("mmx.sql.SECONDS", 0.2)
     with pytest.raises(QueryError, match="exceeded maximum execution time"):

@@ -41,7 +41,9 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
 
 
 def _text(head: bytes, name: Place) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:200]:
+    nulls = [place for place, byte in enumerate(head[:200]) if not byte]
+    every_other = len(nulls) > 1 and len({place % 2 for place in nulls}) == 1
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or every_other:
         raise DataError(f"{name} is not UTF-8; it looks like UTF-16: {_utf16(head)}")
     return head.decode("utf-8", "replace").removeprefix("\ufeff")  # rows behind are for ``scan``
 

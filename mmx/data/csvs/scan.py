@@ -75,7 +75,8 @@ def stray_quote(name: Place, first: int, last: int) -> str:
     """What an error says of swallowed rows."""
     return (
         f"{name}: a quote opens in line {first} and closes in line {last}, and each of the lines "
-        "looks like a row; a quote that is part of a text is written twice, in quotes"
+        "looks like a row; a quote that is part of a text is written twice, in quotes (is it one "
+        "text of several lines? write the table as Parquet)"
     )
 
 

@@ -6,8 +6,8 @@
 
 By the rules of CSV this is one row with a text of three lines, and no reader complains. It is
 refused when every line, the quotes taken as letters, is a row of its own: it has as many cells
-as the header, no cell begins or ends with a blank, and its ids are of the kinds of characters
-that the first one's are (letters, digits, others). Two or three such lines may be chance: the
+as the header, no cell begins or ends with a blank, and its ids are of the same kinds of
+characters as the first one's (letters, digits, others). Two or three such lines may be chance: the
 lines behind the first must hold three delimiters between them.
 """
 
@@ -32,7 +32,7 @@ def looks_swallowed(lines: Sequence[str], delimiter: str, columns: int, ids: Seq
 def _alike(first: Sequence[str], row: Sequence[str], ids: Sequence[int]) -> bool:
     if any(cell != cell.strip() for cell in row):
         return False
-    return all(row[n] and _kinds(row[n]) <= _kinds(first[n]) for n in ids)
+    return all(row[n] and _kinds(row[n]) == _kinds(first[n]) for n in ids)
 
 
 def _kinds(cell: str) -> set[str]:

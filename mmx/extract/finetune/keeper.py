@@ -8,7 +8,6 @@ NAME/                   config.json, metrics.json, history.parquet, model.safete
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import math
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from mmx.atomic import Claim, Kind, remove, replacing
+from mmx.atomic import Claim, Kind, forget_unfinished, replacing, sweep, unfinished
 from mmx.errors import RunError
 from mmx.extract.finetune.trainable import Trainable, merged_state
 
@@ -70,12 +69,14 @@ class Keeper:
         self.config, self.trainable = config, trainable
         self.parts: dict[str, Any] = {"optimiser": optimiser, "schedule": schedule}
         self.generator = generator
-        job = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
-        self.folder = out.with_name(f".{out.name}.{job}.unfinished")
+        job = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        self.folder = unfinished(out, job, "unfinished")
 
     def load(self, state: State) -> None:
         """Go on from the checkpoint of this very job, if there is one."""
         path = self.folder / "checkpoint.pt"
+        for name in ("checkpoint.pt", "best.safetensors"):
+            sweep(self.folder / name)
         if not path.exists():
             return
         try:
@@ -110,8 +111,7 @@ class Keeper:
             _write_json(run / "metrics.json", {"valid": metrics, "best_epoch": state.best_epoch})
             pq.write_table(pa.Table.from_pylist(state.history), run / "history.parquet")
             shutil.copyfile(self.folder / "best.safetensors", run / "model.safetensors")
-        for folder in target.path.parent.glob(f".{glob.escape(target.path.name)}.*.unfinished"):
-            remove(folder)
+        forget_unfinished(target.path, "unfinished")
 
 
 def _write_json(path: Path, value: object) -> None:

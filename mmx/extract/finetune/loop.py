@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from mmx.extract.finetune.keeper import TUNED, Keeper, State
 from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
-from mmx.extract.finetune.trainable import choose_parameters, open_trainable
+from mmx.extract.finetune.trainable import Trainable, choose_parameters, open_trainable
 from mmx.extract.finetune.tune import check_tune
 from mmx.extract.sources.web import Web
 from mmx.processes import Processes
@@ -96,16 +95,18 @@ def finetune(
     done. Raises OptionError for encoders or objectives that do not go together, TargetError when
     ``out`` must not be touched, and DataError when there are too few pairs.
     """
-    if int(os.environ.get("RANK", "0")):  # one process writes: the first that torchrun started
-        return _finetune(items, encoder, Claim(out, TUNED, overwrite), options, split, pixels, web,
-                         progress)  # fmt: skip
-    with claimed(out, TUNED, overwrite=overwrite) as target:
-        return _finetune(items, encoder, target, options, split, pixels, web, progress)
+    trainable = open_trainable(encoder)
+    processes = Processes(str(trainable.hardware.device))
+    with processes.claim(claimed(out, TUNED, overwrite=overwrite)) as target:
+        return _finetune(
+            items, trainable, processes, target, options, split, pixels, web, progress
+        )  # fmt: skip
 
 
 def _finetune(
     items: Items,
-    encoder: Encoder,
+    trainable: Trainable,
+    processes: Processes,
     target: Claim,
     options: FinetuneOptions,
     split: pa.Table | None,
@@ -113,8 +114,7 @@ def _finetune(
     web: Web | None,
     progress: Callable[[FinetuneProgress], None],
 ) -> dict[str, Any]:
-    trainable = open_trainable(encoder)
-    processes = Processes(str(trainable.hardware.device))
+    encoder = trainable.encoder
     partners = _partners(items, split, options)
     pairs = load_pairs(
         items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web

@@ -1,0 +1,211 @@
+"""Who may write where: names of runs, folders of stores, parts of other jobs, several processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmx.atomic import Kind, check_target, claimed, forget_unfinished, unfinished
+from mmx.cache.kind import STORE
+from mmx.cache.parts import Parts
+from mmx.cache.schema import store_schema
+from mmx.cache.tools import Target, unite
+from mmx.cli.table_files import check_out, write_table
+from mmx.data.dataset import load_items
+from mmx.data.sample import write_sample
+from mmx.errors import OptionError, StoreError, TargetError
+from mmx.extract.encoders import open_encoder
+from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fusion import fuse
+from mmx.recommend.run import RUN
+from mmx.renaming import set_aside
+from tests.cache.stores import CARD, make_store, names, rows, rows_of
+from tests.catalogue import plain_catalogue
+
+ANEW = ExtractOptions(overwrite=True)
+
+
+def test_a_folder_of_stores_is_no_store(tmp_path: Path) -> None:
+    for name in "ab":
+        make_store(tmp_path / "cache" / f"{name}.parquet")
+    store = make_store(tmp_path / "c.parquet")
+    items = load_items(plain_catalogue(tmp_path / "d", items=3))
+    with pytest.raises(TargetError, match="is not an embedding store"):
+        unite([store.path], Target(tmp_path / "cache", overwrite=True))
+    with pytest.raises(TargetError, match="is not an embedding store"):
+        extract(items, open_encoder("toy"), tmp_path / "cache", ANEW)
+    assert names(tmp_path / "cache") == ["a.parquet", "b.parquet"]
+
+
+def some_part(store: Path, **options: bool) -> None:
+    schema = store_schema(CARD, "float32")
+    columns = rows_of(["i0", "i1"])
+    with Parts(store, CARD, "float32", **options) as parts:
+        parts.write(0, parts_table(columns, schema))
+
+
+def parts_table(columns: dict, schema):  # type: ignore[no-untyped-def]
+    import pyarrow as pa
+
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def test_parts_without_their_job_are_of_nobody(tmp_path: Path) -> None:
+    """A kill may leave a folder half deleted."""
+    items = load_items(plain_catalogue(tmp_path / "d", items=3))
+    out = tmp_path / "x.parquet"
+    some_part(out)
+    (tmp_path / "x.parquet.parts" / "job.json").unlink()
+    with pytest.raises(StoreError, match=r"job.json is damaged or lost; delete the folder"):
+        extract(items, open_encoder("toy"), out)
+    assert extract(items, open_encoder("toy"), out, ANEW).encoded == 3
+    assert names(tmp_path) == ["d", "x.parquet"]
+
+
+def test_parts_are_deleted_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_part(tmp_path / "x.parquet")
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmx.cache.parts.shutil.rmtree", killed)
+    parts = Parts(tmp_path / "x.parquet", CARD, "float32")
+    with pytest.raises(KeyboardInterrupt):
+        parts.remove()
+    assert not parts.directory.exists()
+
+
+def test_nobodys_files_are_taken_for_parts(tmp_path: Path) -> None:
+    items = load_items(plain_catalogue(tmp_path / "d", items=3))
+    folder = tmp_path / "x.parquet.parts"
+    folder.mkdir()
+    (folder / "photo.jpg").write_text("dear to me")
+    for options in (ExtractOptions(), ANEW):
+        with pytest.raises(StoreError, match=r"holds photo.jpg, which is no part"):
+            extract(items, open_encoder("toy"), tmp_path / "x.parquet", options)
+    assert names(folder) == ["photo.jpg"]
+
+
+def test_what_a_kill_left_aside_is_looked_at_before_anything_is_done(tmp_path: Path) -> None:
+    """Where names cannot be exchanged the old store waits beside for a moment."""
+    items = load_items(plain_catalogue(tmp_path / "d", items=3))
+    out = tmp_path / "x.parquet"
+    make_store(out)
+    out.rename(set_aside(out))
+    with pytest.raises(StoreError, match="differs in"):  # from the toy encoder
+        extract(items, open_encoder("toy"), out)
+    assert out.exists()
+    out.rename(set_aside(out))
+    with pytest.raises(TargetError, match="exists"), claimed(out, STORE):
+        pass
+
+
+def test_what_is_aside_and_not_ours_stays_there(tmp_path: Path) -> None:
+    aside = set_aside(tmp_path / "run")
+    aside.mkdir()
+    (aside / "photo.jpg").write_text("dear to me")
+    with claimed(tmp_path / "run", RUN, overwrite=True):
+        pass
+    assert names(tmp_path) == [aside.name]
+
+
+def test_a_finished_job_forgets_its_own(tmp_path: Path) -> None:
+    digest = "0123456789abcdef"
+    own = unfinished(tmp_path / "v1", digest, "checkpoint")
+    other = unfinished(tmp_path / "v1.5", digest, "checkpoint")
+    for path in (own, other):
+        path.write_text("")
+    forget_unfinished(tmp_path / "v1", "checkpoint")
+    assert names(tmp_path) == [other.name]
+
+
+def test_overwrite_needs_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sample(tmp_path / "data", items=20, users=12)
+    fit(TrainJob("data", "popularity"))
+    fit(TrainJob("data", "popularity"))
+    with pytest.raises(OptionError, match="--overwrite goes with --out"):
+        fit(TrainJob("data", "popularity"), overwrite=True)
+    with pytest.raises(OptionError, match="--overwrite goes with --out"):
+        fuse([Path("runs/popularity"), Path("runs/popularity-2")], overwrite=True)
+    assert names(tmp_path / "runs") == ["popularity", "popularity-2"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_text_tables_replace_those_of_the_same_columns(tmp_path: Path, suffix: str) -> None:
+    import pyarrow as pa
+
+    out = tmp_path / f"t{suffix}"
+
+    def write(**columns: list) -> None:
+        table = pa.table(columns)
+        check_out(out, overwrite=True)
+        write_table(out, table.schema, table.to_batches(), overwrite=True)
+
+    write(a=[1], b=["x,y"])
+    write(a=[2, 3], b=["", "z"])
+    before = out.read_text()
+    with pytest.raises(TargetError, match="is not an earlier table of mmx with the same columns"):
+        write(a=[1])
+    assert out.read_text() == before
+    out.write_text("dear to me\n")
+    with pytest.raises(TargetError, match="is not an earlier table"):
+        write(a=[1])
+    assert names(tmp_path) == [out.name]
+
+
+def test_what_may_not_be_read_is_a_plain_error(tmp_path: Path) -> None:
+    def unreadable(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "denied")
+
+    (tmp_path / "x").write_text("")
+    with pytest.raises(TargetError, match=r"cannot write .*x: Permission denied"):
+        check_target(tmp_path / "x", Kind("a thing", unreadable), overwrite=True)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from mmx.extract.encoders import open_encoder
+from mmx.extract.finetune import FinetuneOptions, finetune
+from mmx.data.dataset import load_items
+from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.training import TrainOptions
+items = load_items("data")
+run = fit(TrainJob("data", "bpr", training=TrainOptions(epochs=1, batch_size=64)))
+assert run.path == Path("runs/bpr"), run.path
+options = FinetuneOptions(epochs=1, batch_size=8, chunk=8)
+finetune(items, open_encoder("clip:mini"), Path("link"), options, overwrite=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_run(tmp_path: Path) -> None:
+    """By the name that the first one took; also where a link leads."""
+    write_sample(tmp_path / "data", items=24, users=12, seed=3)
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "program.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "runs") == ["bpr"]
+    assert names(tmp_path) == ["cache", "data", "link", "program.py", "runs", "there"]
+    assert "model.safetensors" in names(tmp_path / "there")
+
+
+def test_the_rows_are_those_of_one_store(tmp_path: Path) -> None:
+    """A folder of files of one store opens as before."""
+    store = make_store(tmp_path / "many.parquet", 20, max_file_rows=8)
+    assert rows(store) == rows(make_store(tmp_path / "one.parquet", 20))
