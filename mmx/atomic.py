@@ -77,7 +77,7 @@ def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bo
     if not ours:
         raise TargetError(
             f"{path} is not {kind.name}, or holds more than that; nothing else is replaced, "
-            "--overwrite or not: set --out elsewhere"
+            "--overwrite or not: set --out elsewhere, or delete it yourself"
         )
     if not overwrite:
         raise TargetError(f"{path} exists; set --out elsewhere, or --overwrite")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mmx.atomic import Kind, check_target, claimed, forget_unfinished, unfinished
@@ -18,12 +19,12 @@ from mmx.cache.tools import Target, unite
 from mmx.cli.table_files import check_out, write_table
 from mmx.data.dataset import load_items
 from mmx.data.sample import write_sample
-from mmx.errors import OptionError, StoreError, TargetError
+from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import ExtractOptions, extract
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.fusion import fuse
-from mmx.recommend.run import RUN
+from mmx.recommend.run import RUN, open_run, verify_run
 from mmx.renaming import set_aside
 from tests.cache.stores import CARD, make_store, names, rows, rows_of
 from tests.catalogue import plain_catalogue
@@ -51,8 +52,6 @@ def some_part(store: Path, **options: bool) -> None:
 
 
 def parts_table(columns: dict, schema):  # type: ignore[no-untyped-def]
-    import pyarrow as pa
-
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
@@ -138,26 +137,34 @@ def test_overwrite_needs_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
-def test_text_tables_replace_those_of_the_same_columns(tmp_path: Path, suffix: str) -> None:
-    import pyarrow as pa
-
+@pytest.mark.parametrize("marks", [True, False])
+def test_text_tables_replace_only_ours(
+    tmp_path: Path, suffix: str, marks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known by their mark, or by their columns where the file system keeps no marks."""
+    if not marks:
+        monkeypatch.setattr("mmx.cli.table_files._mark", lambda path: None)
+        monkeypatch.setattr("mmx.cli.table_files._is_marked", lambda path: None)
     out = tmp_path / f"t{suffix}"
-
-    def write(**columns: list) -> None:
-        table = pa.table(columns)
-        check_out(out, overwrite=True)
-        write_table(out, table.schema, table.to_batches(), overwrite=True)
-
-    write(a=[1], b=["x,y"])
-    write(a=[2, 3], b=["", "z"])
-    before = out.read_text()
-    with pytest.raises(TargetError, match="is not an earlier table of mmx with the same columns"):
-        write(a=[1])
-    assert out.read_text() == before
-    out.write_text("dear to me\n")
+    write_text_table(out, a=[1], b=["x,y"])
+    write_text_table(out, a=[2, 3], b=["", "z"])
+    if marks:
+        write_text_table(out, a=[1])
+    else:
+        with pytest.raises(TargetError, match="is not an earlier table of mmx"):
+            write_text_table(out, a=[1])
+    out.unlink()
+    out.write_text("dear,to,me\n")
     with pytest.raises(TargetError, match="is not an earlier table"):
-        write(a=[1])
+        write_text_table(out, a=[1])
+    assert out.read_text() == "dear,to,me\n"
     assert names(tmp_path) == [out.name]
+
+
+def write_text_table(out: Path, **columns: list) -> None:
+    table = pa.table(columns)
+    check_out(out, overwrite=True)
+    write_table(out, table.schema, table.to_batches(), overwrite=True)
 
 
 def test_what_may_not_be_read_is_a_plain_error(tmp_path: Path) -> None:
@@ -167,6 +174,57 @@ def test_what_may_not_be_read_is_a_plain_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(TargetError, match=r"cannot write .*x: Permission denied"):
         check_target(tmp_path / "x", Kind("a thing", unreadable), overwrite=True)
+
+
+def test_what_a_run_is_made_from_is_not_replaced_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sample(tmp_path / "data", items=20, users=12)
+    one, two = (fit(TrainJob("data", "popularity"), Path(name)).path for name in ("one", "two"))
+    for out in (one, Path("../", tmp_path.name, "two")):
+        with pytest.raises(OptionError, match="is one of the runs that are fused"):
+            fuse([one, two], out, overwrite=True)
+    with pytest.raises(OptionError, match=r"--out one holds one, which is read"):
+        fit(TrainJob("one", "popularity"), one, overwrite=True)
+
+
+def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data", items=20, users=12)
+    job = TrainJob(tmp_path / "data", "popularity")
+    run = fit(job, tmp_path / "run").path
+    (run / "encoder").mkdir()
+    (run / "encoder" / "1.jpg").write_text("dear to me")
+    with pytest.raises(TargetError, match="is not a run of"):
+        fit(job, run, overwrite=True)
+    assert (run / "encoder" / "1.jpg").exists()
+
+
+def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data", items=20, users=12)
+    run = fit(TrainJob(tmp_path / "data", "itemknn"), tmp_path / "run").path
+    assert verify_run(run) == []
+    for path in sorted(run.iterdir()):
+        whole = path.read_bytes()
+        if path.name in ("config.json", "history.parquet"):
+            continue
+        half = len(whole) // 2
+        path.write_bytes(whole[:half] + bytes([whole[half] ^ 4]) + whole[half + 1 :])
+        assert path.name in noticed(run)
+        path.write_bytes(whole)
+    model = run / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(RunError, match=r"model.safetensors is not what was written; train it"):
+        open_run(run)
+
+
+def noticed(run: Path) -> str:
+    """What is said of a run, all files of which must be named."""
+    try:
+        return "; ".join(verify_run(run))
+    except RunError as error:
+        pages = "CRC" in str(error)  # of a table, which Arrow does not name
+        return f"{error} {sorted(p.name for p in run.glob('*.parquet')) if pages else ''}"
 
 
 PROGRAM = """

@@ -13,6 +13,7 @@ from mmx.errors import DamagedError, StoreError
 from mmx.files import Place, readable
 
 NO_PARQUET = "no Parquet file"
+ENDLESS = "its end is missing"  # and with it what would show that it is a store
 BROKEN = (  # whatever decoders raise on bytes that nobody wrote
     pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
 )  # fmt: skip
@@ -38,7 +39,8 @@ def _named(place: Place, error: Exception) -> StoreError:
         return StoreError(f"{place} does not fit into the memory, or is damaged ({reason})")
     if isinstance(error, OSError) and (error.errno or type(error) is not OSError):
         return StoreError(f"{place} cannot be read: {error.strerror or reason}; try again")
-    return DamagedError(f"{place} is damaged ({reason}); {mend(place)}")
+    ending = "delete it and extract again" if reason == ENDLESS else mend(place)
+    return DamagedError(f"{place} is damaged ({reason}); {ending}")
 
 
 def mend(place: Place) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmx.cache.decoding import NO_PARQUET, decoding
+from mmx.cache.decoding import ENDLESS, NO_PARQUET, decoding
 from mmx.files import Place, reaching
 
 SEAL = "mmx.footer_sha256"
@@ -58,7 +58,7 @@ def _footer(file: Any) -> bytes:
     tail = _last(file, min(size, _TAIL))
     if tail[-4:] != MAGIC:
         file.seek(0)
-        raise ValueError("its end is missing" if file.read(4) == MAGIC else NO_PARQUET)
+        raise ValueError(ENDLESS if file.read(4) == MAGIC else NO_PARQUET)
     length = int.from_bytes(tail[-8:-4], "little")
     if length + 12 > size:
         raise ValueError(f"its footer of {length} bytes is longer than the file")

@@ -107,6 +107,10 @@ class Store:
 
         Raises DamagedError when bytes are not those that were written.
         """
+        for file in self.files:
+            with decoding(file), file.open("rb") as opened_file:
+                if opened_file.read(4) != b"PAR1":
+                    raise ValueError("its first bytes are not those of Parquet")
         found: Counter[str] = Counter()
         ids = []
         for batch in self.batches():

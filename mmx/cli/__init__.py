@@ -46,7 +46,9 @@ def main() -> None:
             raise
         complain(str(error))
         sys.exit(2 if isinstance(error, OptionError) else 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as left:  # Typer makes an exit with 130 of Ctrl-C
+        if isinstance(left, SystemExit) and left.code != 130:
+            raise
         complain("interrupted; finished parts are kept and the same command goes on")
         sys.exit(130)
     except BrokenPipeError:  # `mmx sql … | head`

@@ -106,6 +106,8 @@ def finetune(
         seed=seed,
     )
     out = out or Path("runs") / f"{default_store(model).stem}-tuned"
+    if weights is not None and weights.resolve() == out.resolve():
+        raise OptionError(f"--out {out} holds the --weights to start from; set it elsewhere")
     check_target(out, TUNED, overwrite)
     csv, logged = CsvFormat(encoding, delimiter), "co-interaction" in options.objectives
     if unknown_items and not logged:

@@ -23,6 +23,12 @@ CHECKED = {  # by whether a store has checksums
 }
 
 
+RUN_CHECKED = {  # by whether a run has checksums
+    True: "the SHA-256 of each file but config.json, which has them, and history.parquet",
+    False: "that it opens; this run was written without checksums",
+}
+
+
 def info(
     path: Annotated[str, typer.Argument(help="A store, a run or a dataset; path or URL.")],
     verify: Annotated[
@@ -37,16 +43,16 @@ def info(
     """Say what a store, a run or a dataset holds."""
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import is_dataset
-    from mmx.errors import OptionError, StoreError
+    from mmx.errors import OptionError, RunError, StoreError
 
     is_run = (Path(path) / "config.json").is_file()
     csv, data = CsvFormat(encoding, delimiter), not is_run and is_dataset(path)
     if csv.options() and not data:
         raise OptionError(f"{csv.options()[0]} is for datasets with CSV files; {path} is none")
     if is_run or data:
-        if verify:
-            raise OptionError(f"--verify re-reads a store; {path} is none")
-        facts = _data_facts(path, csv) if data else _run_facts(Path(path))
+        if verify and data:
+            raise OptionError(f"--verify re-reads a store or a run; {path} is none")
+        facts = _data_facts(path, csv) if data else _run_facts(Path(path), verify)
     else:
         facts = _store_facts(path, verify)
     if as_json:
@@ -54,7 +60,10 @@ def info(
     else:
         print_table(["what", "value"], _flat(facts))
     if facts.get("problems"):
-        raise StoreError(f"{path}: {'; '.join(facts['problems'])}; extract it with --overwrite")
+        said = f"{path}: {'; '.join(facts['problems'])}"
+        if is_run:
+            raise RunError(f"{said}; train it again")
+        raise StoreError(f"{said}; extract it with --overwrite")
 
 
 def sql(
@@ -164,17 +173,22 @@ def _store_facts(path: str, verify: bool) -> dict[str, Any]:
     return facts
 
 
-def _run_facts(path: Path) -> dict[str, Any]:
-    from mmx.recommend.run import open_run
+def _run_facts(path: Path, verify: bool) -> dict[str, Any]:
+    from mmx.recommend.run import open_run, verify_run
 
     run = open_run(path)
-    return {
+    facts: dict[str, Any] = {
         "run": str(path),
         "users": len(run.data.users),
         "items": len(run.data.items),
         "metrics": run.metrics,
         "config": run.config,
     }
+    if verify:
+        facts["problems"] = verify_run(path)
+        facts["verified"] = not facts["problems"]
+        facts["checked"] = RUN_CHECKED["sha256" in run.config]
+    return facts
 
 
 def _data_facts(path: str, csv: CsvFormat) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _all_ids(option: str, texts: list[str] | None, csv: CsvFormat) -> list[str] 
     if not texts:
         return None
     ids = list(dict.fromkeys(name for text in texts for name in _ids(text, csv)))
-    if not ids:
+    if not ids and option != "--exclude":  # of which a list may well be empty
         raise OptionError(f"{option} names no item; give at least one, or leave it out")
     return ids
 

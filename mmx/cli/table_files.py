@@ -12,10 +12,13 @@ table that is no input of the command and no table of a dataset.
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import sys
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +32,7 @@ from mmx.errors import OptionError, TargetError
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
 MARK = b"mmx.table"  # in the metadata of the Parquet tables that we write
+ATTRIBUTE = "user.mmx.table"  # of the text files that we write
 DATASET = ("items", "interactions")
 GROUP = 32 << 20  # bytes of a Parquet row group
 LOOKED_AT = 64 << 10  # bytes of a text file
@@ -62,6 +66,7 @@ def write_table(
     kind = _kind(out, schema.names)
     with publishing(out, kind, overwrite=overwrite, parents=False) as temporary:
         write(temporary, schema, counted)
+        _mark(temporary)
     return counted.rows
 
 
@@ -168,16 +173,38 @@ _WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
 
 
 def _kind(out: Path, names: Sequence[str] | None = None) -> Kind:
-    """What may be replaced: text files carry no mark, so one with the same columns, ``names``."""
+    """What may be replaced: what carries our mark.
+
+    Where the file system keeps no marks beside a text, one with the columns ``names`` counts.
+    """
 
     def replaceable(path: Path) -> bool:
         if not path.is_file() or path.resolve().suffix != out.suffix:  # where a link may lead
             return False
         if out.suffix.lower() == ".parquet":
             return _is_ours(path)
+        marked = _is_marked(path)
+        if marked is not None:
+            return marked
         return _is_text_table(path) and (names is None or _has_columns(path, names))
 
-    return Kind("an earlier table of mmx with the same columns", replaceable)
+    return Kind("an earlier table of mmx", replaceable)
+
+
+def _mark(path: Path) -> None:
+    """Say in an attribute of the file that it is ours, where the file system keeps such."""
+    with suppress(OSError, AttributeError):  # only Linux has the call
+        os.setxattr(path, ATTRIBUTE, b"1")
+
+
+def _is_marked(path: Path) -> bool | None:
+    """Whether the file says that it is ours; None where the file system cannot tell."""
+    try:
+        return bool(os.getxattr(path, ATTRIBUTE))
+    except AttributeError:
+        return None
+    except OSError as error:
+        return False if error.errno == errno.ENODATA else None
 
 
 def _is_ours(path: Path) -> bool:

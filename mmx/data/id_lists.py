@@ -19,7 +19,7 @@ def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
         raise DataError(
             f"{path}: no such file; .parquet or .csv with item_id, or one id a line is expected"
         )
-    if path.suffix != ".parquet" and not is_csv(path):
+    if path.suffix.lower() != ".parquet" and not is_csv(path):
         return pa.array(filter(None, read_lines(path, csv)), pa.string())
     table = read_table(path, csv=csv, only=("item_id",))
     require(table, ("item_id",), path)

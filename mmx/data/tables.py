@@ -81,10 +81,22 @@ def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
         )
     column = column.cast(pa.string())
     if column.null_count:
-        raise DataError(f"{path}: {column.null_count} rows have no {name}; remove or name them")
-    if len(column) and pc.min(pc.binary_length(column)).as_py() == 0:
-        raise DataError(f"{path}: some rows have an empty {name}; remove or name them")
+        raise DataError(
+            f"{path}: {column.null_count} rows have no {name}, row {_first(column.is_null())} the "
+            "first (behind the header); remove or name them"
+        )
+    empty = pc.equal(pc.binary_length(column), 0)
+    if pc.any(empty).as_py():
+        raise DataError(
+            f"{path}: some rows have an empty {name}, row {_first(empty)} the first (behind the "
+            "header); remove or name them"
+        )
     return column
+
+
+def _first(which: pa.ChunkedArray) -> int:
+    """The first row where it is so, counted from 1."""
+    return int(pc.index(which, True).as_py()) + 1
 
 
 def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:

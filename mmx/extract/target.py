@@ -16,9 +16,10 @@ def check_store(out: Path, card: EncoderCard, dtype: str) -> None:
     store = open_store(out)
     differing = store.card.differences(card)
     if differing:
+        hint = "" if "architecture" in differing else _decoding_hint(store.card, card)
         raise StoreError(
             f"{out} was made by {store.card.name} ({store.card.precision}) and differs in "
-            f"{', '.join(differing)}; {_decoding_hint(store.card, card)}"
+            f"{', '.join(differing)}; {hint}"
             "set --out elsewhere, or --overwrite"
         )
     if store.dtype != dtype:

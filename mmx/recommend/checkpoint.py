@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmx.atomic import replacing, sweep
+from mmx.checkpoints import load_checked
 from mmx.errors import RunError
 from mmx.recommend.scoring import Factors
 
@@ -45,11 +46,13 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         try:
-            saved = torch.load(self.path, weights_only=True)
+            saved = load_checked(self.path)
             self.model.load_state_dict(saved["model"])
             self.optimiser.load_state_dict(saved["optimiser"])
         except Exception as error:  # torch raises nearly anything on a file of another job
-            raise RunError(f"{self.path} cannot be continued ({error}); --overwrite") from error
+            raise RunError(
+                f"{self.path} cannot be continued ({error}); delete it to begin anew"
+            ) from error
         self.schedule.load_state_dict(saved["schedule"])
         for generator, state in zip(self.generators, saved["generators"], strict=True):
             generator.set_state(state)

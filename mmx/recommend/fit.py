@@ -20,7 +20,7 @@ from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, 
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.naming import default_store
-from mmx.files import Place
+from mmx.files import Place, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
@@ -93,6 +93,8 @@ def fit(
     if job.end_to_end is not None and hasattr(config, "components"):
         config = replace(config, components=0)  # the axes of vectors that change would change too
     _check_options(job, record)
+    if out is not None:
+        _refuse_input(job, out)
     processes = Processes(job.training.device)
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
         return _fit(job, record, config, claim, processes, progress, tell)
@@ -253,6 +255,14 @@ def _parsed(name: str, text: str, kind: type) -> Any:
         return kind(text)
     except (ValueError, KeyError) as error:
         raise OptionError(f"--set {name}={text}: {kind.__name__} is expected") from error
+
+
+def _refuse_input(job: TrainJob, out: Path) -> None:
+    """Raise OptionError when the run would replace what it is made from."""
+    inputs = [where(job.data), *(spec.path for spec in job.features)]
+    for place in inputs:
+        if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
+            raise OptionError(f"--out {out} holds {place}, which is read; set it elsewhere")
 
 
 def _check_options(job: TrainJob, record: ModelRecord) -> None:

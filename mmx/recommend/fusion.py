@@ -44,6 +44,8 @@ def fuse(
     """
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
         raise OptionError("mmx fuse takes two or more different runs")
+    if out is not None and out.resolve() in [path.resolve() for path in paths]:
+        raise OptionError(f"--out {out} is one of the runs that are fused; set it elsewhere")
     name = "-".join(["fusion", *(path.name for path in paths)])
     with claimed_run(out, name, overwrite) as claim:
         _fuse(paths, claim, seed)

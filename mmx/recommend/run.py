@@ -28,7 +28,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mmx.atomic import Claim, Kind, claimed, claimed_name
+from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
@@ -51,7 +51,10 @@ def _is_run(path: Path) -> bool:
     if not path.is_dir():
         return False
     there = {inner.name for inner in path.iterdir()}
-    return {"metrics.json", "users.parquet"} <= there <= FILES
+    encoder = {inner.name for inner in (path / "encoder").glob("*")}
+    plain = all((path / name).is_file() for name in there - {"encoder", "features.parquet"})
+    own = plain and encoder <= {"config.json", "model.safetensors"}
+    return own and {"metrics.json", "users.parquet"} <= there <= FILES
 
 
 RUN = Kind("a run of `mmx train` or `mmx fuse`", _is_run)
@@ -107,7 +110,6 @@ def save_run(
         tensors = parameters or {}
         users, items = _with(users, scorer.users), _with(items, scorer.items)
     with target.filled(folder=True) as temporary:
-        _write_json(temporary / "config.json", {"format": FORMAT, "scorer": record, **config})
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
         _write_table(_table(history), temporary / "history.parquet")
         _write_table(_per_user(evaluations["test"], data), temporary / "per_user.parquet")
@@ -116,6 +118,8 @@ def save_run(
         _write_table(split, temporary / "interactions.parquet")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
         more(temporary)
+        record_files = {"format": FORMAT, "scorer": record, **config, "sha256": _digests(temporary)}
+        _write_json(temporary / "config.json", record_files)
 
 
 def open_run(path: Path | str) -> Run:
@@ -129,6 +133,7 @@ def open_run(path: Path | str) -> Run:
             raise RunError(
                 f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain"
             )
+        _compare(path, config, "metrics.json")
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         users = read_table(path / "users.parquet")
         items = read_table(path / "items.parquet")
@@ -161,7 +166,40 @@ def _scorer(
     record = config.get("scorer", {"kind": "factors"})
     if record["kind"] == "factors":
         return Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
+    _compare(path, config, "model.safetensors")
     return unpack(record, load_file(path / "model.safetensors"), data.train)
+
+
+def verify_run(path: Path) -> list[str]:
+    """The files of a run that are not those that were written; none when it is sound.
+
+    A run that was written before there were checksums has none to compare.
+    """
+    config = open_run(path).config
+    broken = []
+    for name in config.get("sha256", {}):
+        try:
+            _compare(path, config, name)
+        except (OSError, ValueError) as error:
+            broken.append(str(error))
+    return broken
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file but the history, which holds seconds and makes no two runs alike."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        str(path.relative_to(folder)): file_sha256(path)
+        for path in files
+        if path.name != "history.parquet"
+    }
+
+
+def _compare(path: Path, config: dict[str, Any], name: str) -> None:
+    """Raise ValueError when a file is not the one that was written."""
+    written = config.get("sha256", {}).get(name)
+    if written is not None and file_sha256(path / name) != written:
+        raise ValueError(f"{name} is not what was written")
 
 
 def metrics_of(evaluations: dict[str, Evaluation]) -> dict[str, dict[str, float]]:

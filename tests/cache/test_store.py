@@ -131,7 +131,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         open_store(tmp_path / "plain.parquet")
     whole = store(tmp_path / "fake.parquet").read_bytes()
     (tmp_path / "fake.parquet").write_bytes(whole[:-20])
-    with pytest.raises(StoreError, match=r"is damaged \(its end is missing\); extract"):
+    with pytest.raises(StoreError, match=r"is damaged \(its end is missing\); delete it and"):
         open_store(tmp_path / "fake.parquet")
 
 

@@ -37,7 +37,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         done(*EXTRACT)
-        for name in ("one", "two"):
+        for name in ("one", "two", "three"):
             done(*TRAIN, "--out", f"runs/{name}")
         done(*FINETUNE, "--out", "tuned")
         done("store", "convert", "cache/toy.parquet", "--to", "npy", "--out", "npy")
@@ -62,7 +62,7 @@ OTHERS = ["photos", "photos/1.jpg", "data", "data/items.parquet", "runs", "runs/
           "cache", "cache/toy.parquet", "npy", "one.parquet", "notes.csv", "."]  # fmt: skip
 COMMANDS = {
     "train": (TRAIN, {"runs/one"}),
-    "fuse": (["fuse", "runs/one", "runs/two"], {"runs/one"}),
+    "fuse": (["fuse", "runs/three", "runs/two"], {"runs/one"}),
     "finetune": (FINETUNE, {"tuned"}),
     "extract": (EXTRACT, {"cache/toy.parquet"}),
     "merge": (["store", "merge", "cache/toy.parquet"], {"cache/toy.parquet"}),
@@ -82,8 +82,8 @@ def test_nothing_of_another_kind_is_replaced(here: Path, name: str) -> None:
     for out in OTHERS:
         if out not in own:
             result = mmx(*command, "--out", out, "--overwrite")
-            assert isinstance(result.exception, TargetError), f"{out}: {result.exception!r}"
-            assert "set --out elsewhere" in str(result.exception)
+            assert isinstance(result.exception, MmxError), f"{out}: {result.exception!r}"
+            assert "elsewhere" in str(result.exception)
     assert contents(here) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from mmx.data.dataset import Items, load_items
 from mmx.data.sample import write_sample
-from mmx.errors import DataError, OptionError, TargetError
+from mmx.errors import DataError, OptionError, RunError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune
 from mmx.extract.finetune.losses import itc
@@ -140,6 +141,28 @@ def test_a_killed_run_ends_in_the_same_weights(items: Items, tmp_path: Path, tun
     whole, resumed = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "best.safetensors"])
+def test_a_flipped_bit_in_what_was_kept_is_noticed(items: Items, tmp_path: Path, name: str) -> None:
+    def kill(told: FinetuneProgress) -> None:
+        if told.epoch == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(items, tmp_path / "run", kill, epochs=3)
+    (kept,) = tmp_path.glob(f".run.*.unfinished/{name}")
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 64
+    kept.write_bytes(content)
+    if name == "checkpoint.pt":
+        with pytest.raises(RunError, match=r"checkpoint.pt is damaged; delete the folder"):
+            run(items, tmp_path / "run", epochs=3)
+    else:  # of the best epoch so far: it counts unless a better one comes
+        with suppress(RunError):
+            run(items, tmp_path / "run", epochs=3)
+        written = tmp_path / "run" / "model.safetensors"
+        assert not written.exists() or written.read_bytes() != bytes(content)
 
 
 def test_a_finished_run_stays_until_another_one_is_done(items: Items, tmp_path: Path) -> None:

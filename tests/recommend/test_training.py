@@ -81,7 +81,7 @@ def test_a_checkpoint_of_another_model_is_refused(
 ) -> None:
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     run(log(), tmp_path / "checkpoint")
-    with pytest.raises(RunError, match="--overwrite"):
+    with pytest.raises(RunError, match=r"(?s)cannot be continued .*; delete it"):
         run(log(users=61), tmp_path / "checkpoint")
 
 

@@ -45,7 +45,7 @@ PLAIN = CsvFormat()
 
 def is_csv(place: Place) -> bool:
     """Whether a file is read as CSV."""
-    return place.suffix in SUFFIXES
+    return place.suffix.lower() in SUFFIXES
 
 
 def refuse_unused(csv: CsvFormat, read: Sequence[Place]) -> None:

@@ -68,6 +68,8 @@ def _first_row(text: str, name: Place, delimiter: str) -> list[str]:
         names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{name}: the header cannot be read: {error}; close its quotes") from error
+    if names[:1] and names[0].startswith("sep="):
+        raise DataError(f"{name}: line 1 is a note to Excel, {names[0]!r}; delete it")
     if not names:
         raise DataError(f"{name}: line 1 is blank; column names are expected there")
     return names

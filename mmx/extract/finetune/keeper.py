@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from mmx.atomic import Claim, Kind, forget_unfinished, replacing, sweep, unfinished
+from mmx.atomic import Claim, Kind, file_sha256, forget_unfinished, replacing, sweep, unfinished
+from mmx.checkpoints import load_checked
 from mmx.errors import RunError
 from mmx.extract.finetune.trainable import Trainable, merged_state
 
@@ -47,6 +48,7 @@ class State:
     best_epoch: int = 0
     best: float = math.inf  # validation loss
     history: list[dict[str, float]] = field(default_factory=list)
+    best_sha256: str = ""  # of best.safetensors
 
     def judge(self) -> None:
         """Whether the last epoch is the best so far."""
@@ -80,7 +82,7 @@ class Keeper:
         if not path.exists():
             return
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = load_checked(path)
             self.trainable.model.load_state_dict(saved["model"])
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
@@ -88,7 +90,7 @@ class Keeper:
             raise RunError(f"{path} is damaged; delete the folder {self.folder}") from error
         self.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["torch"])
-        for name in ("epoch", "best_epoch", "best", "history"):
+        for name in ("epoch", "best_epoch", "best", "history", "best_sha256"):
             setattr(state, name, saved[name])
 
     def save(self, state: State) -> None:
@@ -96,6 +98,7 @@ class Keeper:
         if state.best_epoch == state.epoch:
             with replacing(self.folder / "best.safetensors") as temporary:
                 save_file(merged_state(self.trainable.model), temporary)
+                state.best_sha256 = file_sha256(temporary)
         saved = {name: part.state_dict() for name, part in self.parts.items()}
         saved |= {"model": self.trainable.model.state_dict(), "torch": torch.get_rng_state()}
         saved |= {"generator": self.generator.get_state(), **vars(state)}
@@ -106,11 +109,14 @@ class Keeper:
         """Write the run; what was kept until then, of this job or another, is not needed more."""
         best = state.history[state.best_epoch - 1]
         metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
+        weights = self.folder / "best.safetensors"
+        if file_sha256(weights) != state.best_sha256:
+            raise RunError(f"{weights} is damaged; delete the folder {self.folder}")
         with target.filled(folder=True) as run:
             _write_json(run / "config.json", self.config)
             _write_json(run / "metrics.json", {"valid": metrics, "best_epoch": state.best_epoch})
             pq.write_table(pa.Table.from_pylist(state.history), run / "history.parquet")
-            shutil.copyfile(self.folder / "best.safetensors", run / "model.safetensors")
+            shutil.copyfile(weights, run / "model.safetensors")
         forget_unfinished(target.path, "unfinished")
 
 
