@@ -190,10 +190,12 @@ def test_refused_and_nothing_touched(
 ) -> None:
     places.store("so").rename(tmp_path / "so.parquet")
     run("select 1 as a", "--out", "old.parquet")
-    (tmp_path / "old.csv").write_text("a\n1\n")
+    run("select 1 as a", "--out", "old.csv")
     for name in ("items", "interactions", "prices"):
         (tmp_path / "d").mkdir(exist_ok=True)
         (tmp_path / "d" / f"{name}.csv").write_text("item_id,user_id\na,b\n")
+    (tmp_path / "d" / "prices.csv").unlink()
+    run("select 'a' as item_id, 1 as price", "--out", "d/prices.csv")
     (tmp_path / "photo.csv").write_bytes(b"\x89PNG\0\0")
     (tmp_path / "latin.csv").write_bytes("prix\nœuf é\n".encode().replace(b"\xc3", b""))
     pq.write_table(pq.read_table(tmp_path / "shop" / "items.parquet"), "foreign.parquet")
@@ -209,11 +211,12 @@ def test_refused_and_nothing_touched(
 
 
 def test_what_the_query_names_is_not_replaced(places: Places, tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text("a\n1\n")
+    run("select 1 as a", "--out", "mine.csv")
+    before = (tmp_path / "mine.csv").read_bytes()
     for query in ("from 'mine.csv'", "from read_csv('m*.csv')", f"from '{tmp_path}/mine.csv'"):
         with pytest.raises(MmxError, match="is read by this very command"):
             run(query, "--out", "mine.csv", "--overwrite")
-    assert (tmp_path / "mine.csv").read_text() == "a\n1\n"
+    assert (tmp_path / "mine.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json", ".jsonl"])
