@@ -125,7 +125,7 @@ def extract(
         bool, typer.Option("--retry-failed", help="Try items again that failed before.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew, whatever --out holds.")
+        bool, typer.Option("--overwrite", help="Encode all anew, then replace the store.")
     ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop rows of items that are no longer in --data.")
@@ -178,15 +178,9 @@ def extract(
     )
     with progress_bar("rate", "bottleneck") as bar:
         report = run(
-            items,
-            recipe.open(here, progress=note),
-            target,
-            options,
-            _drawer(bar),
-            source_for(items, web),
-            work,
-            fleet,
-        )
+            items, recipe.open(here, progress=note), target, options, _drawer(bar),
+            source_for(items, web), work, fleet,
+        )  # fmt: skip
     _summarise(report, as_json)
 
 
