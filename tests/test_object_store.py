@@ -300,3 +300,16 @@ def test_a_missing_driver_is_named() -> None:
     )
     assert done.stdout.startswith("DataError s3://b/x.parquet: the driver of s3:// is absent;")
     assert "pip install 'mmx[s3]'" in done.stdout
+
+
+def test_only_a_store_is_overwritten_elsewhere(local: Path, bucket: str) -> None:
+    """A catalogue in an object store is none."""
+    data, out = put(local, f"{bucket}/kept"), f"{bucket}/kept.parquet"
+    catalogue = RemotePath(f"{data}/items.parquet")
+    before = catalogue.read_bytes()
+    for place in (str(catalogue), data):
+        with pytest.raises(TargetError, match=r"is not an embedding store; .* set --out elsewhere"):
+            run(data, place, overwrite=True)
+    assert catalogue.read_bytes() == before
+    run(data, out)
+    assert run(data, out, overwrite=True).encoded == ITEMS
