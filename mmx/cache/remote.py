@@ -31,7 +31,8 @@ def built_here(out: Place, work: Path | None = None, *, anew: bool = False) -> I
 
     A local ``out`` is its own. A remote one is put in its place at the end, unless an error ends
     the block: then ``work`` (by default in the user's cache) keeps what was done. Raises
-    StoreError when the place cannot be written, or another process of this machine is at it.
+    StoreError when the place takes no files, TargetError when another process of this machine is
+    at it or, with ``anew``, something else than a store is there.
     """
     if isinstance(out, Path):
         yield out

@@ -113,8 +113,9 @@ def extract(
     ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
     ``source`` gives the bytes of a picture, by default as the items table says.
     ``engine`` encodes in other processes (mmx.extract.fleet), None in this one. Raises
-    StoreError when ``out`` is of another encoder or of other items, is being written by
-    another process, or cannot be written; EncoderError when the encoder returns rubbish.
+    StoreError when ``out`` is of another encoder or of other items; TargetError when it is no
+    store, is being written by another process, or cannot be written; EncoderError when the
+    encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
     target = where(out)
