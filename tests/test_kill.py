@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from os import kill
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from mmx.atomic import file_sha256
@@ -166,6 +167,28 @@ def end(place: Place, out: Path) -> None:
     """The new one is there, and nothing beside it."""
     assert contents(out) == place.new
     assert {p.name for p in place.path.iterdir()} - KEPT == {out.name}
+
+
+def test_an_old_store_that_grows(fork: Forks, tmp_path: Path) -> None:
+    """Without --overwrite: the store of fewer items, or the one of all."""
+    write_sample(tmp_path / "data", items=36, users=10, seed=3)
+    table = pq.read_table(tmp_path / "data" / "items.parquet")
+    pq.write_table(table.slice(0, 20), tmp_path / "less.parquet")
+    out, old = tmp_path / OUT["extract"], tmp_path / "old.parquet"
+    before = [*COMMANDS["extract"], "--data", "less.parquet", "--images", "data"]
+    assert fork.run([*before, "--out", "old.parquet", "--quiet"], tmp_path)[0] == 0
+    shutil.copy(old, out)
+    code, operations = fork.run(command("extract"), tmp_path)
+    assert code == 0
+    new, chance = file_sha256(out), random.Random(5)
+    last = {*range(operations - MOMENTS // 2, operations + 1)}
+    for moment in sorted(last | {chance.randint(1, operations) for _ in range(MOMENTS // 2)}):
+        shutil.copy(old, out)
+        assert fork.run(command("extract"), tmp_path, kill=moment)[0] == -signal.SIGKILL
+        assert file_sha256(out) in (file_sha256(old), new)
+        assert open_store(out).verify() == []
+        assert fork.run(command("extract"), tmp_path)[0] == 0
+        assert file_sha256(out) == new
 
 
 def test_ten_trains_at_once_are_ten_runs(fork: Forks, tmp_path: Path) -> None:
