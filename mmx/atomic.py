@@ -76,8 +76,8 @@ def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bo
         raise cannot_write(path, error) from error
     if not ours:
         raise TargetError(
-            f"{path} is not {kind.name}, or holds more than that; nothing else is replaced, "
-            "--overwrite or not: set --out elsewhere, or delete it yourself"
+            f"{path} is not {kind.name}, or holds other things too, and --overwrite replaces "
+            "nothing else; set --out elsewhere, or delete it yourself"
         )
     if not overwrite:
         raise TargetError(f"{path} exists; set --out elsewhere, or --overwrite")

@@ -20,12 +20,15 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold ``path`` until the end of the block. Raises TargetError when another process does."""
+def locked(path: Path, called: object = None) -> Iterator[None]:
+    """Hold ``path`` until the end of the block. Raises TargetError when another process does.
+
+    ``called`` is what the error calls it, where the user knows it by another name.
+    """
     with trying(path) as mine:
         if not mine:
             raise TargetError(
-                f"another process is writing {path}; wait for it or set --out elsewhere"
+                f"another process is writing {called or path}; wait for it or set --out elsewhere"
             )
         yield
 

@@ -34,8 +34,9 @@ import duckdb
 import pyarrow as pa
 
 from mmx.cache.attach import attach
-from mmx.cache.store import literal, quoted
+from mmx.cache.store import literal
 from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError
 from mmx.files import Place, RemotePath
 from mmx.sql_statements import Statement, checked
@@ -144,9 +145,9 @@ class Sql:
 
     def _make_views(self) -> None:
         for view in list(self._views):
-            name = f"{_quoted(view.schema)}.{_quoted(view.name)}"
+            name = f"{quoted_name(view.schema)}.{quoted_name(view.name)}"
             try:
-                self._connection.execute(f"create schema if not exists {_quoted(view.schema)}")
+                self._connection.execute(f"create schema if not exists {quoted_name(view.schema)}")
                 self._connection.execute(f"create view {name} as {view.sql}")
             except (duckdb.Error, UnicodeError, OSError) as error:
                 line = f"{view.places[0]} is unreadable: {str(error).splitlines()[0]}"
@@ -284,7 +285,3 @@ def _unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
         and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', query, re.IGNORECASE)
         and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
     ]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

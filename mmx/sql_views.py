@@ -10,9 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from mmx.cache.store import literal, open_store, quoted
+from mmx.cache.store import literal, open_store
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.csvs.reader import view_of
+from mmx.data.quoting import quoted, quoted_name
 from mmx.data.shards import is_shards, shards_folder
 from mmx.data.tables import SUFFIXES, find_table, has_table
 from mmx.errors import DataError, MmxError
@@ -188,7 +189,7 @@ def identifier(name: str) -> str:
     """The name, in double quotes where SQL needs them."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _keywords():
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return quoted_name(name)
 
 
 @cache

@@ -312,3 +312,13 @@ def in_threads(work: Callable[[], None], count: int) -> None:
 def test_a_check_alone_touches_nothing(tmp_path: Path) -> None:
     check_target(tmp_path / "x", NOTE)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_taken_name_is_never_passed_over_in_silence(tmp_path: Path, kind: str) -> None:
+    """What was written would be lost, and the command would say that it is done."""
+    for name in ("new", "x"):
+        make(tmp_path / name, kind, "old")
+    with pytest.raises(FileExistsError):
+        renaming.place(tmp_path / "new", tmp_path / "x", replace=False)
+    assert names(tmp_path) == ["new", "x"]

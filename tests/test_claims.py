@@ -63,6 +63,7 @@ def test_parts_without_their_job_are_of_nobody(tmp_path: Path) -> None:
     (tmp_path / "x.parquet.parts" / "job.json").unlink()
     with pytest.raises(StoreError, match=r"job.json is damaged or lost; delete the folder"):
         extract(items, open_encoder("toy"), out)
+    assert names(tmp_path / "x.parquet.parts") == ["part-000000.parquet"]
     assert extract(items, open_encoder("toy"), out, ANEW).encoded == 3
     assert names(tmp_path) == ["d", "x.parquet"]
 
@@ -185,7 +186,7 @@ def test_what_a_run_is_made_from_is_not_replaced_by_it(
     for out in (one, Path("../", tmp_path.name, "two")):
         with pytest.raises(OptionError, match="is one of the runs that are fused"):
             fuse([one, two], out, overwrite=True)
-    with pytest.raises(OptionError, match=r"--out one holds one, which is read"):
+    with pytest.raises(OptionError, match=r"--out one contains one, which this job reads"):
         fit(TrainJob("one", "popularity"), one, overwrite=True)
 
 

@@ -21,10 +21,10 @@ from mmx.cache.card import EncoderCard
 from mmx.cache.export import check_layout
 from mmx.cache.layouts import READERS, Piece
 from mmx.cache.merge import ROW_GROUP, write_store
-from mmx.cache.plan import repeated
 from mmx.cache.schema import MISSING, OK, metadata, store_schema
 from mmx.cache.tools import Target
 from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.vocabulary import repeated
 from mmx.errors import OptionError, StoreError, some
 
 AT_ONCE = 8 * ROW_GROUP  # rows in memory

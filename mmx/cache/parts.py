@@ -52,7 +52,8 @@ class Parts:
                 leftover.unlink()
             self._check_job()
         except BaseException as error:
-            if not (self.directory / "job.json").exists():  # the disk was full from the beginning
+            begun = (self.directory / "job.json").exists() or self.files()
+            if not begun:  # the disk was full from the beginning
                 shutil.rmtree(self.directory, ignore_errors=True)
             if isinstance(error, OSError):
                 raise cannot_write(self.directory, error) from error

@@ -48,14 +48,6 @@ def locate(items: pa.ChunkedArray, finished: pa.Table) -> np.ndarray:
     return np.where(place >= 0, finished.num_rows - 1 - place, -1)
 
 
-def repeated(ids: pa.ChunkedArray) -> list[str]:
-    """The ids that occur more than once."""
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return []
-    counts = pc.value_counts(ids)
-    return counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
-
-
 def make_plan(
     items: pa.ChunkedArray,
     finished: pa.Table,

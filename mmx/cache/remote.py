@@ -22,7 +22,7 @@ from mmx.cache.kind import STORE, is_store_like
 from mmx.cache.store import open_store
 from mmx.errors import DataError, MmxError, StoreError, TargetError, cannot_write
 from mmx.files import Place, RemotePath, user_cache
-from mmx.locks import trying
+from mmx.locks import locked
 
 
 @contextmanager
@@ -107,8 +107,7 @@ class _Site:
 def _must_be_ours(out: RemotePath) -> None:
     if out.exists() and not is_store_like(out):
         raise TargetError(
-            f"{out} is not {STORE.name}; nothing else is replaced, --overwrite or not: set --out "
-            "elsewhere"
+            f"{out} is not {STORE.name}, and --overwrite replaces nothing else; set --out elsewhere"
         )
 
 
@@ -137,11 +136,7 @@ def _digest(out: RemotePath) -> str:
 @contextmanager
 def _locked(folder: Path, out: RemotePath) -> Iterator[None]:
     """Be the only process of this machine that builds ``out``."""
-    with trying(folder) as mine:
-        if not mine:
-            raise TargetError(
-                f"another process is writing {out}; wait for it or set --out elsewhere"
-            )
+    with locked(folder, out):
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:

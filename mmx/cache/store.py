@@ -19,6 +19,7 @@ from mmx.cache.decoding import decoding, opened, read_columns, read_group
 from mmx.cache.joining import by_id
 from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.cache.seal import read_footer
+from mmx.data.quoting import quoted
 from mmx.errors import StoreError
 from mmx.files import Place, size_of, where
 from mmx.renaming import set_aside
@@ -199,11 +200,6 @@ def is_store(path: Place) -> bool:
 def literal(path: Place) -> Place:
     """The path as a pattern of DuckDB that only it matches: ``a*b`` is a name too."""
     return Path(escape(str(path))) if isinstance(path, Path) else path
-
-
-def quoted(text: str) -> str:
-    """A string as one writes it in SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def own_entries(found: pq.FileMetaData) -> dict[str, str]:

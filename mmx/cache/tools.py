@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from mmx.atomic import Claim, claimed
 from mmx.cache.kind import STORE
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
-from mmx.cache.plan import locate, repeated
+from mmx.cache.plan import locate
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import Store, open_store, read_through
 from mmx.data.csvs.format import PLAIN, CsvFormat, refuse_unused
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.id_lists import read_ids
+from mmx.data.vocabulary import repeated
 from mmx.errors import OptionError, QueryError, StoreError, one_of, some
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold

@@ -23,6 +23,7 @@ from mmx.data.tables import (
     require,
     text_column,
 )
+from mmx.data.vocabulary import repeated
 from mmx.errors import DataError, one_of, some
 from mmx.files import Place, where
 
@@ -114,10 +115,10 @@ def _checked(items: Items) -> Items:
     """The same with unique ids as text, and the three columns in front."""
     table, path = items.table, items.path
     ids = id_column(table, "item_id", path)
-    repeated = _repeated(ids)
-    if repeated:
+    twice = repeated(ids)
+    if twice:
         raise DataError(
-            f"{path}: item_id is not unique ({some(repeated)} occur more than once); "
+            f"{path}: item_id is not unique ({some(twice)} occur more than once); "
             "keep one row per item"
         )
     rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
@@ -212,13 +213,6 @@ def _must_be_directory(directory: Path) -> None:
             f"{directory} is a file; --data takes a directory with items.parquet, a table "
             "(.parquet, .csv, .tsv) or tar shards"
         )
-
-
-def _repeated(ids: pa.ChunkedArray) -> list[str]:
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return []
-    counts = pc.value_counts(ids.combine_chunks())
-    return counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
 
 
 def _number(

@@ -63,3 +63,11 @@ class Vocabulary:
         return (
             f"; did you mean '{close[0]}'?" if close else f"; {self.kind}s look like {some(sample)}"
         )
+
+
+def repeated(ids: pa.ChunkedArray) -> list[str]:
+    """The ids that occur more than once."""
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return []
+    counts = pc.value_counts(ids)
+    return counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmx.atomic import replacing, sweep
-from mmx.checkpoints import load_checked
 from mmx.errors import RunError
 from mmx.recommend.scoring import Factors
+from mmx.torch_files import load_checked
 
 if TYPE_CHECKING:
     from mmx.recommend.training import Trained

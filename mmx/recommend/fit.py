@@ -262,7 +262,9 @@ def _refuse_input(job: TrainJob, out: Path) -> None:
     inputs = [where(job.data), *(spec.path for spec in job.features)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
-            raise OptionError(f"--out {out} holds {place}, which is read; set it elsewhere")
+            raise OptionError(
+                f"--out {out} contains {place}, which this job reads; set it elsewhere"
+            )
 
 
 def _check_options(job: TrainJob, record: ModelRecord) -> None:

@@ -182,6 +182,6 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
     export(store.path, "embeddings", out, overwrite=True)
     assert "img_emb" in names(out)
     (out / "metadata/mine.txt").write_text("dear to me")
-    with pytest.raises(TargetError, match="is not a folder that mmx exported, or holds more"):
+    with pytest.raises(TargetError, match="is not a folder that mmx exported, or holds other"):
         export(store.path, "npy", out, overwrite=True)
     assert (out / "metadata/mine.txt").exists()

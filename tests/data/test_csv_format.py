@@ -73,7 +73,7 @@ def test_a_wrong_encoding_or_delimiter(tmp_path: Path) -> None:
     shop(tmp_path)
     with pytest.raises(DataError, match=r"items.csv is not ascii: .*; set --encoding"):
         load_items(tmp_path, csv=CsvFormat("ascii"))
-    with pytest.raises(DataError, match="which ',' divides; --delimiter ','"):
+    with pytest.raises(DataError, match="separated by ','; use --delimiter ','"):
         load_items(tmp_path, csv=CsvFormat(delimiter=";"))
 
 

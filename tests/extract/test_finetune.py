@@ -193,7 +193,7 @@ def test_nothing_but_a_run_is_replaced(items: Items, tmp_path: Path) -> None:
     (tmp_path / "photos" / "1.jpg").write_bytes(b"dear to me")
     for name in ("run", "photos"):
         before = contents(tmp_path / name)
-        with pytest.raises(TargetError, match="is not a run of `mmx finetune`, or holds more"):
+        with pytest.raises(TargetError, match="is not a run of `mmx finetune`, or holds other"):
             run(items, tmp_path / name, overwrite=True, epochs=1)
         assert contents(tmp_path / name) == before
 

@@ -82,6 +82,6 @@ def _check_delimiter(names: list[str], name: Place, delimiter: str) -> None:
         found = set(split) & set(KNOWN) - set(names)
         if other != delimiter and len(split) > 1 and (found or len(names) == 1):
             raise DataError(
-                f"{name}: the header is {delimiter.join(names)!r}, which {typed} divides; "
-                f"--delimiter {typed} reads it"
+                f"{name}: the columns in {delimiter.join(names)!r} are separated by {typed}; "
+                f"use --delimiter {typed}"
             )

@@ -22,6 +22,7 @@ from mmx.data.csvs.header import read_header
 from mmx.data.csvs.kinds import kinds
 from mmx.data.csvs.rewrite import rewrite
 from mmx.data.csvs.scan import Scan, scan
+from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import DataError
 from mmx.files import Place, RemotePath, reaching
 
@@ -45,7 +46,7 @@ class Sheet:
             "columns": f"{{{cells}}}",
             "auto_detect": "false",
             "header": "true",
-            "delim": _literal(self.facts.delimiter),
+            "delim": quoted(self.facts.delimiter),
             "quote": "'\"'",
             "escape": "'\"'",
             "strict_mode": "true",
@@ -60,7 +61,7 @@ class Sheet:
         path = re.sub(r"([\[*?])", r"[\1]", str(self.path.absolute()))
         told = ", ".join(f"{name} = {value}" for name, value in options.items())
         blank = " where c0 is not null" if len(self.names) == 1 else ""
-        return f"(select * from read_csv({_literal(path)}, {told}){blank})"
+        return f"(select * from read_csv({quoted(path)}, {told}){blank})"
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
         while name.lower() in {other.lower() for other in found}:
             name += "_"  # noqa: PLW2901
         found.append(name)
-    return ['"' + name.replace('"', '""') + '"' for name in found]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return list(map(quoted_name, found))
 
 
 def _new(folder: Path) -> Path:

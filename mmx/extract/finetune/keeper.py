@@ -22,9 +22,9 @@ import torch
 from safetensors.torch import save_file
 
 from mmx.atomic import Claim, Kind, file_sha256, forget_unfinished, replacing, sweep, unfinished
-from mmx.checkpoints import load_checked
 from mmx.errors import RunError
 from mmx.extract.finetune.trainable import Trainable, merged_state
+from mmx.torch_files import load_checked
 
 FILES = {"config.json", "metrics.json", "history.parquet", "model.safetensors"}
 
