@@ -308,7 +308,7 @@ def test_only_a_store_is_overwritten_elsewhere(local: Path, bucket: str) -> None
     catalogue = RemotePath(f"{data}/items.parquet")
     before = catalogue.read_bytes()
     for place in (str(catalogue), data):
-        with pytest.raises(TargetError, match=r"is not an embedding store; .* set --out elsewhere"):
+        with pytest.raises(TargetError, match=r"is not an embedding store, .* set --out elsewhere"):
             run(data, place, overwrite=True)
     assert catalogue.read_bytes() == before
     run(data, out)
