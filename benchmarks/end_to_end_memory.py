@@ -84,6 +84,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             trainable,
             Items(Path(folder), Path(folder), table, Path(folder)),
             Pixels(images, np.ones(n, bool)),
+            np.arange(n),
         )
         pairs = rng.integers(0, users * n, 5 * users)
         world = World(UserItems.from_pairs(pairs // n, pairs % n, users, n),

@@ -9,6 +9,7 @@ import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
 
+LARGEST = 10**9  # cut-off
 SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
 
 
@@ -22,6 +23,10 @@ def evaluate(
     cold: Annotated[
         bool, typer.Option("--cold", help="Count only those without any: items nobody took.")
     ] = False,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="Cut-offs K, as 1,7,100; repeatable. [default: 5,10,20,50]"),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -29,8 +34,10 @@ def evaluate(
     """Evaluate a finished run again: full ranking, training items masked."""
     from mmx.errors import OptionError, RunError, one_of
     from mmx.recommend.evaluation import evaluate as measure
+    from mmx.recommend.metrics import CUTOFFS
     from mmx.recommend.run import metrics_of, open_run
 
+    cutoffs = _cutoffs(at) if at else CUTOFFS
     one_of("--split", split, ("valid", "test"))
     if cold and tail is not None:
         raise OptionError("--cold means --tail 0; give one of the two")
@@ -38,7 +45,7 @@ def evaluate(
     tail = 0 if cold else tail
     held_out = opened.data.valid if split == "valid" else opened.data.test
     targets = None if tail is None else opened.data.train.item_counts <= tail
-    measured = measure(opened.scorer, held_out, opened.data.train, targets=targets)
+    measured = measure(opened.scorer, held_out, opened.data.train, cutoffs=cutoffs, targets=targets)
     if tail is not None and not len(measured.users):
         raise RunError(f"{run}: no {split} item has at most {tail} training interactions; "
                        "raise --tail")  # fmt: skip
@@ -49,6 +56,17 @@ def evaluate(
         print_json({"run": str(run), "tail": tail, **metrics})
     else:
         print_metrics(metrics)
+
+
+def _cutoffs(texts: list[str]) -> tuple[int, ...]:
+    """Each K once, rising."""
+    from mmx.errors import OptionError
+
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    for part in parts:
+        if not (part.isdecimal() and 0 < int(part) <= LARGEST):
+            raise OptionError(f"--at {part}: whole numbers from 1 are expected, as 1,7,100")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def print_metrics(metrics: dict[str, dict[str, float]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, print_table
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -87,6 +87,7 @@ def recommend(
         _write(tables, out, overwrite, as_json)
         return
     table = _described(opened, next(tables)).combine_chunks()
+    _say_short(table, user or ["someone new"], k)
     if as_json:
         print_json_rows(table.to_batches())
         return
@@ -118,6 +119,17 @@ def _described(run: Run, table: Table) -> Table:
     """With the items' texts behind."""
     numbers = run.data.items.numbers(table["item_id"].to_pylist())
     return table.append_column("text", run.items["text"].take(numbers))
+
+
+def _say_short(table: Table, users: list[str], k: int) -> None:
+    """Note whose list has fewer than ``k`` items."""
+    from collections import Counter
+
+    found = Counter(name or users[0] for name in table["user_id"].to_pylist())
+    for name in users:
+        if found[name] < k:
+            note(f"{name}: {found[name]} of {k} items; the model knows nothing for the others, "
+                 "or they are hidden")  # fmt: skip
 
 
 def _write(tables: Iterator[Table], out: Path, overwrite: bool, as_json: bool) -> None:

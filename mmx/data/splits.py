@@ -1,7 +1,7 @@
 """Filters and splits: which interactions count, and which are held out.
 
-All functions work on the interactions table of ``load_interactions`` and are pure; the only
-randomness is the generator they are given.
+All functions work on the interactions table of ``load_interactions`` and are pure. What they
+decide depends on ids, times and the seed, never on the order of the rows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.id_order import hashes, pair_hashes
 from mmx.errors import DataError, OptionError, one_of
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -81,10 +82,11 @@ def _rated(table: pa.Table, least: float) -> pa.Table:
 
 
 def first_of_each_pair(table: pa.Table) -> pa.Table:
-    """One row per (user, item): the earliest in time, else the first in the file."""
+    """One row per (user, item): the earliest; of one time that of training before the held out."""
     users, items = _codes(table["user_id"]), _codes(table["item_id"])
-    times = _times(table)
-    order = np.lexsort((np.arange(len(users)), times, items, users))
+    split = _part_numbers(table)
+    times = _times(table) if "timestamp" in table.column_names else np.zeros(len(users))
+    order = np.lexsort((split, times, items, users))
     new = np.ones(len(order), dtype=bool)
     new[1:] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
     if new.all():
@@ -106,32 +108,45 @@ def k_core(table: pa.Table, k: int) -> pa.Table:
 
 
 def _assign(table: pa.Table, rule: SplitRule) -> np.ndarray:
+    if rule.rule != "random" and "timestamp" not in table.column_names:
+        raise DataError(
+            f"--split {rule.rule} needs a timestamp column; the interactions have none (a "
+            "timestamp may be a row number); or choose --split random"
+        )
     if rule.rule == "temporal":
-        if "timestamp" not in table.column_names:
-            raise DataError("--split temporal needs a timestamp column; the interactions have none")
         return _temporal(_times(table))
     users = _codes(table["user_id"])
-    shuffle = np.random.default_rng(rule.seed).random(len(users))
     if rule.rule == "random":
-        return _random(users, shuffle)
-    return _leave_one_out(users, _times(table), shuffle)
+        return _random(users, _drawn(table, rule.seed))
+    return _leave_one_out(users, _times(table), _drawn(table, rule.seed))
 
 
-def _random(users: np.ndarray, shuffle: np.ndarray) -> np.ndarray:
+def _drawn(table: pa.Table, seed: int) -> np.ndarray:
+    """A number for each row by which to draw: (rows,) uint64 of the seed and the two ids."""
+    return pair_hashes(*(_hashes(table[name], seed) for name in ("user_id", "item_id")))
+
+
+def _hashes(column: pa.ChunkedArray, seed: int) -> np.ndarray:
+    """(rows,) hashes, each different id hashed once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return hashes(encoded.dictionary, seed)[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _random(users: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Per user: n < 10 gives one to valid and one to test, else ⌊0.2 n⌋ halved, the odd to test.
 
     Users with fewer than three interactions stay in training.
     """
-    n, place = _places(users, shuffle)
+    n, place = _places(users, drawn)
     held = np.where(n < 10, 2, n // 5) * (n >= 3)
     valid = held // 2
     return np.where(place < valid, VALID, np.where(place < held, TEST, TRAIN))
 
 
-def _leave_one_out(users: np.ndarray, times: np.ndarray, shuffle: np.ndarray) -> np.ndarray:
-    """The last interaction of a user to test, the one before to valid; ties in time at random."""
+def _leave_one_out(users: np.ndarray, times: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The last interaction of a user to test, the one before to valid; ties in time are drawn."""
     rank = np.empty(len(users))
-    rank[np.lexsort((shuffle, times))] = np.arange(len(users))
+    rank[np.lexsort((drawn, times))] = np.arange(len(users))
     n, place = _places(users, -rank)
     enough = n >= 3
     return np.where(enough & (place == 0), TEST, np.where(enough & (place == 1), VALID, TRAIN))
@@ -160,6 +175,11 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _times(table: pa.Table) -> np.ndarray:
-    if "timestamp" not in table.column_names:
-        return np.arange(table.num_rows)  # file order stands in for time
     return table["timestamp"].to_numpy()
+
+
+def _part_numbers(table: pa.Table) -> np.ndarray:
+    """TRAIN, VALID or TEST of each row; all alike where the table does not say."""
+    if "split" not in table.column_names:
+        return np.zeros(table.num_rows, dtype=np.int64)
+    return pc.index_in(table["split"], pa.array(NAMES)).to_numpy()

@@ -11,7 +11,7 @@ from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.metrics import CUTOFFS, all_metrics
 from mmx.recommend.scoring import Scorer, rank
 
-USERS_AT_ONCE = 65_536  # bounds the hit matrix and the rankings
+CELLS_AT_ONCE = 4_000_000  # of the rankings and the hit matrix
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def evaluate(
     users = np.flatnonzero(wanted & (train.counts > 0))
     relevant = held_out.counts[users]
     parts = []
-    for rows in _blocks(len(users)):
+    for rows in _blocks(len(users), min(max(cutoffs), scorer.n_items)):
         ranked = rank(scorer, users[rows], max(cutoffs), train).items
         hits = hit_matrix(ranked, users[rows], held_out)
         parts.append(all_metrics(hits, relevant[rows], cutoffs))
@@ -72,9 +72,10 @@ def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np
     return held_out.rows(users).found_in(ranked)
 
 
-def _blocks(rows: int) -> Iterator[slice]:
-    for start in range(0, max(rows, 1), USERS_AT_ONCE):
-        yield slice(start, min(start + USERS_AT_ONCE, rows))
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, CELLS_AT_ONCE // max(width, 1))
+    for start in range(0, max(rows, 1), step):
+        yield slice(start, min(start + step, rows))
 
 
 def _only(matrix: UserItems, items: np.ndarray) -> UserItems:

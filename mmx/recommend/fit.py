@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import torch
 
 from mmx.atomic import Claim, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, load_items
+from mmx.data.id_order import hash_order, reordered
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.naming import default_store
@@ -119,12 +121,15 @@ def _fit(
         tell(str(what))
     rule = job.split.resolved(log)
     split = split_interactions(log, rule)
-    data = Interactions.from_table(split, items.ids)
+    order = hash_order(items.ids)  # equal scores rank by it, and nothing hangs on a file's order
+    data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue, encoder = None, None
     if job.end_to_end is None:
         features, origins = load_features(job.features, data.items)
     else:
-        catalogue = job.end_to_end.open(items, str(processes.device), job.training.seed, tell)
+        catalogue = job.end_to_end.open(
+            items, order, str(processes.device), job.training.seed, tell
+        )
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
         encoder = job.end_to_end.description(catalogue)
     world = World(data.train, features)
@@ -168,7 +173,7 @@ def _fit(
             parameters=fitted.parameters,
             data=data,
             split=split,
-            items=items.table,
+            items=reordered(items.table, order),
             more=fitted.more,
         )
         forget_unfinished(claim.path, "checkpoint")

@@ -3,7 +3,8 @@
 A part's scores of a user become z-scores first: minus their mean, divided by their standard
 deviation, both over the items that the user did not take in training. Then they add up (Fox and
 Shaw's CombSUM, "Combination of Multiple Searches", TREC-2, 1994, weighted and on z-scores). A part
-that scores everything alike says nothing and counts 0.
+that scores everything alike says nothing and counts 0. An item of which a part knows nothing has
+score 0 there; one of which no part knows anything is no recommendation.
 """
 
 from __future__ import annotations
@@ -32,14 +33,22 @@ class Fused:
     def scores(self, users: np.ndarray) -> np.ndarray:
         """(n,) user numbers → (n, items)."""
         total = np.zeros((len(users), self.n_items), dtype=np.float32)
+        unknown = np.ones(total.shape, dtype=bool)
         for part, weight in zip(self.parts, self.weights, strict=True):
             if weight:
-                total += np.float32(weight) * z_scores(part.scores(users), self.train.rows(users))
+                scores = part.scores(users)
+                unknown &= np.isneginf(scores)
+                total += np.float32(weight) * z_scores(scores, self.train.rows(users))
+        total[unknown] = -np.inf
         return total
 
 
 def z_scores(scores: np.ndarray, taken: UserItems) -> np.ndarray:
-    """(n, items) scores, changed in place: (s − mean) / deviation over the items not taken."""
+    """(n, items) scores, changed in place: (s − mean) / deviation over the items not taken.
+
+    -inf, where nothing is known, counts as 0.
+    """
+    scores[np.isneginf(scores)] = 0
     count = np.maximum(scores.shape[1] - taken.counts, 1)[:, None]
     scores -= (_sums(scores, taken) / count).astype(np.float32)
     deviation = np.sqrt(_sums(np.square(scores), taken) / count)  # (n, 1)

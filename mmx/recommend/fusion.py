@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mmx.atomic import Claim
 from mmx.cache.schema import library_versions
@@ -105,16 +104,16 @@ def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) 
     step = max(1, CHUNK_BYTES // (4 * data.train.n_items * (len(parts) + 3)))
     blocks = [users[start : start + step] for start in range(0, len(users), step)]
     rows = [_candidates(parts, block, data) for block in blocks]
-    scores = torch.cat([s for s, _ in rows], 1)  # (parts, users, m)
-    relevant = torch.cat([r for _, r in rows])  # (users, m), hits / held-out items
+    scores = np.concatenate([s for s, _ in rows], 1)  # (parts, users, m)
+    relevant = np.concatenate([r for _, r in rows])  # (users, m), hits / held-out items
     votes = _elected(scores, relevant)
     return [float(v) for v in votes / votes.sum()]
 
 
-def _elected(scores: torch.Tensor, relevant: torch.Tensor) -> np.ndarray:
+def _elected(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Votes (parts,) after the round whose recall was highest; the earliest such round."""
     parts = len(scores)
-    votes, total = np.zeros(parts), torch.zeros_like(scores[0])
+    votes, total = np.zeros(parts), np.zeros_like(scores[0])
     best, best_votes = -1.0, votes
     for _ in range(VOTES):
         recalls = [_recall(total + scores[part], relevant) for part in range(parts)]
@@ -126,30 +125,35 @@ def _elected(scores: torch.Tensor, relevant: torch.Tensor) -> np.ndarray:
     return best_votes
 
 
-def _recall(scores: torch.Tensor, relevant: torch.Tensor) -> float:
-    places = scores.topk(min(CUTOFF, scores.shape[1])).indices
-    return float(relevant.gather(1, places).sum(1).mean())
+def _recall(scores: np.ndarray, relevant: np.ndarray) -> float:
+    _, places = best_of(scores, min(CUTOFF, scores.shape[1]))
+    return float(np.take_along_axis(relevant, places, 1).sum(1).mean())
 
 
 def _candidates(
     parts: Sequence[Scorer], users: np.ndarray, data: Interactions
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[np.ndarray, np.ndarray]:
     """z-scores (parts, n, m) of each part's best items, and what a hit there is worth (n, m)."""
     taken, held_out = data.train.rows(users), data.valid.rows(users)
     depth = min(DEPTH, data.train.n_items)
     scored, places = [], []
+    unknown = np.ones((len(users), data.train.n_items), dtype=bool)
     for part in parts:
-        scores = z_scores(part.scores(users), taken)
+        scores = part.scores(users)
+        unknown &= np.isneginf(scores)
+        scored.append(z_scores(scores, taken))
+    for scores in scored:
+        scores[unknown] = -np.inf
         scores[taken.users, taken.indices] = -np.inf
-        scored.append(scores)
         places.append(best_of(scores, depth)[1])
     items = np.sort(np.concatenate(places, axis=1), axis=1)  # (n, m)
     twice = np.zeros(items.shape, dtype=bool)
     twice[:, 1:] = items[:, 1:] == items[:, :-1]
     values = np.stack([np.take_along_axis(scores, items, 1) for scores in scored])
     values[:, twice] = -np.inf
-    worth = held_out.found_in(items) * ~twice / held_out.counts[:, None]
-    return torch.from_numpy(values), torch.from_numpy(worth.astype(np.float32))
+    nothing = np.isneginf(values).all(0)  # such a place is no hit, even where a list ends in it
+    worth = held_out.found_in(items) * ~nothing / held_out.counts[:, None]
+    return values, worth.astype(np.float32)
 
 
 def _must_match(run: Run, other: Run) -> None:

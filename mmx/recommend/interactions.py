@@ -99,7 +99,10 @@ class UserItems:
 
 @dataclass(frozen=True)
 class Interactions:
-    """A split log under its vocabularies. Items are the whole catalogue, in its order."""
+    """A split log under its vocabularies; items are the whole catalogue.
+
+    What is numbered first comes first among equals, so ``fit`` numbers items by a hash.
+    """
 
     users: Vocabulary
     items: Vocabulary
@@ -116,10 +119,10 @@ class Interactions:
     ) -> Interactions:
         """From (user_id, item_id, split) and all external item ids.
 
-        Users are numbered as in ``users``, by default in order of first appearance. Raises
+        Items are numbered as in ``items``, users as in ``users``, by default by rising id. Raises
         UnknownIdError on an interaction with an item that is not in the catalogue.
         """
-        user_ids = Vocabulary(pc.unique(table["user_id"]) if users is None else users, "user")
+        user_ids = Vocabulary(_sorted(table["user_id"]) if users is None else users, "user")
         item_ids = Vocabulary(items, "item")
         rows, columns = user_ids.numbers(table["user_id"]), item_ids.numbers(table["item_id"])
         parts = []
@@ -134,3 +137,8 @@ class Interactions:
     def seen(self) -> UserItems:
         """Everything a user is known to have taken, in whatever split."""
         return self.train | self.valid | self.test
+
+
+def _sorted(ids: pa.ChunkedArray) -> pa.Array:
+    different = pc.unique(ids)
+    return different.take(pc.sort_indices(different))

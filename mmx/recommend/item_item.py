@@ -67,8 +67,13 @@ class ItemItem:
         return self.scores_of(self.histories.rows(users))
 
     def scores_of(self, histories: UserItems) -> np.ndarray:
-        """n users known only by their items → (n, items); without items all scores are 0."""
-        return sum_of_rows(histories, self.weights)
+        """n users known only by their items → (n, items).
+
+        -inf where the sum is 0: none of those items says anything of that one.
+        """
+        scores = sum_of_rows(histories, self.weights)
+        scores[scores == 0] = -np.inf
+        return scores
 
     def of(self, histories: UserItems) -> ItemItem:
         """The same weights for other users."""
@@ -104,7 +109,7 @@ def kept(block: np.ndarray, count: int, key: np.ndarray | None = None) -> Sparse
     """The ``count`` best entries of each row of a dense block; zeros are never kept.
 
     ``key`` of the same shape says what is best, by default the entries themselves. Of equal
-    ones those further left are kept.
+    ones those of lower number are kept.
     """
     _, places = best_of(block if key is None else key, min(count, block.shape[1]))
     places = np.sort(places, axis=1)

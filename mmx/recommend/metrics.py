@@ -47,7 +47,8 @@ def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 
     The ideal list has min(K, relevant) hits first (Järvelin and Kekäläinen, TOIS 2002).
     """
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
+    reach = min(k, max(hits.shape[1], int(relevant.max(initial=0))))  # ranks that matter
+    discount = 1.0 / np.log2(np.arange(2, reach + 2))
     ideal = np.concatenate([[0.0], discount.cumsum()])
     users, places = np.nonzero(hits[:, :k])
     return _sums(users, discount[places], len(hits)) / ideal[np.minimum(relevant, k)]

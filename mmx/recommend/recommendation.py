@@ -14,14 +14,14 @@ from mmx.recommend.interactions import UserItems
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Scorer, rank
 
-USERS_AT_ONCE = 16_384
+ROWS_AT_ONCE = 400_000  # of a table, at most unless one user has more
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which items may be shown."""
 
-    k: int = 20  # items a user
+    k: int = 20  # items a user, at most: all where there are fewer
     exclude: Sequence[str] = ()  # item ids never shown
     only: Sequence[str] | None = None  # item ids to choose from; None is the whole catalogue
     seen: str = "all"  # hide what a user took in "all" splits, in "train" only, or hide "none"
@@ -42,7 +42,7 @@ def recommend(run: Run, users: Sequence[str], wanted: Wanted | None = None) -> p
 
 
 def recommend_all(run: Run, wanted: Wanted | None = None) -> Iterator[pa.Table]:
-    """The top K of every user, some thousand users a table."""
+    """The top K of every user, by rising id, some thousand users a table."""
     yield from _known(run, np.arange(len(run.data.users)), wanted or Wanted())
 
 
@@ -78,8 +78,9 @@ def _lists(
 ) -> Iterator[pa.Table]:
     """Lists of (n,) users, whose numbers count in ``scorer``, ``ids`` and ``hidden`` alike."""
     allowed = _allowed(run, wanted)
-    for start in range(0, max(len(users), 1), USERS_AT_ONCE):
-        mine = users[start : start + USERS_AT_ONCE]
+    step = max(1, ROWS_AT_ONCE // min(wanted.k, len(run.data.items)))
+    for start in range(0, max(len(users), 1), step):
+        mine = users[start : start + step]
         found = rank(scorer, mine, wanted.k, hidden, allowed)
         shown = found.items >= 0  # fewer than K candidates: the row is absent, never an id of -1
         rows, columns = np.nonzero(shown)

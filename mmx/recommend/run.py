@@ -5,7 +5,8 @@ metrics.json           {"valid": {"recall@20": …}, "test": {…}, "counts": {�
 history.parquet        per epoch: loss, seconds, validation metrics; a closed form has one row
 per_user.parquet       per user: test metrics
 users.parquet          user_id, in the order of the vocabulary, and final embedding if there is one
-items.parquet          item_id, final embedding likewise, and the dataset's columns
+items.parquet          item_id, final embedding likewise, and the dataset's columns; first the
+                       item that comes first among equal scores
 interactions.parquet   the filtered log with the split that was used
 model.safetensors      the parameters of the best epoch; item-item weights; the parts of a fusion
 encoder/               of --end-to-end: the encoder's weights, for `mmx extract --weights`

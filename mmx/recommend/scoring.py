@@ -1,12 +1,15 @@
 """The one way from a finished model to ranked items; evaluation and recommendation share it.
 
-A scorer is what a run keeps of its model. Equal scores rank in catalogue order.
+A scorer is what a run keeps of its model. Equal scores rank by rising item number, which is
+the order of a hash of the item ids (``fit`` numbers them so). An item that nothing speaks for
+or against is no recommendation: a list is shorter then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -28,13 +31,16 @@ class Scorer(Protocol):
         ...
 
     def scores(self, users: np.ndarray) -> np.ndarray:
-        """(n,) user numbers → (n, items) float32, the caller's to change."""
+        """(n,) user numbers → (n, items) float32, the caller's to change.
+
+        -inf where the model knows nothing of the user or the item.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Scores are inner products of user and item embeddings."""
+    """Scores are inner products of user and item embeddings; of a zero vector nothing is known."""
 
     users: np.ndarray  # (users, k) float32
     items: np.ndarray  # (items, k) float32
@@ -44,14 +50,31 @@ class Factors:
         """Items of the catalogue."""
         return len(self.items)
 
+    @cached_property
+    def known_users(self) -> np.ndarray:
+        """(users,) bool."""
+        return np.asarray(self.users.any(1))
+
+    @cached_property
+    def known_items(self) -> np.ndarray:
+        """(items,) bool."""
+        return np.asarray(self.items.any(1))
+
     def scores(self, users: np.ndarray) -> np.ndarray:
         """(n,) user numbers → (n, items)."""
-        return self.users[users] @ self.items.T
+        scores = self.users[users] @ self.items.T
+        if not self.known_items.all():
+            scores[:, ~self.known_items] = -np.inf
+        scores[~self.known_users[users]] = -np.inf
+        return scores
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The best items of each of n users, best first; fewer than K candidates leave -1, -inf."""
+    """The best items of each of n users, best first; fewer than K candidates leave -1, -inf.
+
+    K is what was asked for, at most as many items as may be shown.
+    """
 
     items: np.ndarray  # (n, K) int64 item numbers
     scores: np.ndarray  # (n, K) float32
@@ -70,15 +93,16 @@ def rank(
     ``allowed`` (items,) bool restricts the candidates for all. Memory stays bounded: users go
     in chunks, those with many excluded items together.
     """
-    pool = np.arange(scorer.n_items) if allowed is None else np.flatnonzero(allowed)
+    pool = _pool(scorer, allowed)
+    k = min(k, len(pool))
     items = np.full((len(users), k), -1, dtype=np.int64)
     scores = np.full((len(users), k), -np.inf, dtype=np.float32)
-    if not len(pool):
+    if not k:
         return Ranking(items, scores)
     seen = exclude.counts[users]
     slow = np.ones(len(users), dtype=bool)
     if isinstance(scorer, Factors):
-        few = np.flatnonzero(seen <= SEEN_LIMIT)
+        few = np.flatnonzero((seen <= SEEN_LIMIT) & scorer.known_users[users])
         candidates = scorer.items if len(pool) == scorer.n_items else scorer.items[pool]
         for alike in _by_seen(few, seen):
             fetch = min(k + 1 + int(seen[alike].max()), len(pool))
@@ -91,6 +115,14 @@ def rank(
         found = _dense(scorer, users[rows], k, exclude, pool)
         items[rows], scores[rows] = found.items, found.scores
     return Ranking(items, scores)
+
+
+def _pool(scorer: Scorer, allowed: np.ndarray | None) -> np.ndarray:
+    """Numbers of the items that may be shown to anybody."""
+    may = np.ones(scorer.n_items, dtype=bool) if allowed is None else allowed
+    if isinstance(scorer, Factors):
+        may = may & scorer.known_items
+    return np.flatnonzero(may)
 
 
 def _chunks(rows: np.ndarray, bytes_per_row: int) -> Iterator[np.ndarray]:
@@ -154,13 +186,8 @@ def _dense(
     scores[mine.users, mine.indices] = -np.inf
     if len(pool) < scorer.n_items:
         scores = np.ascontiguousarray(scores[:, pool])
-    width = min(k, len(pool))
-    best, places = best_of(scores, width)
-    items = np.where(np.isneginf(best), -1, pool[places])
-    rest = ((0, 0), (0, k - width))
-    return Ranking(
-        np.pad(items, rest, constant_values=-1), np.pad(best, rest, constant_values=-np.inf)
-    )
+    best, places = best_of(scores, k)
+    return Ranking(np.where(np.isneginf(best), -1, pool[places]), best)
 
 
 def best_of(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,12 +197,12 @@ def best_of(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     equal = (values[:, 1:] == values[:, :-1]) & ~np.isneginf(values[:, 1:])
     unsure = np.flatnonzero(equal.any(1))
     values, places = values[:, :count], places[:, :count]
-    places[unsure] = _in_catalogue_order(scores[unsure], count)
+    places[unsure] = _by_place(scores[unsure], count)
     values[unsure] = np.take_along_axis(scores[unsure], places[unsure], 1)
     return values, places
 
 
-def _in_catalogue_order(scores: np.ndarray, count: int) -> np.ndarray:
+def _by_place(scores: np.ndarray, count: int) -> np.ndarray:
     """Places (n, count) of the best of (n, m) float32 scores; equal ones by rising place.
 
     Score and place become one whole number each, so that no two are equal: the bits of a

@@ -58,6 +58,28 @@ def test_what_someone_new_took_adds_up(here: Shop) -> None:
     assert not items(one) & {"i1", "i2", "i3"}
 
 
+def test_more_items_than_there_are(here: Shop) -> None:
+    """A billion of 40 items was killed for memory."""
+    done = here.mmx("recommend", "runs/vbpr-toy", "--user", "u1", "--seen", "none",
+                    "--k", "1000000000", "--json")  # fmt: skip
+    rows = json.loads(done.stdout)
+    assert [row["rank"] for row in rows] == list(range(1, 41))
+    assert "u1: 40 of 1000000000 items" in done.stderr
+
+
+def test_cut_offs_of_ones_own(here: Shop) -> None:
+    measured = here.json("evaluate", "runs/vbpr-toy", "--at", "1,7", "--at", "100,7")
+    kept = json.loads((here.path / "runs/vbpr-toy/metrics.json").read_text())["test"]
+    found = measured["test"]
+    assert [name for name in found if name.startswith("ndcg")] == ["ndcg@1", "ndcg@7", "ndcg@100"]
+    assert found["recall@1"] < found["recall@7"] < found["recall@100"] == 1.0
+    assert kept["recall@5"] <= found["recall@7"] <= kept["recall@10"]
+    assert "@7" in here.mmx("evaluate", "runs/vbpr-toy", "--at", "7").stdout
+    here.mmx("evaluate", "runs/vbpr-toy", "--at", "1000000000")
+    for bad in ("0", "-1", "2.5", "", "5,,6", "k", "9" * 30):
+        assert "--at" in here.refused("evaluate", "runs/vbpr-toy", f"--at={bad}", code=2)
+
+
 @pytest.mark.parametrize("text", ["", ",", "@empty.txt"])
 def test_an_only_that_is_empty_is_no_all(here: Shop, text: str) -> None:
     (here.path / "empty.txt").write_text("\n")

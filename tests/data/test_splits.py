@@ -48,6 +48,50 @@ def test_random_rule_follows_its_seed() -> None:
     assert splits[0] == splits[1] != splits[2]
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=3, max_size=6),
+    rule=st.sampled_from(["random", "leave-one-out", "temporal", "given"]),
+    levels=st.sampled_from([3, 1000]),
+    core=st.sampled_from([0, 2]),
+    seed=st.integers(0, 99),
+)
+def test_a_split_does_not_hang_on_the_order_of_the_rows(
+    counts: list[int], rule: str, levels: int, core: int, seed: int
+) -> None:
+    """Nor on which of several rows of one pair comes first; times tie where levels are few."""
+    rng = np.random.default_rng(seed)
+    table = log([*counts, 30], times=False)
+    table = pa.concat_tables([table, table.slice(0, 7)])  # some pairs twice
+    n = table.num_rows
+    table = table.append_column("timestamp", pa.array(rng.integers(0, levels, n)))
+    if rule == "given":
+        parts = ["train", "test", "valid", *rng.choice(["train", "valid", "test"], n - 3)]
+        table, core = table.append_column("split", pa.array(parts)), 0
+    split = [
+        split_interactions(table.take(pa.array(order)), SplitRule(rule, k_core=core, seed=5))
+        for order in (np.arange(n), rng.permutation(n))
+    ]  # type: ignore[arg-type]
+    rows = [sorted(tuple(row.values()) for row in each.to_pylist()) for each in split]
+    assert rows[0] == rows[1]
+
+
+def test_a_pair_of_two_parts_is_of_training() -> None:
+    """Where no time says which came first: nothing that was trained on is held out too."""
+    rows = [("u", "a", "test"), ("u", "a", "train"), ("u", "b", "test"), ("u", "b", "valid"),
+            ("u", "c", "test")]  # fmt: skip
+    users, items, split = zip(*rows, strict=True)
+    table = pa.table({"user_id": users, "item_id": items, "split": split})
+    found = split_interactions(table, SplitRule("given"))
+    assert found["item_id"].to_pylist() == ["a", "b", "c"]
+    assert found["split"].to_pylist() == ["train", "valid", "test"]
+
+
+def test_leave_one_out_needs_to_know_what_came_last() -> None:
+    with pytest.raises(DataError, match="--split leave-one-out needs a timestamp column"):
+        split_interactions(log([5, 5], times=False), SplitRule("leave-one-out"))
+
+
 def test_leave_one_out_takes_the_last_by_time() -> None:
     table = log([5, 2, 9])
     split = split_interactions(table, SplitRule("leave-one-out")).to_pylist()

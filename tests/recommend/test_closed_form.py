@@ -26,7 +26,13 @@ CLOSED = sorted(name for name, record in MODELS.items() if record.closed_form)
 
 def scores_of(name: str, world: World, **settings: Any) -> np.ndarray:
     module = find_model(name).load()
-    return module.fit(module.Config(**settings), world).scores(np.arange(world.n_users))
+    return zeros(module.fit(module.Config(**settings), world).scores(np.arange(world.n_users)))
+
+
+def zeros(scores: np.ndarray) -> np.ndarray:
+    """With 0 where nothing is known, as the papers' formulas have it."""
+    assert (scores != 0).all()  # a sum of nothing is -inf instead
+    return np.where(np.isneginf(scores), 0, scores)
 
 
 def weights_of(name: str, world: World, **settings: Any) -> np.ndarray:
@@ -35,7 +41,7 @@ def weights_of(name: str, world: World, **settings: Any) -> np.ndarray:
     scorer = module.fit(module.Config(**settings), world)
     assert isinstance(scorer, ItemItem)
     alone = UserItems.from_pairs(np.arange(N_ITEMS), np.arange(N_ITEMS), N_ITEMS, N_ITEMS)
-    return scorer.scores_of(alone)
+    return zeros(scorer.scores_of(alone))
 
 
 def summed(w: np.ndarray) -> np.ndarray:

@@ -80,7 +80,8 @@ def test_the_encoder_of_the_best_epoch_is_written(data: Path, tmp_path: Path) ->
     """Not the one that training ended with."""
     joint = job(data).end_to_end
     assert joint is not None
-    catalogue = joint.open(load_items(data), "cpu", 0, lambda line: None)
+    items = load_items(data)
+    catalogue = joint.open(items, np.arange(len(items)), "cpu", 0, lambda line: None)
     best = {name: value + 0.01 for name, value in pretrained().items()}
     joint.write(tmp_path, catalogue, best)
     written = load_file(tmp_path / "encoder" / "model.safetensors")

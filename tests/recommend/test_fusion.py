@@ -97,7 +97,9 @@ def world() -> tuple[Interactions, Factors, Factors, Factors]:
     ]
     users, items, split = zip(*rows, strict=True)
     table = pa.table({"user_id": users, "item_id": items, "split": split})
-    data = Interactions.from_table(table, pa.array([f"i{n}" for n in range(n_items)]))
+    ids = [pa.array([f"{kind}{n}" for n in range(count)])
+           for kind, count in (("i", n_items), ("u", n_users))]  # fmt: skip
+    data = Interactions.from_table(table, *ids)
     parts = [
         Factors(u.astype(np.float32), i.astype(np.float32))
         for u, i in zip(left, right, strict=True)
@@ -203,7 +205,8 @@ def test_the_fused_run_is_a_run_like_any_other(fused: Run) -> None:
     assert fused.can("new_users")
     assert not fused.can("cold_items")
     assert recommend_from(fused, ["i1", "i2"], Wanted(k=3)).num_rows == 3
-    assert fused.items["text"][4].as_py() == "item 4"
+    for item, text in zip(*(fused.items[n].to_pylist() for n in ("item_id", "text")), strict=True):
+        assert text == f"item {item[1:]}"
 
 
 def test_a_fusion_can_be_fused(fused: Run, place: Path, tmp_path: Path) -> None:

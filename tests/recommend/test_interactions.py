@@ -87,11 +87,11 @@ def table(rows: list[tuple[str, str, str]]) -> pa.Table:
 def test_a_table_becomes_three_matrices_under_one_numbering() -> None:
     rows = [("b", "y", "train"), ("a", "x", "test"), ("b", "x", "valid"), ("a", "z", "train")]
     data = Interactions.from_table(table(rows), pa.array(["z", "x", "never", "y"]))
-    assert data.users.ids.to_pylist() == ["b", "a"]
-    assert as_set(data.train) == {(0, 3), (1, 0)}
-    assert as_set(data.valid) == {(0, 1)}
-    assert as_set(data.test) == {(1, 1)}
-    assert as_set(data.seen) == {(0, 3), (1, 0), (0, 1), (1, 1)}
+    assert data.users.ids.to_pylist() == ["a", "b"]
+    assert as_set(data.train) == {(1, 3), (0, 0)}
+    assert as_set(data.valid) == {(1, 1)}
+    assert as_set(data.test) == {(0, 1)}
+    assert as_set(data.seen) == {(1, 3), (0, 0), (1, 1), (0, 1)}
     assert data.train.item_counts.tolist() == [1, 0, 0, 1]
 
 

@@ -56,7 +56,7 @@ def test_a_newcomer_with_an_old_users_items_scores_like_them(scorer: ItemItem) -
     new = UserItems.from_pairs(np.array([1, 1, 1]), np.array(TAKEN[1]), 3, N_ITEMS)
     scores = scorer.scores_of(new)
     np.testing.assert_array_equal(scores[1], scorer.scores(np.array([1]))[0])
-    assert not scores[[0, 2]].any()  # without items there is nothing to go by
+    assert np.isneginf(scores[[0, 2]]).all()  # without items there is nothing to go by
     np.testing.assert_array_equal(scorer.of(new).scores(np.array([1]))[0], scores[1])
 
 

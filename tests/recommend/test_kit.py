@@ -21,6 +21,13 @@ from mmx.recommend.world import World
 from tests.recommend import kit
 
 SMALL = {"dim": 16}  # settings that all models which have them take here
+SILENT = {
+    "popularity",
+    "ease",
+    "ease-content",
+    "itemknn",
+    "itemknn-cbf",
+}  # know nothing of some pairs
 UNPERSONAL = {"popularity"}  # give everyone the same list, so no club
 NAMES = sorted(MODELS)
 
@@ -92,25 +99,29 @@ def test_an_unknown_user_is_refused(run: Run) -> None:
         recommend(run, ["nobody"])
 
 
-def test_every_score_is_finite_and_no_list_has_a_training_item(run: Run) -> None:
-    assert np.isfinite(kit.all_scores(run)).all()
+def test_a_list_has_all_that_is_known_and_no_training_item(run: Run, name: str) -> None:
+    known = np.isfinite(kit.all_scores(run))
+    assert known.all() or name in SILENT
     train = run.data.train
     for number, items in enumerate(kit.top(run, k=len(kit.item_ids())).values()):
-        places = run.data.items.numbers(items)
-        assert not np.isin(places, train.rows(np.array([number])).indices).any()
-        assert len(items) == len(kit.item_ids()) - train.counts[number]
+        taken = train.rows(np.array([number])).indices
+        left = set(np.flatnonzero(known[number])) - set(taken)
+        assert set(run.data.items.numbers(items)) == left
+        assert len(items) == len(left)
 
 
 @pytest.mark.parametrize("item", [*kit.COLD, kit.NO_IMAGE, kit.NO_TEXT, kit.NEITHER])
-def test_an_item_with_a_gap_is_scored_and_can_be_ranked(run: Run, item: str) -> None:
-    number = run.data.items.numbers([item])[0]
-    assert run.scorer.scores(np.arange(len(run.data.users))).shape[1] == len(kit.item_ids())
-    assert np.isfinite(kit.all_scores(run)[:, number]).all()
-    assert any(item in items for items in kit.top(run, k=len(kit.item_ids())).values())
+def test_an_item_with_a_gap_is_ranked_by_who_knows_it(run: Run, name: str, item: str) -> None:
+    """An item that nobody took is no recommendation of a model that counts who took what."""
+    unknown = item in kit.COLD and name in {"popularity", "ease", "itemknn"}
+    unknown |= item == kit.NEITHER and name == "itemknn-cbf"
+    lists = kit.top(run, k=len(kit.item_ids())).values()
+    assert any(item in items for items in lists) != unknown
 
 
-def test_a_user_with_one_item_gets_a_full_list(run: Run) -> None:
-    assert len(kit.top(run, [kit.LONE_USER], k=20)[kit.LONE_USER]) == 20
+def test_a_user_with_one_item_gets_a_list(run: Run, name: str) -> None:
+    found = kit.top(run, [kit.LONE_USER], k=20)[kit.LONE_USER]
+    assert len(found) == 20 or (name in SILENT and len(found) > 10)
 
 
 def test_the_seed_decides(name: str, place: kit.Place, tmp_path: Path) -> None:

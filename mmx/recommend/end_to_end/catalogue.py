@@ -13,18 +13,24 @@ from mmx.recommend.features import Features
 
 
 class Catalogue:
-    """The catalogue through a trainable encoder: item rows in, vectors out."""
+    """The catalogue through a trainable encoder: item numbers in, vectors out.
 
-    def __init__(self, trainable: Trainable, items: Items, pixels: Pixels) -> None:
-        self.trainable, self.items, self.pixels = trainable, items, pixels
+    ``order`` (items,) says which row of the items table an item's number stands for.
+    """
+
+    def __init__(
+        self, trainable: Trainable, items: Items, pixels: Pixels, order: np.ndarray
+    ) -> None:
+        self.trainable, self.items, self.pixels, self.order = trainable, items, pixels, order
         self.texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
         known = np.array([text is not None for text in self.texts])
-        self.present = {"image": pixels.present, "text": known}
+        self.present = {"image": pixels.present[order], "text": known[order]}
 
-    def encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
-        """(n,) rows of items that have the modality → (n, d) of length 1."""
+    def encode(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
+        """(n,) numbers of items that have the modality → (n, d) of length 1."""
+        rows = self.order[numbers.cpu().numpy()]
         if modality == "image":
-            return self.trainable.images(torch.from_numpy(self.pixels.images[rows.cpu().numpy()]))
+            return self.trainable.images(torch.from_numpy(self.pixels.images[rows]))
         words = [str(self.texts[row]) for row in rows.tolist()]
         tokens = self.trainable.encoder.tokenize(words).tokens
         device = self.trainable.hardware.device
@@ -37,8 +43,8 @@ class Catalogue:
         """All vectors as they are now."""
         found = {}
         for modality, present in self.present.items():
-            rows = torch.from_numpy(np.flatnonzero(present))
-            parts = [self.encode(modality, part).cpu() for part in rows.split(chunk)]
+            numbers = torch.from_numpy(np.flatnonzero(present))
+            parts = [self.encode(modality, part).cpu() for part in numbers.split(chunk)]
             vectors = torch.cat(parts).numpy()
             matrix = np.zeros((len(present), vectors.shape[1]), dtype=np.float32)
             matrix[present] = vectors

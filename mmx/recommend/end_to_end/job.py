@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -34,10 +35,18 @@ class EndToEndJob:
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
     web: Web = field(default_factory=Web)  # how pictures are fetched
 
-    def open(self, items: Items, device: str, seed: int, tell: Callable[[str], None]) -> Catalogue:
+    def open(
+        self,
+        items: Items,
+        order: np.ndarray,
+        device: str,
+        seed: int,
+        tell: Callable[[str], None],
+    ) -> Catalogue:
         """The catalogue through the encoder, whose parameters that train are chosen.
 
-        Raises OptionError for an encoder that is not of images and texts.
+        ``order`` (items,) are the rows of the items table by the numbers of the items. Raises
+        OptionError for an encoder that is not of images and texts.
         """
         encoder = self._encoder(self.weights, device)
         trainable = open_trainable(encoder)
@@ -46,7 +55,7 @@ class EndToEndJob:
         assert encoder.image_rule is not None
         tell(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
         pixels = cached_pixels(items, encoder.image_rule, self.pixels, web=self.web)
-        return Catalogue(trainable, items, pixels)
+        return Catalogue(trainable, items, pixels, order)
 
     def description(self, catalogue: Catalogue) -> dict[str, Any]:
         """What a run's config says of it."""
