@@ -17,6 +17,7 @@ import numpy as np
 
 from mmx.atomic import Claim
 from mmx.cache.schema import library_versions
+from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
@@ -159,6 +160,9 @@ def _candidates(
 def _must_match(run: Run, other: Run) -> None:
     """Raises RunError unless both are of the same items, users and split."""
     ours, theirs = run.data, other.data
+    if _renumbered(ours.items, theirs.items):
+        raise RunError(f"{other.path} numbers its items in another order than {run.path}: one of "
+                       "them is of an older mmx; train that one again")  # fmt: skip
     same = {
         "items": ours.items.ids.equals(theirs.items.ids),
         "users": ours.users.ids.equals(theirs.users.ids),
@@ -174,6 +178,13 @@ def _must_match(run: Run, other: Run) -> None:
                 f"{run.path} and {other.path} have different {word}; fuse runs of one dataset, "
                 "split and seed"
             )
+
+
+def _renumbered(left: Vocabulary, right: Vocabulary) -> bool:
+    """Whether both have the same ids in another order."""
+    if len(left) != len(right) or left.ids.equals(right.ids):
+        return False
+    return bool((left.numbers(right.ids, missing="negative") >= 0).all())
 
 
 def _equal(left: UserItems, right: UserItems) -> bool:
