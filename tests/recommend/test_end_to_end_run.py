@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -67,6 +70,26 @@ def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
     assert run.config["end_to_end"]["encoder"] == "clip:mini"
     assert not any(name.startswith("encoder") for name in load_file(run.path / "model.safetensors"))
     assert open_run(tmp_path / "run").metrics == run.metrics
+
+
+def test_shuffled_tables_give_the_same_run(data: Path, tmp_path: Path) -> None:
+    """An item's picture, text and number stay together, wherever its row stands."""
+    other = tmp_path / "shuffled"
+    shutil.copytree(data, other)
+    for name in ("items", "interactions"):
+        (path,) = other.glob(f"{name}.*")
+        table = pq.read_table(path)
+        rows = np.random.default_rng(1).permutation(table.num_rows)
+        pq.write_table(table.take(pa.array(rows)), path)
+    runs = [fit(job(d, epochs=1), tmp_path / d.name / "run") for d in (data, other)]
+    assert runs[0].metrics == runs[1].metrics
+    trained = [encoder_of(run) for run in runs]
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+    assert load_items(other).ids != load_items(data).ids
+    assert runs[0].items["text"].equals(runs[1].items["text"])
+    stores = [open_store(run.path / "features.parquet") for run in runs]
+    vectors = [store.vectors("image", load_items(data).ids)[0] for store in stores]
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
 
 
 def test_vectors_that_change_are_not_turned_to_axes(data: Path, tmp_path: Path) -> None:
