@@ -6,6 +6,7 @@ randomness is the generator they are given.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.bounds import SEED, check_options, number, whole
 from mmx.errors import DataError, OptionError, one_of
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -30,8 +32,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         one_of("--split", self.rule, ("auto", "given", "random", "leave-one-out", "temporal"))
-        if self.k_core < 0:
-            raise OptionError(f"--k-core {self.k_core} is negative")
+        check_options(self, min_rating=number(-math.inf), k_core=whole(0), seed=SEED)
 
     def resolved(self, table: pa.Table) -> SplitRule:
         """The rule "auto" stands for: the file's own split where it has one, else random."""

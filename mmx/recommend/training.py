@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, RunError, one_of
-from mmx.processes import Processes
+from mmx.bounds import SEED, check_options, number, whole
+from mmx.errors import RunError, one_of
+from mmx.processes import Processes, usable_device
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
@@ -42,19 +43,20 @@ class TrainOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "eval_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if not self.lr > 0 or not 0 < self.lr_decay <= 1 or self.clip < 0:
-            raise OptionError("--lr must be positive, --lr-decay in (0, 1], --clip not negative")
+        check_options(
+            self,
+            epochs=whole(1),
+            batch_size=whole(1),
+            lr=number(0, above=True),
+            lr_decay=number(0, 1, above=True),
+            clip=number(0),
+            patience=whole(1),
+            eval_every=whole(1),
+            seed=SEED,
+        )
         one_of("--negatives", self.negatives, RULES)
         one_of("--precision", self.precision, PRECISIONS)
-        try:
-            torch.device(self.device)
-        except RuntimeError:
-            raise OptionError(f"--device {self.device} is none of torch's; try cpu, cuda") from None
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise OptionError(f"--device {self.device}: no CUDA device here; use --device cpu")
+        usable_device(self.device)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 
 from mmx.atomic import Claim, claimed
+from mmx.bounds import SEED, check_options, number, whole
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, one_of
 from mmx.extract.encoder import Encoder
@@ -54,13 +55,19 @@ class FinetuneOptions:
             one_of("--objective", objective, OBJECTIVES)
         if len(set(self.objectives)) < len(self.objectives):
             raise OptionError("--objective: one is given twice; drop one")
-        for name in ("epochs", "batch_size", "chunk", "patience", "accumulate"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.batch_size < 2:
-            raise OptionError("--batch-size must be at least 2: a pair needs another as contrast")
-        if not 0 < self.lr < math.inf:
-            raise OptionError(f"--lr {self.lr:g} must be positive")
+        check_options(
+            self,
+            epochs=whole(1),
+            batch_size=whole(2),  # a pair needs another as contrast
+            chunk=whole(1),
+            accumulate=whole(1),
+            lr=number(0, above=True),
+            weight_decay=number(0),
+            warmup=number(0, 1),
+            patience=whole(1),
+            valid_share=number(0, 1, above=True, below=True),
+            seed=SEED,
+        )
         one_of("--precision", self.precision, ("float32", "bfloat16"))
         check_tune(self.tune)
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, RunError
+from mmx.bounds import check_settings, number, whole
+from mmx.errors import RunError
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.world import World
@@ -33,8 +34,7 @@ class Config:
     keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
 
     def __post_init__(self) -> None:
-        if self.reg <= 0 or self.keep < 0:
-            raise OptionError("--set reg must be positive, --set keep not negative")
+        check_settings(self, reg=number(0, above=True), keep=whole(0))
 
 
 def fit(config: Config, world: World) -> ItemItem:
