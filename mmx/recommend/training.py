@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.sampling import RULES, NegativeSampler
 from mmx.recommend.scoring import Factors
+from mmx.recommend.validation import validates
 
 VALIDATED_ON = "recall@20"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -93,9 +95,10 @@ def train(
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
-    Without validation interactions the last epoch counts. With a ``checkpoint`` file a killed
-    run goes on where it was and ends, on a CPU, in the very same weights. Raises RunError when
-    the loss is not finite or the checkpoint is of another job.
+    Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
+    ``checkpoint`` file a killed run goes on where it was and ends, on a CPU, in the very same
+    weights. Raises RunError when the loss or an embedding is not finite or the checkpoint is of
+    another job.
     """
     keep_freed_memory()
     processes = Processes(options.device)
@@ -158,13 +161,13 @@ def _validate(
     model: Any, data: Interactions, best: Trained, epoch: int, processes: Processes
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
-    scorer = score(model)
-    valid = {}
-    if len(data.valid.indices):
+    scorer, valid = score(model), {}
+    _finite_scores(scorer, epoch)
+    judging = validates(data)
+    if judging:
         valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
-    reached = valid.get(VALIDATED_ON, float(epoch))  # without validation the last epoch counts
-    reached = processes.agree(reached)
-    if reached > best.best:
+    reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
+    if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
         best.state = copy.deepcopy(model.state_dict())
     return {f"valid_{name}": value for name, value in valid.items()}
@@ -173,7 +176,7 @@ def _validate(
 def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOptions) -> bool:
     """Whether patience had run out after ``epoch``."""
     waited = (epoch - best.best_epoch) // options.eval_every
-    return bool(len(data.valid.indices)) and best.best_epoch > 0 and waited >= options.patience
+    return validates(data) and best.best_epoch > 0 and waited >= options.patience
 
 
 @torch.no_grad()
@@ -201,6 +204,12 @@ def _finite(loss: float, epoch: int) -> float:
     if not np.isfinite(loss):
         raise RunError(f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…")
     return loss
+
+
+def _finite_scores(scorer: Factors, epoch: int) -> None:
+    """Raise RunError when an update has left what a number can be, though the loss had not."""
+    if not (np.isfinite(scorer.users).all() and np.isfinite(scorer.items).all()):
+        raise RunError(f"embeddings are not finite after epoch {epoch}; lower --lr")
 
 
 def _told(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:

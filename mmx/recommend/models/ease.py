@@ -13,7 +13,6 @@ and written, and the inverse costs some items³ operations. Where that is too mu
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from mmx.bounds import check_settings, number, whole
 from mmx.errors import RunError
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.memory import must_fit
 from mmx.recommend.world import World
 
 
@@ -46,12 +46,7 @@ def fit(config: Config, world: World) -> ItemItem:
 def gram(train: UserItems) -> np.ndarray:
     """XᵀX, (items, items) float32. Raises RunError when it does not fit in memory."""
     items = train.n_items
-    needed, there = 8 * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise RunError(
-            f"EASE of {items} items needs {needed / 2**30:.0f} GiB of memory, here are "
-            f"{there / 2**30:.0f}; choose --model itemknn"
-        )
+    must_fit(f"EASE of {items} items", 8 * items**2, "choose --model itemknn")
     product = np.empty((items, items), dtype=np.float32)
     for block, both in co_occurrences(train, block_rows(items)):
         product[block] = both
