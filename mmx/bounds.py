@@ -44,6 +44,15 @@ class Bounds:
         """Whether only whole numbers are in it."""
         return self.kind is Integral
 
+    def instead_of(self, value: Any) -> str:
+        """What is expected in the place of a value that is not within."""
+        if not self.fits(value):
+            return f"a{' whole' * self.whole} number"
+        if value == math.inf:
+            return "a finite number"
+        too_much = value > self.most and not self.below
+        return f"at most {self.most}" if too_much else str(self)
+
     def __str__(self) -> str:
         """What is expected, in words."""
         if self.least == -math.inf:
@@ -75,8 +84,7 @@ def check(name: str, value: Any, bounds: Bounds) -> None:
     """Raises OptionError where ``value`` is not within; ``name`` is how it was given."""
     if not bounds.hold(value):
         shown = f"{value:g}" if isinstance(value, float) else value
-        wanted = bounds if bounds.fits(value) else f"a{' whole' * bounds.whole} number"
-        raise OptionError(f"{name}{shown}: {wanted} is expected")
+        raise OptionError(f"{name}{shown}: {bounds.instead_of(value)} is expected")
 
 
 def check_settings(config: Any, **bounds: Bounds) -> None:
