@@ -108,11 +108,12 @@ def _why_none(name: str, given: pa.Table, split: pa.Table, rule: SplitRule, lost
     if rule.rule == "temporal":
         return f"four fifths of the rest have the earliest timestamp{lost}; choose --split random"
     most = pc.max(pc.value_counts(split["user_id"]).field("counts")).as_py()
-    mend = "" if rule.min_rating is None else "lower --min-rating, "
-    mend += "choose --split temporal, " if "timestamp" in split.column_names else ""
+    mends = [] if rule.min_rating is None else ["lower --min-rating"]
+    mends += ["choose --split temporal"] if "timestamp" in split.column_names else []
+    mends += ["mark some in a column split"]
     return (
         f"--split {rule.rule} holds some out of users with at least 3 interactions, the most of "
-        f"any is {most}{lost}; {mend}or mark test interactions in a column split"
+        f"any is {most}{lost}; {' or '.join(mends)}"
     )
 
 
