@@ -101,23 +101,27 @@ def test_without_validation_the_last_epoch_counts() -> None:
     assert run(replace(data, valid=nobody), epochs=4, patience=2).best_epoch == 4
 
 
-def test_strangers_validate_nothing() -> None:
-    """Validation users without training items: the last epoch counts, whatever the patience."""
+def strangers() -> Interactions:
+    """The last ten of 60 users validate, and have no training items."""
     data = log()
-    known = data.train.users < 50  # the last ten users lose their training items
+    known, strange = data.train.users < 50, data.valid.users >= 50
     train = data.train.from_pairs(data.train.users[known], data.train.indices[known], 60, 90)
-    strange = data.valid.users >= 50
     valid = data.valid.from_pairs(data.valid.users[strange], data.valid.indices[strange], 60, 90)
-    strangers = replace(data, train=train, valid=valid)
-    assert not validates(strangers)
-    trained, same_run = run(strangers, epochs=4, patience=2), run(strangers, epochs=4)
+    return replace(data, train=train, valid=valid)
+
+
+def test_strangers_validate_nothing() -> None:
+    """The last epoch counts, whatever the patience."""
+    data = strangers()
+    assert not validates(data)
+    trained, same_run = run(data, epochs=4, patience=2), run(data, epochs=4)
     assert trained.best_epoch == 4
     assert len(trained.history) == 4
     assert same(trained, same_run)
     assert not any(name.startswith("valid_") for name in trained.history[-1])
-    first = bpr.Model(bpr.Config(dim=8), World(train), torch.Generator().manual_seed(0))
+    first = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
     assert not torch.equal(trained.state["user"], first.state_dict()["user"])
-    (line,) = unjudged(strangers, 4)
+    (line,) = unjudged(data, 4)
     assert line == (
         "none of the 10 validation users has training interactions: early stopping is off, all 4 "
         "epochs run and the last one counts"
