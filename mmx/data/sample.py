@@ -70,8 +70,8 @@ def write_sample(
     TargetError when something is there already but an empty folder.
     """
     for name, value in (("items", items), ("users", users)):
-        check(f"{name}: ", value, whole(1))
-    check("seed: ", seed, SEED)
+        check(f"{name}=", value, whole(1))
+    check("seed=", seed, SEED)
     with publishing(Path(directory), SAMPLE, folder=True) as folder:
         _write(folder, items, users, seed)
 

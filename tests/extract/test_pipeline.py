@@ -276,5 +276,5 @@ def test_an_empty_catalogue_is_an_error(tmp_path: Path) -> None:
 def test_contradictory_options() -> None:
     with pytest.raises(OptionError, match="--retry-failed"):
         ExtractOptions(overwrite=True, retry_failed=True)
-    with pytest.raises(OptionError, match="--batch-size must"):
+    with pytest.raises(OptionError, match="--batch-size 0: at least 1"):
         ExtractOptions(batch_size=0)
