@@ -164,13 +164,18 @@ def unfinished(path: Path, job: str, ending: str) -> Path:
     return path.with_name(f".{path.name}.{job[:JOB]}.{ending}")
 
 
+def all_unfinished(path: Path, ending: str) -> list[Path]:
+    """What jobs of any kind that were to land at ``path`` kept."""
+    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{JOB}}}\.{ending}")
+    beside = path.parent.glob(f".{escape(path.name)}.*.{ending}")
+    return sorted(kept for kept in beside if own.fullmatch(kept.name))
+
+
 def forget_unfinished(path: Path, ending: str) -> None:
     """Delete what jobs that were to land at ``path`` kept, and what their kills left beside it."""
-    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{JOB}}}\.{ending}")
-    for kept in path.parent.glob(f".{escape(path.name)}.*.{ending}"):
-        if own.fullmatch(kept.name):
-            sweep(kept)
-            remove(kept)
+    for kept in all_unfinished(path, ending):
+        sweep(kept)
+        remove(kept)
 
 
 def file_sha256(path: Path) -> str:

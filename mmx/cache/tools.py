@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.atomic import Claim, claimed
+from mmx.bounds import check_options, whole
 from mmx.cache.kind import STORE
 from mmx.cache.merge import ROW_GROUP, RowSource, merge
 from mmx.cache.plan import locate
@@ -39,8 +40,7 @@ class Target:
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
         """Hold the place for this process; refuses, before any work, what must not be touched."""
-        if self.max_file_rows is not None and self.max_file_rows < 1:
-            raise OptionError("--max-file-rows must be at least 1")
+        check_options(self, max_file_rows=whole(1))
         with claimed(self.path, STORE, overwrite=self.overwrite) as claim:
             if self.path.with_name(f"{self.path.name}.parts").exists():
                 raise StoreError(

@@ -123,7 +123,7 @@ def finetune(
             dropped=lambda what: note(str(what)),
             csv=csv,
         )
-        split = split_interactions(log, SplitRule(seed=seed))
+        split = split_interactions(log, SplitRule(seed=seed), lambda what: note(str(what)))
     encoder = open_encoder(
         model,
         weights=weights,

@@ -27,11 +27,15 @@ def fuse(
     debug: Debug = False,
 ) -> None:
     """Combine finished runs into one: a weighted sum, the weights learned on validation."""
+    from mmx.bounds import SEED, check
     from mmx.recommend.fusion import fuse as combine
 
+    check("--seed ", seed, SEED)
     with progress_bar() as bar:
         bar.add_task("learning weights", total=None)
         fused = combine(runs, out, overwrite=overwrite, seed=seed)
     print_run(fused, as_json)
+    if not fused.metrics["counts"]["valid_users"]:
+        note("  no validation user has training interactions: the runs weigh alike")
     for part in fused.config["parts"]:
         note(f"  {part['weight']:.2f} × {part['run']}")

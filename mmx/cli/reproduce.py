@@ -76,7 +76,7 @@ def reproduce(
         print_json({"out": str(out), **asdict(made)})
     else:
         _print(made)
-        note(legend(read))
+        note(legend(read, outcome.finished))
         note(f"{len(made.results)} runs in {out}; {out / 'table.md'}")
     for failure in made.failures:
         complain(f"{failure['cell']}: {failure['reason']}")

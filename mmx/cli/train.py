@@ -26,6 +26,10 @@ def train(
     data: Annotated[
         str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
     ],
+    images: Annotated[
+        str | None,
+        typer.Option(help="End to end: folder of the pictures, if not beside the items table."),
+    ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(help="Store, or STORE:image,text for some of its modalities; repeatable."),
@@ -168,6 +172,7 @@ def train(
     training = TrainOptions(**given, seed=seed)
     job = TrainJob(
         data=data,
+        images=images,
         model=model,
         features=specs,
         end_to_end=joint,
@@ -227,19 +232,26 @@ def print_run(run: Run, as_json: bool) -> None:
         print_json({"run": str(run.path), "best_epoch": best, **run.metrics})
         return
     print_metrics(run.metrics)
-    note(f"{run.path}" if best is None else f"{run.path}: best epoch {best}")
+    word = "best" if run.metrics["counts"]["valid_users"] else "last"
+    note(f"{run.path}" if best is None else f"{run.path}: {word} epoch {best}")
 
 
 def _drawer(bar: Bar, epochs: int | None) -> Callable[[TrainProgress], None]:
     task = bar.add_task("training", total=epochs, state="")
 
     def draw(state: TrainProgress) -> None:
-        reached = state.valid.get("recall@20", float("nan"))
         bar.update(
             task,
             completed=state.epoch,
-            state=f"loss {state.loss:.4f}  recall@20 {reached:.4f} "
-            f"(best {state.best:.4f}, epoch {state.best_epoch})  {state.seconds:.2f} s/epoch",
+            state=f"loss {state.loss:.4f}  {_reached(state)}{state.seconds:.2f} s/epoch",
         )
 
     return draw
+
+
+def _reached(state: TrainProgress) -> str:
+    """What validation says so far; nothing where nothing validates."""
+    if state.best == float("-inf"):
+        return ""
+    reached = state.valid.get("recall@20", float("nan"))
+    return f"recall@20 {reached:.4f} (best {state.best:.4f}, epoch {state.best_epoch})  "

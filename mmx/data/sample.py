@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import Kind, publishing
+from mmx.bounds import SEED, check, whole
 from mmx.data.drawing import COLOURS, PATTERNS, Look, Scene, draw
 from mmx.data.shapes import SHAPES
 from mmx.data.shoppers import Taste, launch_days, simulate, utilities
 from mmx.data.wording import describe
-from mmx.errors import OptionError
 
 CATEGORIES = tuple(SHAPES)
 COLOUR_NAMES = tuple(COLOURS)
@@ -69,8 +69,9 @@ def write_sample(
     give the same bytes. Raises OptionError when there would be no item or no user, and
     TargetError when something is there already but an empty folder.
     """
-    if items < 1 or users < 1:
-        raise OptionError(f"a sample of {items} items and {users} users is empty; ask for some")
+    for name, value in (("items", items), ("users", users)):
+        check(f"{name}=", value, whole(1))
+    check("seed=", seed, SEED)
     with publishing(Path(directory), SAMPLE, folder=True) as folder:
         _write(folder, items, users, seed)
 

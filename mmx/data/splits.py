@@ -6,6 +6,8 @@ decide depends on ids, times and the seed, never on the order of the rows.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.bounds import SEED, check_options, number, whole
 from mmx.data.id_order import hashes, pair_hashes
 from mmx.errors import DataError, OptionError, one_of
 
@@ -31,8 +34,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         one_of("--split", self.rule, ("auto", "given", "random", "leave-one-out", "temporal"))
-        if self.k_core < 0:
-            raise OptionError(f"--k-core {self.k_core} is negative")
+        check_options(self, min_rating=number(-math.inf), k_core=whole(0), seed=SEED)
 
     def resolved(self, table: pa.Table) -> SplitRule:
         """The rule "auto" stands for: the file's own split where it has one, else random."""
@@ -41,22 +43,38 @@ class SplitRule:
         return replace(self, rule="given" if "split" in table.column_names else "random")
 
 
-def split_interactions(table: pa.Table, rule: SplitRule) -> pa.Table:
+@dataclass(frozen=True)
+class LeftOut:
+    """How many interactions a step left out."""
+
+    why: str  # as the user gave it, or what they are
+    interactions: int
+    of: int  # interactions before the step
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.interactions:,} of {self.of:,} interactions left out"
+
+
+def split_interactions(
+    table: pa.Table, rule: SplitRule, left_out: Callable[[LeftOut], None] = lambda what: None
+) -> pa.Table:
     """Filter and split: (user_id, item_id [, timestamp], split), one row per user and item.
 
-    A user who took an item several times keeps the first time. Raises DataError when the
-    rule needs a column that is absent or nothing is left, OptionError on contradictions.
+    A user who took an item several times keeps the first time. ``left_out`` is told of every
+    step that leaves interactions out. Raises DataError when the rule needs a column that is
+    absent or nothing is left for training or for the test, OptionError on contradictions.
     """
     rule = rule.resolved(table)
     if rule.rule == "given" and "split" not in table.column_names:
         raise DataError("the interactions have no split column; choose --split random or another")
     if rule.rule == "given" and rule.k_core:
         raise OptionError("--k-core would change a given split; choose --split random or another")
-    if rule.min_rating is not None:
-        table = _rated(table, rule.min_rating)
-    table = first_of_each_pair(table)
-    if rule.k_core:
-        table = k_core(table, rule.k_core)
+    given, lost = table, list[LeftOut]()
+    for why, step in _steps(rule):
+        before, table = table.num_rows, step(table)
+        if table.num_rows < before:
+            lost.append(LeftOut(why, before - table.num_rows, before))
+            left_out(lost[-1])
     if rule.rule == "given":
         split = table["split"].combine_chunks()
     else:
@@ -67,8 +85,51 @@ def split_interactions(table: pa.Table, rule: SplitRule) -> pa.Table:
     result = pa.table({**columns, "split": split.cast(pa.string())})
     for name in ("train", "test"):
         if not pc.any(pc.equal(result["split"], name)).as_py():
-            raise DataError(f"the split has no {name} interactions; lower --k-core or --min-rating")
+            after = "".join(f" after {what}," for what in lost).rstrip(",")
+            raise DataError(
+                f"no {name} interactions: {_why_none(name, given, result, rule, after)}"
+            )
     return result
+
+
+def _steps(rule: SplitRule) -> Iterator[tuple[str, Callable[[pa.Table], pa.Table]]]:
+    """What is filtered before the split, in order, and how a message calls it."""
+    least, k = rule.min_rating, rule.k_core
+    if least is not None:
+        yield f"--min-rating {least:g}", lambda table: _rated(table, least)
+    yield "pairs of user and item that repeat", first_of_each_pair
+    if k:
+        yield f"--k-core {k}", lambda table: k_core(table, k)
+
+
+def _why_none(name: str, given: pa.Table, split: pa.Table, rule: SplitRule, lost: str) -> str:
+    """What left a part of the split empty, and what mends it."""
+    if rule.rule == "given":
+        return _why_none_given(name, given, rule)
+    if rule.rule == "temporal":
+        return f"four fifths of the rest have the earliest timestamp{lost}; choose --split random"
+    most = pc.max(pc.value_counts(split["user_id"]).field("counts")).as_py()
+    mends = [] if rule.min_rating is None else ["lower --min-rating"]
+    mends += ["choose --split temporal"] if "timestamp" in split.column_names else []
+    mends += ["mark some in a column split"]
+    return (
+        f"--split {rule.rule} holds some out of users with at least 3 interactions, the most of "
+        f"any is {most}{lost}; {' or '.join(mends)}"
+    )
+
+
+def _why_none_given(name: str, given: pa.Table, rule: SplitRule) -> str:
+    """The same of a split that the file gives: whether it has none, or which step took them."""
+    there = _marked(given, name)
+    for why, step in _steps(rule):
+        given = step(given)
+        if there and not _marked(given, name):
+            return f"{why} leave out all {there:,} that the column split marks so; mark others"
+    return "the column split marks none so; mark some, or choose --split random"
+
+
+def _marked(table: pa.Table, name: str) -> int:
+    return int(pc.sum(pc.equal(table["split"], name)).as_py() or 0)
 
 
 def _rated(table: pa.Table, least: float) -> pa.Table:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mmx.atomic import Claim, check_target, claimed
+from mmx.bounds import check_options, whole
 from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts
@@ -42,6 +43,8 @@ from mmx.extract.sources import source_for
 from mmx.extract.target import check_store
 from mmx.files import Place, where
 
+MOST_WORKERS = 1024  # threads
+
 
 @dataclass(frozen=True)
 class ExtractOptions:
@@ -59,10 +62,13 @@ class ExtractOptions:
     prune: bool = False  # drop rows of items that the items table no longer has
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "workers", "part_size", "max_file_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
+        check_options(
+            self,
+            batch_size=whole(1),
+            workers=whole(1, MOST_WORKERS),
+            part_size=whole(1),
+            max_file_rows=whole(1),
+        )
         one_of("--dtype", self.dtype, DTYPES)
         if self.overwrite and self.retry_failed:
             raise OptionError("--overwrite encodes everything again; drop --retry-failed")

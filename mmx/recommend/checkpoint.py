@@ -46,13 +46,16 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         try:
-            saved = load_checked(self.path)
-            self.model.load_state_dict(saved["model"])
-            self.optimiser.load_state_dict(saved["optimiser"])
+            return self._restore(load_checked(self.path), best)
         except Exception as error:  # torch raises nearly anything on a file of another job
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(
-                f"{self.path} cannot be continued ({error}); delete it to begin anew"
+                f"{self.path} cannot be continued ({reason}); delete it to begin anew"
             ) from error
+
+    def _restore(self, saved: dict[str, Any], best: Trained) -> int:
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         for generator, state in zip(self.generators, saved["generators"], strict=True):
             generator.set_state(state)

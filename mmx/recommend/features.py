@@ -163,4 +163,5 @@ def _record(store: Store, modality: str, found: Features) -> dict[str, object]:
         "parameters_sha256": store.card.parameters_sha256,
         "dimension": found.dimension,
         "items_with_vector": int(found.present.sum()),
+        "items": len(found.present),
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import typing
 from collections.abc import Callable, Sequence
@@ -11,26 +9,27 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import torch
 
-from mmx.atomic import Claim, forget_unfinished, unfinished
+from mmx.atomic import Claim, all_unfinished, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN, CsvFormat
-from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, load_items
-from mmx.data.id_order import hash_order, reordered
-from mmx.data.splits import SplitRule, split_interactions
-from mmx.errors import OptionError, one_of, suggestion
+from mmx.data.dataset import ON_UNKNOWN
+from mmx.data.id_order import reordered
+from mmx.data.splits import SplitRule
+from mmx.errors import OptionError, one_of, some, suggestion
 from mmx.extract.naming import default_store
 from mmx.files import Place, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
-from mmx.recommend.features import FeatureSpec, load_features
-from mmx.recommend.interactions import Interactions
+from mmx.recommend.features import FeatureSpec
+from mmx.recommend.inputs import Inputs, load_inputs
+from mmx.recommend.memory import COPIES, allocating, must_fit
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.training import TrainOptions, TrainProgress, train
+from mmx.recommend.validation import unjudged, validates
 from mmx.recommend.world import World
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ class TrainJob:
     csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
+    images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
@@ -111,69 +111,31 @@ def _fit(
     progress: Callable[[TrainProgress], None],
     tell: Callable[[str], None],
 ) -> Run:
-    check_csv(job.csv, job.data, interactions=True)
-    items = load_items(job.data, csv=job.csv)
-    dropped: list[Dropped] = []
-    log = load_interactions(
-        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv
-    )
-    for what in dropped:
-        tell(str(what))
-    rule = job.split.resolved(log)
-    split = split_interactions(log, rule)
-    order = hash_order(items.ids)  # equal scores rank by it, and nothing hangs on a file's order
-    data = Interactions.from_table(split, items.ids.take(pa.array(order)))
-    catalogue, encoder = None, None
-    if job.end_to_end is None:
-        features, origins = load_features(job.features, data.items)
-    else:
-        catalogue = job.end_to_end.open(
-            items, order, str(processes.device), job.training.seed, tell
-        )
-        features, origins = catalogue.features(job.end_to_end.options.chunk), []
-        encoder = job.end_to_end.description(catalogue)
-    world = World(data.train, features)
-    description = {
-        "model": job.model,
-        "settings": asdict(config),
-        "can": {"cold_items": record.cold_items, "new_users": record.new_users},
-        "training": None if record.closed_form else asdict(job.training),
-        "data": str(job.data),
-        "split": asdict(rule),
-        "unknown_items": job.unknown_items,
-        **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
-        "features": origins,
-        "end_to_end": encoder,
-        "versions": library_versions(),
-    }
-    if record.closed_form:
-        fitted = _solved(record.load(), config, world)
-    else:
-        model = record.load().Model(config, world, _generator(job))
-        checkpoint = _checkpoint(claim.path, description, data)
-        if job.end_to_end is None:
-            trained = train(model, data, job.training, progress, checkpoint)
-            fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
+    inputs = load_inputs(job, str(processes.device), tell)
+    data = inputs.data
+    for line in unjudged(data, None if record.closed_form else job.training.epochs):
+        tell(line)
+    description = _description(job, record, config, inputs)
+    with allocating(job.model, "lower --set dim or --batch-size, or choose another --model"):
+        if record.closed_form:
+            fitted = _solved(record.load(), config, inputs)
         else:
-            fitted = _trained_along(model, config, job, catalogue, data, progress, checkpoint)
+            checkpoint = _checkpoint(claim.path, inputs.digest(description), tell)
+            fitted = _trained(job, record, config, inputs, progress, checkpoint)
     if processes.is_main:
         evaluations = evaluate_splits(fitted.scorer, data)
-        if record.closed_form:
+        if record.closed_form and validates(data):
             fitted.history[0].update(_validation(evaluations["valid"]))
         save_run(
             claim,
-            config={
-                **description,
-                "dropped": asdict(dropped[0]) if dropped else None,
-                "best_epoch": fitted.best_epoch,
-            },
+            config={**description, **inputs.lost(), "best_epoch": fitted.best_epoch},
             evaluations=evaluations,
             scorer=fitted.scorer,
             history=fitted.history,
             parameters=fitted.parameters,
             data=data,
-            split=split,
-            items=reordered(items.table, order),
+            split=inputs.split,
+            items=reordered(inputs.items.table, inputs.order),
             more=fitted.more,
         )
         forget_unfinished(claim.path, "checkpoint")
@@ -181,28 +143,71 @@ def _fit(
     return open_run(claim.path)
 
 
-def _solved(module: Any, config: Any, world: World) -> Fitted:
+def _description(job: TrainJob, record: ModelRecord, config: Any, inputs: Inputs) -> dict[str, Any]:
+    """What config.json says of a job, before it is known what became of it."""
+    encoder = None
+    if job.end_to_end is not None:
+        assert inputs.catalogue is not None
+        encoder = job.end_to_end.description(inputs.catalogue)
+    return {
+        "model": job.model,
+        "settings": asdict(config),
+        "can": {"cold_items": record.cold_items, "new_users": record.new_users},
+        "training": None if record.closed_form else asdict(job.training),
+        "data": str(job.data),
+        **({} if job.images is None else {"images": str(job.images)}),
+        "split": asdict(inputs.rule),
+        "unknown_items": job.unknown_items,
+        **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
+        "features": inputs.origins,
+        "end_to_end": encoder,
+        "versions": library_versions(),
+    }
+
+
+def _solved(module: Any, config: Any, inputs: Inputs) -> Fitted:
     start = time.perf_counter()
-    scorer = module.fit(config, world)
+    scorer = module.fit(config, World(inputs.data.train, inputs.features))
     return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
+
+
+def _trained(
+    job: TrainJob,
+    record: ModelRecord,
+    config: Any,
+    inputs: Inputs,
+    progress: Callable[[TrainProgress], None],
+    checkpoint: Path,
+) -> Fitted:
+    """By gradients: the recommender, or the recommender and the encoder together."""
+    world = World(inputs.data.train, inputs.features)
+    rows = world.n_users + world.n_items
+    needed = 4 * COPIES * rows * int(config.dim)
+    must_fit(f"--set dim={config.dim} of {rows:,} users and items", needed, "lower it")
+    generator = torch.Generator().manual_seed(job.training.seed)
+    model = record.load().Model(config, world, generator)
+    if job.end_to_end is not None:
+        return _trained_along(model, config, job, inputs, progress, checkpoint)
+    trained = train(model, inputs.data, job.training, progress, checkpoint)
+    return Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
 
 
 def _trained_along(
     inner: Any,
     config: Any,
     job: TrainJob,
-    catalogue: Any,
-    data: Interactions,
+    inputs: Inputs,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
 ) -> Fitted:
     """The recommender and the encoder together; the run also keeps what the encoder became."""
     from mmx.recommend.end_to_end import EndToEnd
 
-    joint = job.end_to_end
+    joint, catalogue = job.end_to_end, inputs.catalogue
     assert joint is not None
+    assert catalogue is not None
     model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
-    trained = train(model, data, job.training, progress, checkpoint)
+    trained = train(model, inputs.data, job.training, progress, checkpoint)
     return Fitted(
         trained.scorer,
         trained.history,
@@ -222,16 +227,13 @@ def _validation(evaluation: Evaluation) -> dict[str, float]:
     return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 
-def _generator(job: TrainJob) -> torch.Generator:
-    return torch.Generator().manual_seed(job.training.seed)
-
-
-def _checkpoint(out: Path, description: dict[str, Any], data: Interactions) -> Path:
+def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
     """Beside ``out``, named after the job, so that no other job goes on from it."""
-    job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
-    for part in (data.train, data.valid):
-        job.update(part.keys.tobytes())
-    return unfinished(out, job.hexdigest(), "checkpoint")
+    path = unfinished(out, digest, "checkpoint")
+    others = [kept for kept in all_unfinished(out, "checkpoint") if kept != path]
+    if others and not path.exists():
+        tell(f"{some(others, 1)} is of other inputs or options; training begins anew")
+    return path
 
 
 def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:
@@ -265,6 +267,7 @@ def _parsed(name: str, text: str, kind: type) -> Any:
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
     inputs = [where(job.data), *(spec.path for spec in job.features)]
+    inputs += [] if job.images is None else [where(job.images)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
             raise OptionError(
@@ -273,6 +276,8 @@ def _refuse_input(job: TrainJob, out: Path) -> None:
 
 
 def _check_options(job: TrainJob, record: ModelRecord) -> None:
+    if job.images is not None and job.end_to_end is None:
+        raise OptionError("--images needs --end-to-end: ready features hold the pictures already")
     if record.features == "none" and job.features:
         raise OptionError(f"{job.model} uses no features; drop --features, or --model vbpr")
     if job.end_to_end is not None:

@@ -14,19 +14,32 @@ def modality_weights(text: str, features: Mapping[str, Features]) -> dict[str, f
     A modality that is not named weighs nothing. Raises OptionError on a name that the features
     lack, on what is no number, and where nothing weighs more than 0.
     """
-    if not text:
+    weights = parse_weights(text)
+    if not weights:
         return dict.fromkeys(features, 1 / len(features))
-    weights = {}
-    for part in text.split(","):
-        name, _, value = (piece.strip() for piece in part.partition(":"))
+    for name in weights:
         if name not in features:
             raise OptionError(f"--set weights={text}: no modality '{name}'"
                               f"{suggestion(name, features)}")  # fmt: skip
-        weights[name] = _number(text, value)
     total = sum(weights.values())
-    if not total > 0:
-        raise OptionError(f"--set weights={text}: some modality must weigh more than 0")
     return {name: value / total for name, value in weights.items() if value}
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """``image:0.3,text:0.7`` as it stands there; empty for empty text.
+
+    Raises OptionError on a modality that is named twice, on what is no number, and where
+    nothing weighs more than 0 or all together are too much for a float.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        name, _, value = (piece.strip() for piece in part.partition(":"))
+        if name in weights:
+            raise OptionError(f"--set weights={text}: '{name}' is given twice; drop one")
+        weights[name] = _number(text, value)
+    if text and not 0 < sum(weights.values()) < float("inf"):
+        raise OptionError(f"--set weights={text}: some modality must weigh more than 0")
+    return weights
 
 
 def _number(text: str, value: str) -> float:

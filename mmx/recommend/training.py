@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, RunError, one_of
-from mmx.processes import Processes
+from mmx.bounds import SEED, check_options, number, whole
+from mmx.errors import RunError, one_of
+from mmx.processes import Processes, usable_device
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.sampling import RULES, NegativeSampler
 from mmx.recommend.scoring import Factors
+from mmx.recommend.validation import validates
 
 VALIDATED_ON = "recall@20"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -42,19 +45,20 @@ class TrainOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "eval_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if not self.lr > 0 or not 0 < self.lr_decay <= 1 or self.clip < 0:
-            raise OptionError("--lr must be positive, --lr-decay in (0, 1], --clip not negative")
+        check_options(
+            self,
+            epochs=whole(1),
+            batch_size=whole(1),
+            lr=number(0, above=True),
+            lr_decay=number(0, 1, above=True),
+            clip=number(0),
+            patience=whole(1),
+            eval_every=whole(1),
+            seed=SEED,
+        )
         one_of("--negatives", self.negatives, RULES)
         one_of("--precision", self.precision, PRECISIONS)
-        try:
-            torch.device(self.device)
-        except RuntimeError:
-            raise OptionError(f"--device {self.device} is none of torch's; try cpu, cuda") from None
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise OptionError(f"--device {self.device}: no CUDA device here; use --device cpu")
+        usable_device(self.device)
 
 
 @dataclass
@@ -91,9 +95,10 @@ def train(
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
-    Without validation interactions the last epoch counts. With a ``checkpoint`` file a killed
-    run goes on where it was and ends, on a CPU, in the very same weights. Raises RunError when
-    the loss is not finite or the checkpoint is of another job.
+    Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
+    ``checkpoint`` file a killed run goes on where it was and ends, on a CPU, in the very same
+    weights. Raises RunError when the loss or an embedding is not finite or the checkpoint is of
+    another job.
     """
     keep_freed_memory()
     processes = Processes(options.device)
@@ -156,13 +161,13 @@ def _validate(
     model: Any, data: Interactions, best: Trained, epoch: int, processes: Processes
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
-    scorer = score(model)
-    valid = {}
-    if len(data.valid.indices):
+    scorer, valid = score(model), {}
+    _finite_scores(scorer, epoch)
+    judging = validates(data)
+    if judging:
         valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
-    reached = valid.get(VALIDATED_ON, float(epoch))  # without validation the last epoch counts
-    reached = processes.agree(reached)
-    if reached > best.best:
+    reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
+    if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
         best.state = copy.deepcopy(model.state_dict())
     return {f"valid_{name}": value for name, value in valid.items()}
@@ -171,7 +176,7 @@ def _validate(
 def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOptions) -> bool:
     """Whether patience had run out after ``epoch``."""
     waited = (epoch - best.best_epoch) // options.eval_every
-    return bool(len(data.valid.indices)) and best.best_epoch > 0 and waited >= options.patience
+    return validates(data) and best.best_epoch > 0 and waited >= options.patience
 
 
 @torch.no_grad()
@@ -199,6 +204,12 @@ def _finite(loss: float, epoch: int) -> float:
     if not np.isfinite(loss):
         raise RunError(f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…")
     return loss
+
+
+def _finite_scores(scorer: Factors, epoch: int) -> None:
+    """Raise RunError when an update has left what a number can be, though the loss had not."""
+    if not (np.isfinite(scorer.users).all() and np.isfinite(scorer.items).all()):
+        raise RunError(f"embeddings are not finite after epoch {epoch}; lower --lr")
 
 
 def _told(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:

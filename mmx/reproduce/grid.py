@@ -18,6 +18,7 @@ from typing import Any
 from mmx.atomic import write_text
 from mmx.errors import OptionError, TargetError
 from mmx.locks import locked
+from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
@@ -47,9 +48,14 @@ class Finished:
     path: Path
 
     def metrics(self, split: str) -> dict[str, float]:
-        """All metrics of "valid" or "test"."""
+        """All metrics of "valid" or "test", or the "counts" of users."""
         metrics = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
         return dict(metrics[split])
+
+    @property
+    def validated(self) -> bool:
+        """Whether validation judged any user; else the run is its last epoch."""
+        return bool(self.metrics("counts")["valid_users"])
 
 
 @dataclass
@@ -81,6 +87,8 @@ class Grid:
     progress: Callable[[GridProgress], None] = lambda state: None
 
     def __post_init__(self) -> None:
+        if self.device is not None:
+            usable_device(self.device)
         _refuse_foreign(self.out)
         self.groups, self.idle = groups(self.plan), False
         if not any(self._selected(g) for g in self.groups):
@@ -162,7 +170,7 @@ class Grid:
             wanted = self._wanted(cell)
             if chosen is None:
                 if wanted and _label(cell) not in self.known:
-                    self._fail(cell, "no point of its search could be finished and measured")
+                    self._fail(cell, self._why_none(group))
             elif found := self._cell(cell, wanted):
                 self.outcome.finished.append(found)
 
@@ -181,6 +189,21 @@ class Grid:
         if chosen:
             self.points[first.dataset, first.features, first.recommender] = chosen.point
         return chosen
+
+    def _why_none(self, group: Group) -> str:
+        """Why no point of a search was chosen. At random is no way to choose one."""
+        tried = group.trials if group.searched else ()
+        done = [found for found in map(self._known, tried) if found]
+        if done and not any(found.validated for found in done):
+            return (
+                "nothing validates: no validation user has training interactions, so that no "
+                "point of its search is better than another; drop 'search', or choose another split"
+            )
+        return "no point of its search could be finished and measured"
+
+    def _known(self, cell: Cell) -> Finished | None:
+        """What ``_cell`` found before; None where it failed."""
+        return None if _label(cell) in self.known else self.known.get(self.path(cell))
 
     def _choose(self, tried: list[tuple[Cell, Finished | None]]) -> Cell | None:
         """The point with the best validation metric; the first among equals."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmx.bounds import SEED, check, check_entries, number, whole
 from mmx.cache.schema import DTYPES
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.encoders.hardware import PRECISIONS
-from mmx.extract.encoders.request import RESIZE_MODES
+from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
 from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
@@ -29,6 +31,9 @@ class Sample:
     seed: int = 7
     items: int = 400
     users: int = 600
+
+    def __post_init__(self) -> None:
+        check_entries(self, seed=SEED, items=whole(1), users=whole(1))
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Dataset:
         if (self.data is None) == (self.sample is None):
             raise OptionError("give either 'data: DIR' or 'sample: {}'")
         one_of("unknown_items", self.unknown_items, ON_UNKNOWN)
+        check_entries(self, min_rating=number(-math.inf), k_core=whole(0), split_seed=SEED)
         _ = self.rule
 
     @property
@@ -73,6 +79,12 @@ class Extraction:
     resize_mode: str | None = None
 
     def __post_init__(self) -> None:
+        check_entries(
+            self,
+            batch_size=whole(1),
+            image_size=whole(1, MOST_PIXELS),
+            resize=whole(1, MOST_PIXELS),
+        )
         one_of("precision", self.precision, PRECISIONS)
         one_of("dtype", self.dtype, DTYPES)
         if self.resize_mode is not None:
@@ -131,6 +143,11 @@ class Recommender:
     search: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # setting or TrainOptions
     features: tuple[str, ...] | None = None  # default: all that the model can use
 
+    def __post_init__(self) -> None:
+        for name, values in self.search.items():
+            if not values or len(set(map(repr, values))) < len(values):
+                raise OptionError(f"search.{name}: give at least one value, none twice")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -156,6 +173,8 @@ class Plan:
                 raise OptionError(f"metrics: no '{name}'{suggestion(name, known)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise OptionError("seeds: give at least one, none twice")
+        for seed in self.seeds:
+            check("seeds: ", seed, SEED)
 
 
 def load_plan(

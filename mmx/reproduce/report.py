@@ -31,6 +31,10 @@ TESTED = (
     " * and †: differs from the features '{}' on the same recommender with p < 0.05 (two-sided "
     "paired t-test, Wilcoxon; over users, Holm-Bonferroni corrected)."
 )
+UNVALIDATED = (
+    " In {} no validation user has training interactions: the last epoch counts, and nothing is "
+    "chosen by validation."
+)
 Rows = list[dict[str, Any]]
 
 
@@ -60,16 +64,18 @@ def report(grid: Grid, outcome: Outcome) -> Report:
     )
     for name in ("results", "search", "significance", "embeddings"):
         _write(getattr(made, name), out / f"{name}.parquet")
-    text = f"{markdown(made.table)}\n{legend(plan)}\n"
+    text = f"{markdown(made.table)}\n{legend(plan, outcome.finished)}\n"
     if made.embeddings:
         text += f"\n{markdown(made.embeddings)}\nAlignment and uniformity: lower is better.\n"
     write_text(out / "table.md", text)
     return made
 
 
-def legend(plan: Plan) -> str:
-    """What the table's figures and marks are."""
-    return LEGEND + (TESTED.format(plan.baseline) if plan.baseline else "")
+def legend(plan: Plan, finished: Sequence[Finished] = ()) -> str:
+    """What the table's figures and marks are, and where nothing picked the epoch."""
+    blind = {one.cell.dataset: None for one in finished if not one.validated}
+    said = UNVALIDATED.format(", ".join(blind)) if blind else ""
+    return LEGEND + (TESTED.format(plan.baseline) if plan.baseline else "") + said
 
 
 def summary(plan: Plan, finished: Sequence[Finished], tests: Rows) -> Rows:

@@ -121,7 +121,11 @@ def test_sql_over_a_run_without_embeddings(store: Shop) -> None:
     [
         (("train", "--model", "ease", "--data", "data", "--lr-decay", "0.9"), 2, "drop --lr-decay"),
         (("train", "--model", "itemknn-cbf", "--data", "data"), 2, "needs item features"),
-        (("train", "--model", "ease", "--data", "data", "--set", "reg=-1"), 2, "must be positive"),
+        (
+            ("train", "--model", "ease", "--data", "data", "--set", "reg=-1"),
+            2,
+            "reg=-1: above 0",
+        ),
         (("evaluate", "runs/ease", "--cold", "--tail", "3"), 2, "--cold means --tail 0"),
         (("evaluate", "runs/ease", "--cold", "--split", "valid"), 1, "raise --tail"),
         (("recommend", "runs/ease", "--items-from", "i1", "--user", "u1"), 2, "give either"),

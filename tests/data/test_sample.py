@@ -152,7 +152,7 @@ def test_many_items_are_new(sample: Path) -> None:
 
 
 def test_an_empty_sample_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="empty"):
+    with pytest.raises(OptionError, match="=0: at least 1 is expected"):
         write_sample(tmp_path, items=0)
 
 

@@ -119,7 +119,7 @@ def test_accumulated_batches_make_one_step(items: Items, tmp_path: Path) -> None
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(OptionError, match="--precision half"):
         FinetuneOptions(precision="half")
-    with pytest.raises(OptionError, match="--accumulate must be"):
+    with pytest.raises(OptionError, match="--accumulate 0: at least 1"):
         FinetuneOptions(accumulate=0)
 
 

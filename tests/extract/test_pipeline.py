@@ -262,7 +262,7 @@ def test_a_store_of_several_files(tmp_path: Path) -> None:
     several, one = (open_store(tmp_path / f"{name}.parquet") for name in ("several", "one"))
     assert several.file_rows == (8, 8, 4)
     assert pa.Table.from_batches(several.batches()).equals(pa.Table.from_batches(one.batches()))
-    with pytest.raises(OptionError, match="--max-file-rows must be at least 1"):
+    with pytest.raises(OptionError, match="--max-file-rows 0: at least 1 is expected"):
         run(data, tmp_path / "x.parquet", max_file_rows=0)
     with pytest.raises(OptionError, match=r"s3://b/x\.parquet .* drop --max-file-rows"):
         run(data, "s3://b/x.parquet", max_file_rows=8)  # type: ignore[arg-type]
@@ -276,5 +276,5 @@ def test_an_empty_catalogue_is_an_error(tmp_path: Path) -> None:
 def test_contradictory_options() -> None:
     with pytest.raises(OptionError, match="--retry-failed"):
         ExtractOptions(overwrite=True, retry_failed=True)
-    with pytest.raises(OptionError, match="--batch-size must"):
+    with pytest.raises(OptionError, match="--batch-size 0: at least 1"):
         ExtractOptions(batch_size=0)

@@ -241,6 +241,6 @@ def test_options_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     with pytest.raises(OptionError, match=r"127\.0\.0\.1:9: nothing listens there"):
         engine_for(Recipe("toy"), "cpu", engine="ray", address="127.0.0.1:9")
-    with pytest.raises(OptionError, match="--processes must be at least 1"):
+    with pytest.raises(OptionError, match="--processes 0: 1 to 1024 is expected"):
         engine_for(Recipe("toy"), "cpu", processes=0)
     assert engine_for(Recipe("toy"), "cpu", processes=1) == (None, "cpu")

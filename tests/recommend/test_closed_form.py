@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmx.errors import OptionError, RunError
+from mmx.recommend import memory
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem
@@ -176,7 +177,7 @@ def test_a_regularisation_that_float32_cannot_hold_is_refused() -> None:
 
 
 def test_ease_says_when_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease.os, "sysconf", lambda name: 8)
+    monkeypatch.setattr(memory, "memory_there", lambda: 64)
     with pytest.raises(RunError, match="--model itemknn"):
         ease.gram(toy_train())
 

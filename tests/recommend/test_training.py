@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mmx.recommend import checkpoint
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import bpr
 from mmx.recommend.training import Trained, TrainOptions, TrainProgress, train
+from mmx.recommend.validation import unjudged, validates
 from mmx.recommend.world import World
 from tests.catalogue import random_log
 
@@ -95,9 +97,35 @@ def test_patience_stops_and_the_best_epoch_is_kept() -> None:
 
 def test_without_validation_the_last_epoch_counts() -> None:
     data = log()
-    empty = Interactions(data.users, data.items, data.train, data.valid.rows(np.zeros(0, int)),
-                         data.test)  # fmt: skip
-    assert run(empty, epochs=4).best_epoch == 4
+    nobody = data.valid.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
+    assert run(replace(data, valid=nobody), epochs=4, patience=2).best_epoch == 4
+
+
+def strangers() -> Interactions:
+    """The last ten of 60 users validate, and have no training items."""
+    data = log()
+    known, strange = data.train.users < 50, data.valid.users >= 50
+    train = data.train.from_pairs(data.train.users[known], data.train.indices[known], 60, 90)
+    valid = data.valid.from_pairs(data.valid.users[strange], data.valid.indices[strange], 60, 90)
+    return replace(data, train=train, valid=valid)
+
+
+def test_strangers_validate_nothing() -> None:
+    """The last epoch counts, whatever the patience."""
+    data = strangers()
+    assert not validates(data)
+    trained, same_run = run(data, epochs=4, patience=2), run(data, epochs=4)
+    assert trained.best_epoch == 4
+    assert len(trained.history) == 4
+    assert same(trained, same_run)
+    assert not any(name.startswith("valid_") for name in trained.history[-1])
+    first = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+    assert not torch.equal(trained.state["user"], first.state_dict()["user"])
+    (line,) = unjudged(data, 4)
+    assert line == (
+        "none of the 10 validation users has training interactions: early stopping is off, all 4 "
+        "epochs run and the last one counts"
+    )
 
 
 def test_bfloat16_trains_too() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -349,3 +350,40 @@ def test_progress_says_what_is_done(tmp_path: Path) -> None:
     Grid(tiny_plan(recommenders={"bpr": None}), tmp_path, progress=progress).run()
     details = [detail for cell, detail in told if cell == "tiny-none-bpr-s3"]
     assert any(detail.startswith("epoch 2  recall@20 ") for detail in details)
+
+
+def strangers(folder: Path) -> Path:
+    """A dataset whose validation users took nothing in training."""
+    folder.mkdir()
+    pq.write_table(pa.table({"item_id": [f"i{n}" for n in range(9)]}), folder / "items.parquet")
+    rows = [(f"u{u}", f"i{(u + n) % 9}", part) for u in range(6)
+            for n, part in enumerate(["train", "train", "test"])]  # fmt: skip
+    rows += [("new", "i0", "valid"), ("newer", "i1", "valid")]
+    names = ("user_id", "item_id", "split")
+    log = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(log, folder / "interactions.parquet")
+    return folder
+
+
+def test_where_nothing_validates_nothing_is_chosen_and_it_is_said(tmp_path: Path) -> None:
+    changes = {"datasets": {"odd": {"data": str(strangers(tmp_path / "data"))}}, "seeds": [3],
+               "features": {"none": "none"}, "baseline": None,
+               "recommenders": {"bpr": {"search": {"reg": [0.01, 0.1]}},
+                                "lightgcn": None}}  # fmt: skip
+    grid = Grid(tiny_plan(**changes), tmp_path / "out")
+    outcome = grid.run()
+    (failure,) = outcome.failures
+    assert failure["reason"].startswith("nothing validates: no validation user has training")
+    assert not any(row["chosen"] for row in outcome.tried)
+    (one,) = outcome.finished
+    assert one.cell.recommender == "lightgcn"
+    assert not one.validated
+    report(grid, outcome)
+    said = "In odd no validation user has training interactions: the last epoch counts"
+    assert said in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_device_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--device gpu is none of torch's"):
+        Grid(tiny_plan(), tmp_path / "out", device="gpu")
+    assert not (tmp_path / "out").exists()

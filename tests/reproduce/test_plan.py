@@ -34,7 +34,10 @@ SAMPLE = {"sample": {}}
         ({"features": {"f": {"extract": [{"weights": "w"}]}}}, "extract[0]: 'model' is missing"),
         ({"features": {"f": {"extract": {"model": "toy"}}}}, "extract: a list is expected"),
         ({"features": {"f": {"finetune": {"model": "clip", "epoch": 3}}}}, "did you mean 'epochs'"),
-        ({"features": {"f": {"finetune": {"model": "clip", "epochs": 0}}}}, "--epochs must be at"),
+        (
+            {"features": {"f": {"finetune": {"model": "clip", "epochs": 0}}}},
+            "--epochs 0: at least 1",
+        ),
         (
             {"features": {"f": {"end_to_end": {"encoder": "clip", "refresh": "no"}}}},
             "plan.features.f.end_to_end: --refresh no is unknown",

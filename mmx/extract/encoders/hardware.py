@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, one_of
+from mmx.errors import one_of
+from mmx.processes import usable_device
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -33,13 +34,7 @@ class Hardware:
     def of(cls, device: str, precision: str) -> Hardware:
         """Raises OptionError for a device that is not there or an unknown precision."""
         one_of("--precision", precision, PRECISIONS)
-        try:
-            place = torch.device(device)
-            torch.empty(0, device=place)
-        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-            reason = str(error).splitlines()[0]
-            raise OptionError(f"--device {device} cannot be used ({reason}); try cpu") from error
-        return cls(place, PRECISIONS[precision])
+        return cls(usable_device(device), PRECISIONS[precision])
 
     def place(self, model: Any) -> Any:
         """The model for inference: weights cast and moved, no gradients, no dropout."""

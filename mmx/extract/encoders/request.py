@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from mmx.bounds import check, number, whole
 from mmx.errors import EncoderError, OptionError, one_of, some, suggestion
 from mmx.extract.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
 DECODES = get_args(Decode)
 RESIZE_MODES = ("crop", "squash", "pad")
+MOST_PIXELS = 16_384  # along a side of what an encoder sees
 
 # Options that change how a picture becomes pixels; all image encoders take them.
 PICTURE_OPTIONS = ("image_size", "resize", "resize_mode", "interpolation", "mean", "std")
@@ -81,11 +84,11 @@ class Request:
         Raises OptionError for values that make no rule.
         """
         options = {k: v for k, v in self.options.items() if k in PICTURE_OPTIONS}
-        size = _positive("image_size", options.get("image_size", own.size))
+        size = _pixels("image_size", options.get("image_size", own.size))
         mode = options.get("resize_mode", own.mode)
-        whole = mode != own.mode  # the crop fraction of another mode means nothing
-        resize = _positive(
-            "resize", options.get("resize", size if whole else own.resize * size // own.size)
+        other = mode != own.mode  # the crop fraction of another mode means nothing
+        resize = _pixels(
+            "resize", options.get("resize", size if other else own.resize * size // own.size)
         )
         interpolation = options.get("interpolation", own.interpolation)
         one_of("--resize-mode", mode, RESIZE_MODES)
@@ -102,10 +105,9 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _positive(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{_flag(name)} {value} must be a number of pixels, 1 or more")
-    return value
+def _pixels(name: str, value: Any) -> int:
+    check(f"{_flag(name)} ", value, whole(1, MOST_PIXELS))
+    return int(value)
 
 
 def _triple(name: str, value: Any) -> tuple[float, float, float]:
@@ -113,6 +115,8 @@ def _triple(name: str, value: Any) -> tuple[float, float, float]:
         red, green, blue = (float(v) for v in value)
     except (TypeError, ValueError):
         raise OptionError(f"{_flag(name)} {value} must be three numbers, for R, G and B") from None
+    for one in (red, green, blue):
+        check(f"{_flag(name)} ", one, number(-math.inf))
     return red, green, blue
 
 

@@ -75,23 +75,31 @@ class Keeper:
         self.folder = unfinished(out, job, "unfinished")
 
     def load(self, state: State) -> None:
-        """Go on from the checkpoint of this very job, if there is one."""
+        """Go on from the checkpoint of this very job, if there is one.
+
+        Raises RunError when it is damaged.
+        """
         path = self.folder / "checkpoint.pt"
         for name in ("checkpoint.pt", "best.safetensors"):
             sweep(self.folder / name)
         if not path.exists():
             return
         try:
-            saved = load_checked(path)
-            self.trainable.model.load_state_dict(saved["model"])
-            for name, part in self.parts.items():
-                part.load_state_dict(saved[name])
+            self._restore(load_checked(path), state)
         except Exception as error:  # torch raises nearly anything on a damaged file
-            raise RunError(f"{path} is damaged; delete the folder {self.folder}") from error
+            raise self._damaged(path) from error
+
+    def _restore(self, saved: dict[str, Any], state: State) -> None:
+        self.trainable.model.load_state_dict(saved["model"])
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
         self.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["torch"])
         for name in ("epoch", "best_epoch", "best", "history", "best_sha256"):
             setattr(state, name, saved[name])
+
+    def _damaged(self, path: Path) -> RunError:
+        return RunError(f"{path} is damaged; delete the folder {self.folder} to begin anew")
 
     def save(self, state: State) -> None:
         """After an epoch: the weights when they are the best so far, then the checkpoint."""
@@ -110,8 +118,8 @@ class Keeper:
         best = state.history[state.best_epoch - 1]
         metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
         weights = self.folder / "best.safetensors"
-        if file_sha256(weights) != state.best_sha256:
-            raise RunError(f"{weights} is damaged; delete the folder {self.folder}")
+        if not weights.is_file() or file_sha256(weights) != state.best_sha256:
+            raise self._damaged(weights)
         with target.filled(folder=True) as run:
             _write_json(run / "config.json", self.config)
             _write_json(run / "metrics.json", {"valid": metrics, "best_epoch": state.best_epoch})

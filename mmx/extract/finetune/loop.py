@@ -14,8 +14,9 @@ import pyarrow as pa
 import torch
 
 from mmx.atomic import Claim, claimed
+from mmx.bounds import SEED, check_options, number, whole
 from mmx.data.dataset import Items
-from mmx.errors import OptionError, one_of
+from mmx.errors import OptionError, RunError, one_of
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.keeper import TUNED, Keeper, State
 from mmx.extract.finetune.objective import Objective
@@ -54,13 +55,19 @@ class FinetuneOptions:
             one_of("--objective", objective, OBJECTIVES)
         if len(set(self.objectives)) < len(self.objectives):
             raise OptionError("--objective: one is given twice; drop one")
-        for name in ("epochs", "batch_size", "chunk", "patience", "accumulate"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.batch_size < 2:
-            raise OptionError("--batch-size must be at least 2: a pair needs another as contrast")
-        if not 0 < self.lr < math.inf:
-            raise OptionError(f"--lr {self.lr:g} must be positive")
+        check_options(
+            self,
+            epochs=whole(1),
+            batch_size=whole(2),  # a pair needs another as contrast
+            chunk=whole(1),
+            accumulate=whole(1),
+            lr=number(0, above=True),
+            weight_decay=number(0),
+            warmup=number(0, 1),
+            patience=whole(1),
+            valid_share=number(0, 1, above=True, below=True),
+            seed=SEED,
+        )
         one_of("--precision", self.precision, ("float32", "bfloat16"))
         check_tune(self.tune)
 
@@ -93,7 +100,8 @@ def finetune(
     ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run goes on
     with the same call; what stands at ``out`` is replaced, with ``overwrite``, when the new run is
     done. Raises OptionError for encoders or objectives that do not go together, TargetError when
-    ``out`` must not be touched, and DataError when there are too few pairs.
+    ``out`` must not be touched, DataError when there are too few pairs that differ in picture and
+    text, and RunError when a loss is not finite or what a killed run kept is damaged.
     """
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
@@ -116,11 +124,11 @@ def _finetune(
 ) -> dict[str, Any]:
     encoder = trainable.encoder
     partners = _partners(items, split, options)
+    torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
+    parameters = choose_parameters(trainable, options.tune)
     pairs = load_pairs(
         items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web
     )
-    torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
-    parameters = choose_parameters(trainable, options.tune)
     if options.checkpointing:
         trainable.checkpoint_blocks()
     optimiser = torch.optim.AdamW(
@@ -131,7 +139,7 @@ def _finetune(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(options, steps))
     generator = torch.Generator().manual_seed(options.seed)
     objective = Objective(trainable, pairs, options, partners, generator, processes)
-    config = _config(encoder, items, options, pairs)
+    config = _config(encoder, items, options, pairs, partners)
     state = State()
     keeper = Keeper(target.path, config, trainable, optimiser, schedule, generator)
     keeper.load(state)
@@ -154,9 +162,11 @@ def _finetune(
             with torch.no_grad():
                 trainable.log_scale.clamp_(max=math.log(100))  # as CLIP does, section 2.5
         state.epoch += 1
-        row = {"epoch": state.epoch, "loss": total / batches}
+        mean_loss = _finite("loss", processes.agree(total / batches), state.epoch)
+        row = {"epoch": state.epoch, "loss": mean_loss}
         row |= {"seconds": time.perf_counter() - start, **validate(objective)}
         row["valid_loss"] = processes.agree(row["valid_loss"])
+        _finite("validation loss", row["valid_loss"], state.epoch)
         state.history.append(row)
         state.judge()
         if processes.is_main:
@@ -166,6 +176,13 @@ def _finetune(
         keeper.finish(target, state)
     processes.wait()
     return config
+
+
+def _finite(what: str, loss: float, epoch: int) -> float:
+    """Raise RunError where training has left what a number can be: nothing of it is kept."""
+    if not math.isfinite(loss):
+        raise RunError(f"the {what} is {loss} in epoch {epoch}; lower --lr")
+    return loss
 
 
 @torch.no_grad()
@@ -208,7 +225,11 @@ def _cosine(options: FinetuneOptions, steps: int) -> Callable[[int], float]:
 
 
 def _config(
-    encoder: Encoder, items: Items, options: FinetuneOptions, pairs: Pairs
+    encoder: Encoder,
+    items: Items,
+    options: FinetuneOptions,
+    pairs: Pairs,
+    partners: Partners | None,
 ) -> dict[str, Any]:
     """All that is needed to repeat the run, and to open its weights."""
     return {
@@ -216,6 +237,8 @@ def _config(
         "card": json.loads(encoder.card.to_json()),
         "options": {**asdict(options), "objectives": list(options.objectives)},
         "items_fingerprint": items.fingerprint(),
+        "pairs_sha256": pairs.sha256,
+        **({} if partners is None else {"partners_sha256": partners.sha256}),
         "train_pairs": len(pairs.train),
         "valid_pairs": len(pairs.valid),
         "truncated_share": pairs.truncated,

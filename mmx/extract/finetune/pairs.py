@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ class Pairs:
     known: np.ndarray  # (items,) bool: has both
     groups: np.ndarray  # (items, 2) int64: which picture and which text, alike where the same
     truncated: float  # share of texts that the tokenizer cuts
+    sha256: str = ""  # of the pictures and texts that are contrasted, and who is held out
 
     def pixels(self, rows: torch.Tensor) -> torch.Tensor:
         """(n,) rows → (n, s, s, 3) uint8."""
@@ -87,7 +90,7 @@ def load_pairs(
     """Decode what is needed once and hold out a share of the pairs for validation.
 
     Items with the same picture or text stay on one side. Raises DataError when fewer than
-    four pairs are there.
+    four pairs are there, or on one side no two differ in both.
     """
     assert encoder.image_rule is not None
     found = cached_pixels(items, encoder.image_rule, folder, web=web, progress=progress)
@@ -96,21 +99,43 @@ def load_pairs(
     rows = np.flatnonzero(whole)
     if len(rows) < 4:
         raise DataError(f"{items.path} has {len(rows)} items with picture and text; 4 are needed")
-    groups = np.stack([_same_pictures(found.images, whole), _numbered(texts)], 1)
+    pictures = _digests(found.images, whole)
+    groups = np.stack([_numbered(pictures), _numbered(texts)], 1)
     held = _held_out(groups[rows], valid_share, seed)
-    cut = [encoder.tokenize([str(texts[row])]).truncated[0] for row in rows]
     train, valid = rows[~held], rows[held]
-    return Pairs(found.images, texts, train, valid, whole, groups, float(np.mean(cut)))
+    for side in (train, valid):
+        _must_differ(items, groups, rows, side)
+    cut = [encoder.tokenize([str(texts[row])]).truncated[0] for row in rows]
+    sha256 = _sha256([(pictures[row].hex(), texts[row]) for row in rows], held)
+    return Pairs(found.images, texts, train, valid, whole, groups, float(np.mean(cut)), sha256)
 
 
-def _same_pictures(images: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    import hashlib
-
-    digests = [
-        hashlib.blake2b(images[row].tobytes(), digest_size=8).digest() if whole[row] else bytes([0])
-        for row in range(len(whole))
+def _digests(images: np.ndarray, whole: np.ndarray) -> list[bytes]:
+    """Of each picture that counts; one byte for the others."""
+    return [
+        hashlib.blake2b(images[row].tobytes(), digest_size=8).digest() if there else bytes([0])
+        for row, there in enumerate(whole)
     ]
-    return _numbered(digests)
+
+
+def _sha256(pairs: list[tuple[str, str | None]], held: np.ndarray) -> str:
+    return hashlib.sha256(json.dumps([pairs, held.tolist()]).encode()).hexdigest()
+
+
+def _must_differ(items: Items, groups: np.ndarray, rows: np.ndarray, side: np.ndarray) -> None:
+    """Raise DataError unless two of a side's pairs differ in picture and text.
+
+    What is alike is never contrasted: where all share one picture, or all one text, every loss
+    is 0 and nothing is learned. Other pairs cannot all be alike.
+    """
+    if all(len(np.unique(column)) > 1 for column in groups[side].T):
+        return
+    pictures, texts = (len(np.unique(column)) for column in groups[rows].T)
+    raise DataError(
+        f"{items.path}: the {len(rows)} items with picture and text have {pictures} different "
+        f"pictures and {texts} different texts, too few that differ in both: fine-tuning contrasts "
+        "at least two to learn from and two to validate"
+    )
 
 
 def _numbered(values: Sequence[object]) -> np.ndarray:
@@ -120,7 +145,10 @@ def _numbered(values: Sequence[object]) -> np.ndarray:
 
 
 def _held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(n,) bool: about ``share`` of all rows, what hangs together by picture or text whole."""
+    """(n,) bool: about ``share`` of all rows, what hangs together by picture or text whole.
+
+    At least two such groups where there are four: one pair alone has nothing to be told from.
+    """
     parent = list(range(len(groups)))
 
     def root(row: int) -> int:
@@ -135,5 +163,7 @@ def _held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
             parent[root(row)] = root(first.setdefault(key, row))
     component = np.array([root(row) for row in range(len(groups))])
     names = np.unique(component)
-    chosen = np.random.default_rng(seed).permutation(names)[: max(1, round(share * len(names)))]
+    least = 2 if len(names) >= 4 else 1
+    count = min(max(least, round(share * len(names))), max(1, len(names) - least))
+    chosen = np.random.default_rng(seed).permutation(names)[:count]
     return np.isin(component, chosen)

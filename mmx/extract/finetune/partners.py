@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +23,7 @@ class Partners:
         rows = pc.index_in(train["item_id"], value_set=items.ids.combine_chunks()).to_numpy()
         self.by_item = _grouped(rows, users, len(items))
         self.by_user = _grouped(users, rows, int(users.max()) + 1)
+        self.sha256 = hashlib.sha256(np.stack([users, rows]).astype(np.int64).tobytes()).hexdigest()
         if np.diff(self.by_user[0]).max() < 2:
             raise DataError("no user has two training items; co-interaction has no positives")
 

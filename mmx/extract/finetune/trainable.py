@@ -104,16 +104,22 @@ def choose_parameters(trainable: Trainable, tune: str) -> dict[str, nn.Parameter
     elif tune == "full":
         model.requires_grad_(True)
     else:
-        _unfreeze_tail(trainable, blocks_of(tune))
+        _unfreeze_tail(trainable, tune)
     trainable.log_scale.requires_grad_(True)
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _unfreeze_tail(trainable: Trainable, count: int) -> None:
+def _unfreeze_tail(trainable: Trainable, tune: str) -> None:
+    count, depths = blocks_of(tune), [len(tower) for tower in trainable.blocks]
+    if count > max(depths):
+        raise OptionError(
+            f"--tune {tune}: {trainable.encoder.card.name} has {max(depths)} blocks; last:1 to "
+            f"last:{max(depths)}, or full"
+        )
     for name, parameter in trainable.model.named_parameters():
         parameter.requires_grad_(name.startswith(trainable.projections))
     for tower in trainable.blocks:
-        for block in tower[len(tower) - count :] if count else []:
+        for block in tower[max(0, len(tower) - count) :] if count else []:
             block.requires_grad_(True)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from mmx.bounds import check, whole
 from mmx.errors import OptionError, one_of
 from mmx.extract.fleet.orders import Engine, Recipe
 
 ENGINES = ("local", "ray")
+MOST_PROCESSES = 1024
 
 
 def engine_for(
@@ -22,8 +24,8 @@ def engine_for(
     for options that do not go together, and when ray is wanted and absent.
     """
     one_of("--engine", engine, ENGINES)
-    if processes is not None and processes < 1:
-        raise OptionError("--processes must be at least 1")
+    if processes is not None:
+        check("--processes ", processes, whole(1, MOST_PROCESSES))
     if engine == "ray":
         from mmx.extract.fleet.ray_engine import RayActors, coordinator_device
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from mmx.data.dataset import Items
+from mmx.errors import DataError
 from mmx.extract.finetune.trainable import Trainable
 from mmx.extract.inputs import clean_text
 from mmx.extract.pixels import Pixels
 from mmx.recommend.features import Features
+
+BLOCK = 256  # pictures that are hashed at once
 
 
 class Catalogue:
@@ -21,10 +27,23 @@ class Catalogue:
     def __init__(
         self, trainable: Trainable, items: Items, pixels: Pixels, order: np.ndarray
     ) -> None:
+        """Raises DataError when no item has a picture, or none a text."""
         self.trainable, self.items, self.pixels, self.order = trainable, items, pixels, order
         self.texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
         known = np.array([text is not None for text in self.texts])
         self.present = {"image": pixels.present[order], "text": known[order]}
+        self._refuse_empty()
+
+    def _refuse_empty(self) -> None:
+        """Raise DataError when no item has a picture, or none a text."""
+        whole = "or train on one modality: mmx extract --modalities, then --features"
+        if not self.present["image"].any():
+            raise DataError(
+                f"{self.items.path}: no item has a picture that can be read; set --images to the "
+                f"folder of the pictures, {whole}"
+            )
+        if not self.present["text"].any():
+            raise DataError(f"{self.items.path}: no item has a text; fill its column text, {whole}")
 
     def encode(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
         """(n,) numbers of items that have the modality → (n, d) of length 1."""
@@ -37,6 +56,14 @@ class Catalogue:
         if isinstance(tokens, torch.Tensor):
             return self.trainable.text(tokens.to(device))
         return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
+
+    def contents(self) -> Iterator[bytes | memoryview]:
+        """All that the vectors are made from, block by block, to be hashed."""
+        yield self.trainable.encoder.card.to_json().encode()
+        yield json.dumps(self.texts).encode()
+        yield self.pixels.present.data
+        for start in range(0, len(self.pixels.images), BLOCK):
+            yield np.ascontiguousarray(self.pixels.images[start : start + BLOCK]).data
 
     @torch.no_grad()
     def features(self, chunk: int) -> dict[str, Features]:

@@ -46,7 +46,8 @@ class EndToEndJob:
         """The catalogue through the encoder, whose parameters that train are chosen.
 
         ``order`` (items,) are the rows of the items table by the numbers of the items. Raises
-        OptionError for an encoder that is not of images and texts.
+        OptionError for an encoder that is not of images and texts, DataError when no item has a
+        picture, or none a text.
         """
         encoder = self._encoder(self.weights, device)
         trainable = open_trainable(encoder)
@@ -66,6 +67,7 @@ class EndToEndJob:
             "weights": None if self.weights is None else str(self.weights),
             **asdict(self.options),
             "items_with_vector": {m: int(p.sum()) for m, p in catalogue.present.items()},
+            "items": len(catalogue.items),
         }
 
     def write(self, folder: Path, catalogue: Catalogue, state: Mapping[str, torch.Tensor]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmx.errors import OptionError, one_of
+from mmx.bounds import check_options, number, whole
+from mmx.errors import one_of
 from mmx.extract.finetune.tune import check_tune
 
 
@@ -20,5 +21,4 @@ class EndToEndOptions:
     def __post_init__(self) -> None:
         one_of("--refresh", self.refresh, ("batch", "epoch"))
         check_tune(self.tune)
-        if self.chunk < 1 or not self.encoder_lr > 0:
-            raise OptionError("--chunk must be at least 1 and --encoder-lr positive")
+        check_options(self, encoder_lr=number(0, above=True), chunk=whole(1))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.recommend.initial import xavier
 from mmx.recommend.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
@@ -24,6 +25,9 @@ class Config:
     dim: int = 64  # length of user and item embeddings
     reg: float = 0.1  # weight of ½‖·‖² of the embeddings a triple touches
     item_bias: bool = True  # add β_i, an item's own popularity
+
+    def __post_init__(self) -> None:
+        check_settings(self, dim=whole(1, WIDEST), reg=number(0))
 
 
 class Model(nn.Module):

@@ -13,15 +13,16 @@ and written, and the inverse costs some items³ operations. Where that is too mu
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from mmx.errors import OptionError, RunError
+from mmx.bounds import check_settings, number, whole
+from mmx.errors import RunError
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.memory import must_fit
 from mmx.recommend.world import World
 
 
@@ -33,8 +34,7 @@ class Config:
     keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
 
     def __post_init__(self) -> None:
-        if self.reg <= 0 or self.keep < 0:
-            raise OptionError("--set reg must be positive, --set keep not negative")
+        check_settings(self, reg=number(0, above=True), keep=whole(0))
 
 
 def fit(config: Config, world: World) -> ItemItem:
@@ -46,12 +46,7 @@ def fit(config: Config, world: World) -> ItemItem:
 def gram(train: UserItems) -> np.ndarray:
     """XᵀX, (items, items) float32. Raises RunError when it does not fit in memory."""
     items = train.n_items
-    needed, there = 8 * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise RunError(
-            f"EASE of {items} items needs {needed / 2**30:.0f} GiB of memory, here are "
-            f"{there / 2**30:.0f}; choose --model itemknn"
-        )
+    must_fit(f"EASE of {items} items", 8 * items**2, "choose --model itemknn")
     product = np.empty((items, items), dtype=np.float32)
     for block, both in co_occurrences(train, block_rows(items)):
         product[block] = both

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmx.errors import OptionError
+from mmx.bounds import check_settings, number, whole
 from mmx.recommend.item_item import ItemItem, block_rows
-from mmx.recommend.modalities import modality_weights
+from mmx.recommend.modalities import modality_weights, parse_weights
 from mmx.recommend.models.ease import gram, regress, sparser
 from mmx.recommend.world import World
 
@@ -43,10 +43,15 @@ class Config:
     keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
 
     def __post_init__(self) -> None:
-        if self.reg <= 0 or self.content_reg <= 0:
-            raise OptionError("--set reg and --set content_reg must be positive")
-        if self.content < 0 or not 0 <= self.share <= 1 or self.keep < 0:
-            raise OptionError("--set content and keep must not be negative, share within 0 to 1")
+        check_settings(
+            self,
+            reg=number(0, above=True),
+            content=number(0),
+            share=number(0, 1),
+            content_reg=number(0, above=True),
+            keep=whole(0),
+        )
+        parse_weights(self.weights)
 
 
 def fit(config: Config, world: World) -> ItemItem:

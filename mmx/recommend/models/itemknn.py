@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmx.errors import OptionError
+from mmx.bounds import check_settings, number, whole
 from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.world import World
 
@@ -30,8 +30,7 @@ class Config:
     shrinkage: float = 10.0  # h, users
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or self.shrinkage < 0:
-            raise OptionError("--set neighbours must be at least 1, --set shrinkage not negative")
+        check_settings(self, neighbours=whole(1), shrinkage=number(0))
 
 
 def fit(config: Config, world: World) -> ItemItem:

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmx.errors import OptionError
+from mmx.bounds import check_settings, whole
 from mmx.recommend.features import Features
 from mmx.recommend.item_item import ItemItem, SparseRows, block_rows
-from mmx.recommend.modalities import modality_weights
+from mmx.recommend.modalities import modality_weights, parse_weights
 from mmx.recommend.models.itemknn import neighbours_of
 from mmx.recommend.world import World
 
@@ -36,8 +36,8 @@ class Config:
     weights: str = ""  # w_m, as image:0.3,text:0.7; empty weighs all modalities alike
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise OptionError("--set neighbours must be at least 1")
+        check_settings(self, neighbours=whole(1))
+        parse_weights(self.weights)
 
 
 def fit(config: Config, world: World) -> ItemItem:

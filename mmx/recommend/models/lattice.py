@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.features import Features
 from mmx.recommend.graph import Sparse, UserItemGraph
@@ -42,10 +43,16 @@ class Config:
     normalise: bool = True  # centre the feature vectors and scale them to norm 1 first
 
     def __post_init__(self) -> None:
-        if not 0 <= self.frozen <= 1:
-            raise OptionError(f"--set frozen={self.frozen:g} must lie between 0 and 1")
-        if self.neighbours < 1:
-            raise OptionError(f"--set neighbours={self.neighbours} must be at least 1")
+        check_settings(
+            self,
+            dim=whole(1, WIDEST),
+            feature_dim=whole(1, WIDEST),
+            neighbours=whole(1),
+            frozen=number(0, 1),
+            item_layers=whole(0, DEEPEST),
+            layers=whole(0, DEEPEST),
+            reg=number(0),
+        )
 
 
 class Modality(nn.Module):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.recommend.graph import UserItemGraph
 from mmx.recommend.losses import bpr_loss, l2_of_batch
 from mmx.recommend.propagation import mean_of_layers
@@ -25,6 +26,9 @@ class Config:
     dim: int = 64  # length of user and item embeddings
     layers: int = 3  # K, steps of propagation
     reg: float = 1e-4  # λ: weight of ½‖·‖² of the layer-0 embeddings a triple touches
+
+    def __post_init__(self) -> None:
+        check_settings(self, dim=whole(1, WIDEST), layers=whole(0, DEEPEST), reg=number(0))
 
 
 class Model(nn.Module):

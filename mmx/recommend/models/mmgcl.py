@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.channels import Channels
 from mmx.recommend.initial import linear
@@ -33,6 +34,18 @@ class Config:
     masking: float = 0.1  # share of items whose chosen modality is masked in view 2
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            dim=whole(1, WIDEST),
+            layers=whole(0, DEEPEST),
+            ssl_weight=number(0),
+            temperature=number(0, above=True),
+            edge_dropout=number(0, 1, below=True),
+            masking=number(0, 1, below=True),
+            components=whole(0),
+        )
 
 
 @dataclass(frozen=True)

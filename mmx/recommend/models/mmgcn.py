@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.content import Halved
 from mmx.recommend.features import Features
@@ -50,8 +51,14 @@ class Config:
     preferences: bool = True  # learn the users' vectors, instead of leaving them as drawn
 
     def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise OptionError(f"--set layers={self.layers} must be at least 1")
+        check_settings(
+            self,
+            dim=whole(1, WIDEST),
+            latent=whole(1, WIDEST),
+            components=whole(0),
+            layers=whole(1, DEEPEST),
+            reg=number(0),
+        )
 
 
 Sides = tuple[torch.Tensor, torch.Tensor]  # of users and of items

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.batch import different
 from mmx.recommend.channels import Channels
@@ -33,6 +34,18 @@ class Config:
     reg: float = 1e-3  # weight of ½‖·‖² of all parameters, as Adam's weight decay
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            dim=whole(2, WIDEST),  # of which the last contrast has half
+            layers=whole(0, DEEPEST),
+            temperature=number(0, above=True),
+            ssl_weight=number(0),
+            ssl_temperature=number(0, above=True),
+            reg=number(0),
+            components=whole(0),
+        )
 
 
 class Model(nn.Module):

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.errors import OptionError, one_of
 from mmx.recommend.batch import different
 from mmx.recommend.content import Content
@@ -39,6 +40,13 @@ class Config:
     cold: str = "trained"  # γ_i and β_i of items nobody took: as trained, or prior for 0
 
     def __post_init__(self) -> None:
+        check_settings(
+            self,
+            dim=whole(1, WIDEST),
+            content_dim=whole(1, WIDEST),
+            reg=number(0),
+            content_reg=number(0),
+        )
         one_of("--set cold", self.cold, ("trained", "prior"))
 
 

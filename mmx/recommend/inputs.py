@@ -1,0 +1,107 @@
+"""What a job trains on: read, checked, told, and hashed so that no other job goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_items
+from mmx.data.id_order import hash_order
+from mmx.data.splits import LeftOut, SplitRule, split_interactions
+from mmx.recommend.features import Features, load_features
+from mmx.recommend.interactions import Interactions
+
+if TYPE_CHECKING:
+    from mmx.recommend.end_to_end.catalogue import Catalogue
+    from mmx.recommend.fit import TrainJob
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a run is made from, but the options."""
+
+    items: Items
+    order: np.ndarray  # (items,) rows of the items table by the numbers of the items
+    rule: SplitRule  # resolved
+    split: pa.Table
+    data: Interactions
+    features: dict[str, Features]
+    origins: list[dict[str, object]]  # of features that were ready
+    catalogue: Catalogue | None  # of --end-to-end, which makes its own
+    dropped: Dropped | None
+    left_out: list[LeftOut]
+
+    def lost(self) -> dict[str, Any]:
+        """What config.json says of interactions that do not count."""
+        return {
+            "dropped": None if self.dropped is None else asdict(self.dropped),
+            "left_out": [asdict(what) for what in self.left_out],
+        }
+
+    def digest(self, description: dict[str, Any]) -> str:
+        """SHA-256 of a job: of ``description`` and of the contents of all that training reads.
+
+        For features that are ready: ids, pairs, vectors. End to end: ids, pairs, the encoder's
+        card (weights, tokenizer, image rule), decoded pictures and texts.
+        """
+        job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+        for ids in (self.data.users.ids, self.data.items.ids):
+            job.update(json.dumps(ids.to_pylist()).encode())
+        for part in (self.data.train, self.data.valid):
+            job.update(part.keys.tobytes())
+        if self.catalogue is None:
+            for name, found in sorted(self.features.items()):
+                job.update(f"{name} {found.matrix.shape}".encode())
+                job.update(np.ascontiguousarray(found.matrix).data)
+                job.update(np.ascontiguousarray(found.present).data)
+        else:
+            for content in self.catalogue.contents():
+                job.update(content)
+        return job.hexdigest()
+
+
+def load_inputs(job: TrainJob, device: str, tell: Tell) -> Inputs:
+    """Read all that ``job`` names; ``tell`` is told what is left out and what items have.
+
+    Raises an MmxError of the kind that fits.
+    """
+    check_csv(job.csv, job.data, interactions=True)
+    items = load_items(job.data, job.images, csv=job.csv)
+    dropped: list[Dropped] = []
+    log = load_interactions(
+        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv
+    )
+    rule = job.split.resolved(log)
+    left_out: list[LeftOut] = []
+    split = split_interactions(log, rule, left_out.append)
+    for what in (*dropped, *left_out):
+        tell(str(what))
+    order = hash_order(items.ids)  # equal scores rank by it, and nothing hangs on a file's order
+    data = Interactions.from_table(split, items.ids.take(pa.array(order)))
+    catalogue = None
+    if job.end_to_end is None:
+        features, origins = load_features(job.features, data.items)
+    else:
+        catalogue = job.end_to_end.open(items, order, device, job.training.seed, tell)
+        features, origins = catalogue.features(job.end_to_end.options.chunk), []
+    for line in coverage(features):
+        tell(line)
+    return Inputs(
+        items, order, rule, split, data, features, origins, catalogue,
+        dropped[0] if dropped else None, left_out,
+    )  # fmt: skip
+
+
+def coverage(features: dict[str, Features]) -> Iterator[str]:
+    """How many items have a vector, modality by modality."""
+    for name, found in features.items():
+        have, of = int(found.present.sum()), len(found.present)
+        yield f"{name}: {have:,} of {of:,} items have a vector"

@@ -1,0 +1,46 @@
+"""Jobs that cannot fit in this machine's memory end in one line, before or while they allocate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmx.errors import RunError
+
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
+COPIES = 4  # of a trained number: itself, its gradient, and Adam's two moments
+REFUSED = ("can't allocate memory", "out of memory", "not enough memory")
+
+
+def memory_there() -> int:
+    """Bytes of the machine, or of the container that this process runs in."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(LIMIT.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return whole
+
+
+def must_fit(what: str, needed: int, mend: str) -> None:
+    """Raise RunError when ``what`` needs more than the ``needed`` bytes that there are."""
+    there = memory_there()
+    if needed > there:
+        raise RunError(
+            f"{what} needs {needed / 2**30:,.0f} GiB of memory, here are "
+            f"{there / 2**30:,.0f}; {mend}"
+        )
+
+
+@contextmanager
+def allocating(what: str, mend: str) -> Iterator[None]:
+    """Make one RunError of the ways in which numpy and torch say that memory has ended."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "none is left"
+        known = isinstance(error, MemoryError) or any(words in reason for words in REFUSED)
+        if not known:
+            raise
+        raise RunError(f"{what} does not fit in memory ({reason}); {mend}") from error

@@ -1,0 +1,40 @@
+"""Whom validation can judge a model by, and what is said where there is nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mmx.recommend.interactions import Interactions, UserItems
+
+
+def judged(held_out: UserItems, train: UserItems) -> np.ndarray:
+    """(n,) users whose held-out items count: those with training items, as ``evaluate`` has it."""
+    return np.flatnonzero((held_out.counts > 0) & (train.counts > 0))
+
+
+def validates(data: Interactions) -> bool:
+    """Whether validation can pick an epoch; else the last one counts and nothing stops early."""
+    return bool(len(judged(data.valid, data.train)))
+
+
+def unjudged(data: Interactions, epochs: int | None) -> Iterator[str]:
+    """A line for each split that measures nobody; ``epochs`` is None for a closed form."""
+    if not validates(data):
+        yield f"{_nobody('validation', data.valid)}: {_then(epochs)}"
+    if not len(judged(data.test, data.train)):
+        yield f"{_nobody('test', data.test)}: test metrics are NaN"
+
+
+def _nobody(split: str, held_out: UserItems) -> str:
+    users = int((held_out.counts > 0).sum())
+    if not users:
+        return f"there are no {split} interactions"
+    return f"none of the {users:,} {split} users has training interactions"
+
+
+def _then(epochs: int | None) -> str:
+    if epochs is None:
+        return "validation metrics are NaN"
+    return f"early stopping is off, all {epochs:,} epochs run and the last one counts"
