@@ -97,6 +97,13 @@ def test_normalised_is_centred_and_of_length_one() -> None:
     assert not lone.matrix.any()  # the only vector is the mean itself
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 12345.678])
+def test_equal_vectors_are_all_at_the_mean(value: float) -> None:
+    """A float32 sum of them is not, and what it is off by would be scaled to length 1."""
+    same = np.full((1001, 3), value, dtype=np.float32)
+    assert not Features(same, np.arange(1001) != 7).normalised().matrix.any()
+
+
 def drawn(rows: int, *scales: float) -> np.ndarray:
     noise = np.random.default_rng(0).normal(size=(rows, len(scales)))
     return (noise * scales).astype(np.float32)
