@@ -147,10 +147,10 @@ def _fit(
         model = record.load().Model(config, world, _generator(job))
         checkpoint = _checkpoint(claim.path, description, data)
         if job.end_to_end is None:
-            trained = train(model, data, job.training, progress, checkpoint)
+            trained = train(model, data, job.training, progress, checkpoint, tell)
             fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
         else:
-            fitted = _trained_along(model, config, job, catalogue, data, progress, checkpoint)
+            fitted = _trained_along(model, config, job, catalogue, data, progress, checkpoint, tell)
     if processes.is_main:
         evaluations = evaluate_splits(fitted.scorer, data)
         if record.closed_form:
@@ -190,6 +190,7 @@ def _trained_along(
     data: Interactions,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
+    tell: Callable[[str], None],
 ) -> Fitted:
     """The recommender and the encoder together; the run also keeps what the encoder became."""
     from mmx.recommend.end_to_end import EndToEnd
@@ -197,7 +198,7 @@ def _trained_along(
     joint = job.end_to_end
     assert joint is not None
     model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
-    trained = train(model, data, job.training, progress, checkpoint)
+    trained = train(model, data, job.training, progress, checkpoint, tell)
     return Fitted(
         trained.scorer,
         trained.history,
