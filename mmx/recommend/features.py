@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
@@ -109,14 +111,31 @@ def load_features(
                 )
             found = Features(*store.vectors(modality, items.ids))
             if not found.present.any():
-                raise StoreError(
-                    f"{spec.path} has no {modality} vector for any item of the dataset: it is of "
-                    "other items; extract again with this --data"
-                )
+                raise StoreError(_no_vectors(store, modality, items))
             _refuse_absurd(store, modality, found, items)
             features[modality], origin[modality] = found, spec.path
             records.append(_record(store, modality, found))
     return features, records
+
+
+def _no_vectors(store: Store, modality: str, items: Vocabulary) -> str:
+    """Why none of the items has a vector of the modality, and what mends it."""
+    others = [m for m in store.card.dimensions if store.vectors(m, items.ids)[1].any()]
+    if others:
+        return (
+            f"{store.path} has no {modality} vector for any item of the dataset; take what it has: "
+            f"--features {store.path}:{','.join(others)}"
+        )
+    ids = (batch["item_id"].cast(pa.string()) for batch in store.batches())
+    if not any(pc.any(pc.is_in(some, value_set=items.ids)).as_py() for some in ids):
+        return (
+            f"{store.path} has no item of the dataset: it is of other items; extract again with "
+            "this --data"
+        )
+    return (
+        f"{store.path} has no vector for any item of the dataset; `mmx info {store.path}` counts "
+        "the reasons"
+    )
 
 
 def _refuse_absurd(store: Store, modality: str, found: Features, items: Vocabulary) -> None:

@@ -43,6 +43,18 @@ def test_clashes_and_strangers_are_refused(tmp_path: Path) -> None:
         load_features([FeatureSpec(one, ("imag",))], items)
 
 
+def test_a_modality_without_any_vector_is_not_a_store_of_other_items(tmp_path: Path) -> None:
+    """A catalogue of texts, encoded by what takes pictures too."""
+    items = Vocabulary(["a", "b"])
+    texts = FeatureSpec(store(tmp_path / "t.parquet", image=[None] * 3))
+    with pytest.raises(StoreError, match=r"no image vector .*: --features \S*t.parquet:text$"):
+        load_features([texts], items)
+    assert list(load_features([replace(texts, modalities=("text",))], items)[0]) == ["text"]
+    nothing = FeatureSpec(store(tmp_path / "n.parquet", image=[None] * 3, text=[None] * 3))
+    with pytest.raises(StoreError, match=r"no vector for any item .* `mmx info \S*n.parquet`"):
+        load_features([nothing], items)
+
+
 @pytest.mark.parametrize(
     ("vector", "said"),
     [

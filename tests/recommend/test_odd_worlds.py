@@ -1,6 +1,6 @@
 """Every model on tiny and odd worlds: finite scores, or one error where nothing can be learned.
 
-The settings are odd too: more neighbours than items, embeddings and components of length 1.
+The settings are odd too: more neighbours than items, components of length 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mmx.recommend.world import World
 
 SOME = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 0))
 SETTINGS = (
-    {}, {"normalise": False}, {"neighbours": 10**6}, {"dim": 1}, {"components": 1, "latent": 1},
+    {}, {"normalise": False}, {"neighbours": 10**6}, {"dim": 2}, {"components": 1, "latent": 1},
     {"components": 2}, {"keep": 1}, {"feature_dim": 1},
 )  # fmt: skip
 

@@ -53,7 +53,7 @@ class Model(nn.Module):
         self.fuse_item = linear(self.channels.width, k, generator)
         # one step of FAC per modality; the last of several contrasts in half the width
         steps = len(world.features)
-        widths = [k] * (steps - 1) + [max(1, k // 2) if steps > 1 else k]
+        widths = [k] * (steps - 1) + [k // 2 if steps > 1 else k]
         self.coarse = nn.ModuleList(linear(k, width, generator) for width in widths)
         self.fine = nn.ModuleList(linear(k, width, generator) for width in widths)
 
