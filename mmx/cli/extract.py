@@ -185,7 +185,7 @@ def extract(
 
 
 def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the encoders that --model can name."""
+    """List the encoders that `mmx extract --model` can name."""
     from dataclasses import asdict
 
     from mmx.extract.encoders import listing

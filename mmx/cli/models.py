@@ -6,7 +6,7 @@ from mmx.cli.output import AsJson, Debug, Quiet, listed, print_json, print_table
 
 
 def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List the recommenders that --model can name, with their settings."""
+    """List the recommenders that `mmx train --model` can name, with their settings."""
     from dataclasses import fields
 
     from mmx.recommend.models import MODELS

@@ -29,7 +29,7 @@ def find_table(directory: Place, name: str) -> Place:
         if path.is_file():
             return path
     raise DataError(
-        f"{directory} holds no {name}.parquet or {name}.csv; "
+        f"{directory} holds no {name}.parquet, .csv or .tsv; "
         "--data takes a dataset directory (docs/data.md; `mmx demo` makes one to look at)"
     )
 

@@ -8,6 +8,12 @@ from mmx.cache.card import EncoderCard
 from mmx.cache.store import open_store
 from mmx.errors import StoreError
 
+DECODED = {
+    "exact": "with --exact",
+    "gpu": "with --gpu-decode",
+    "fast": "without --exact and --gpu-decode",
+}
+
 
 def check_store(out: Path, card: EncoderCard, dtype: str) -> None:
     """Raise StoreError when the store at ``out`` is of another encoder, or of other numbers."""
@@ -27,8 +33,8 @@ def check_store(out: Path, card: EncoderCard, dtype: str) -> None:
 
 
 def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
-    """The options that decode pictures as those of the store, where that is what differs."""
-    options = {"exact": "--exact", "gpu": "--gpu-decode"}
-    was, now = ((card.image_rule or {}).get("decode", "exact") for card in (there, here))
-    steps = [("drop", now), ("add", was)] if was != now else []
-    return "".join(f"{verb} {options[way]}, " for verb, way in steps if way in options)
+    """How the pictures of the store were decoded, where both have some and that differs."""
+    if there.image_rule is None or here.image_rule is None:
+        return ""
+    was, now = (rule.get("decode", "exact") for rule in (there.image_rule, here.image_rule))
+    return "" if was == now else f"its pictures were decoded {DECODED[was]}; "

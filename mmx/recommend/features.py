@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, where
+from mmx.recommend.principal import along_principal_axes
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
 ABSURD = 1e6  # times the median norm
@@ -29,6 +32,15 @@ class Features:
         """d."""
         return self.matrix.shape[1]
 
+    @property
+    def mean(self) -> np.ndarray:
+        """(d,) float32 of the present vectors; zero where there is none.
+
+        Summed in float64, so that the mean of equal vectors is that very vector.
+        """
+        known = self.matrix[self.present]
+        return (known.sum(0, dtype=np.float64) / max(len(known), 1)).astype(np.float32)
+
     def normalised(self) -> Features:
         """Every present vector minus their mean, then scaled to L2 norm 1.
 
@@ -36,8 +48,7 @@ class Features:
         without it, and at one length, modalities weigh alike and train well. A vector equal to
         the mean stays zero.
         """
-        centred = self.matrix - self.matrix[self.present].mean(0) if self.present.any() else 0
-        centred = np.where(self.present[:, None], centred, 0)
+        centred = np.where(self.present[:, None], self.matrix - self.mean, 0)
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
         scaled = centred / np.maximum(norms, np.finfo(np.float32).tiny)
         return Features(scaled.astype(np.float32), self.present)
@@ -47,15 +58,15 @@ class Features:
 
         What is left out is the part of least variance; a projection with an offset that follows
         can undo the turn and the shift. Vectors of at most ``count`` numbers stay as they are, and
-        so do all where ``count`` is 0.
+        so do all where ``count`` is 0. Columns beyond the rank of the vectors are zero, so that
+        the dimension does not depend on how many items there are.
         """
         if not 0 < count < self.dimension:
             return self
-        known = self.matrix[self.present]
-        known = known - known.mean(0, keepdims=True)
-        _, axes = np.linalg.eigh(known.T @ known)  # (d, d), ascending
         turned = np.zeros((len(self.matrix), count), dtype=np.float32)
-        turned[self.present] = known @ axes[:, : -count - 1 : -1]
+        if self.present.any():
+            along = along_principal_axes(self.matrix[self.present], count)
+            turned[self.present, : along.shape[1]] = along
         return Features(turned, self.present)
 
 
@@ -100,14 +111,31 @@ def load_features(
                 )
             found = Features(*store.vectors(modality, items.ids))
             if not found.present.any():
-                raise StoreError(
-                    f"{spec.path} has no {modality} vector for any item of the dataset: it is of "
-                    "other items; extract again with this --data"
-                )
+                raise StoreError(_no_vectors(store, modality, items))
             _refuse_absurd(store, modality, found, items)
             features[modality], origin[modality] = found, spec.path
             records.append(_record(store, modality, found))
     return features, records
+
+
+def _no_vectors(store: Store, modality: str, items: Vocabulary) -> str:
+    """Why none of the items has a vector of the modality, and what mends it."""
+    others = [m for m in store.card.dimensions if store.vectors(m, items.ids)[1].any()]
+    if others:
+        return (
+            f"{store.path} has no {modality} vector for any item of the dataset; take what it has: "
+            f"--features {store.path}:{','.join(others)}"
+        )
+    ids = (batch["item_id"].cast(pa.string()) for batch in store.batches())
+    if not any(pc.any(pc.is_in(some, value_set=items.ids)).as_py() for some in ids):
+        return (
+            f"{store.path} has no item of the dataset: it is of other items; extract again with "
+            "this --data"
+        )
+    return (
+        f"{store.path} has no vector for any item of the dataset; `mmx info {store.path}` counts "
+        "the reasons"
+    )
 
 
 def _refuse_absurd(store: Store, modality: str, found: Features, items: Vocabulary) -> None:

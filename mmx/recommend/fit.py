@@ -121,7 +121,7 @@ def _fit(
             fitted = _solved(record.load(), config, inputs)
         else:
             checkpoint = _checkpoint(claim.path, inputs.digest(description), tell)
-            fitted = _trained(job, record, config, inputs, progress, checkpoint)
+            fitted = _trained(job, record, config, inputs, progress, checkpoint, tell)
     if processes.is_main:
         evaluations = evaluate_splits(fitted.scorer, data)
         if record.closed_form and validates(data):
@@ -178,6 +178,7 @@ def _trained(
     inputs: Inputs,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
+    tell: Callable[[str], None],
 ) -> Fitted:
     """By gradients: the recommender, or the recommender and the encoder together."""
     world = World(inputs.data.train, inputs.features)
@@ -187,8 +188,8 @@ def _trained(
     generator = torch.Generator().manual_seed(job.training.seed)
     model = record.load().Model(config, world, generator)
     if job.end_to_end is not None:
-        return _trained_along(model, config, job, inputs, progress, checkpoint)
-    trained = train(model, inputs.data, job.training, progress, checkpoint)
+        return _trained_along(model, config, job, inputs, progress, checkpoint, tell)
+    trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
     return Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
 
 
@@ -199,6 +200,7 @@ def _trained_along(
     inputs: Inputs,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
+    tell: Callable[[str], None],
 ) -> Fitted:
     """The recommender and the encoder together; the run also keeps what the encoder became."""
     from mmx.recommend.end_to_end import EndToEnd
@@ -207,7 +209,7 @@ def _trained_along(
     assert joint is not None
     assert catalogue is not None
     model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
-    trained = train(model, inputs.data, job.training, progress, checkpoint)
+    trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
     return Fitted(
         trained.scorer,
         trained.history,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -9,34 +12,59 @@ from mmx.errors import DataError, one_of
 from mmx.recommend.interactions import UserItems
 
 RULES = ("uniform", "popularity")
+REDRAWS = 32  # of positives, before what is left is drawn among the others directly
 
 
 class NegativeSampler:
-    """Draws items and draws again, exactly, where it hit a positive.
+    """Draws items and draws again where it hit a positive.
 
     "uniform" draws every item alike. "popularity" draws an item in proportion to how often
     it was taken in training, so that an item without training interactions is never drawn.
+    A user for whom every draw would be a positive has no negative: those pairs are skipped.
     """
 
     def __init__(
         self, train: UserItems, device: torch.device | str = "cpu", rule: str = "uniform"
     ) -> None:
-        """Raises DataError when some user has every item, so that nothing could be drawn."""
+        """Raises DataError when no user has a negative, so that nothing could be drawn."""
         one_of("--negatives", rule, RULES)
-        drawable = train.n_items if rule == "uniform" else int((train.item_counts > 0).sum())
-        if (train.counts >= drawable).any():
-            raise DataError("some user has taken every item; there is no negative item to draw")
-        self.n_items, self.rule = train.n_items, rule
-        self.keys = torch.from_numpy(np.ascontiguousarray(train.keys)).to(device)
+        self.n_items, self.rule, self._train = train.n_items, rule, train
+        self.keys = _tensor(train.keys, device)
+        full = _masses(train, rule).of_others <= 0  # (users,)
+        skipped = full[train.users]  # (pairs,)
+        self.pairs = _tensor(train.keys[~skipped], device) if skipped.any() else self.keys
+        self.skipped_users = int((full & (train.counts > 0)).sum())
+        if not len(self.pairs):
+            raise DataError(_nothing_to_draw(train, rule))
+
+    @property
+    def skipped(self) -> str:
+        """One line on the pairs that are not trained on; empty where all are."""
+        pairs = len(self.keys) - len(self.pairs)
+        if not pairs:
+            return ""
+        who = f"{self.skipped_users} user" + ("s" if self.skipped_users > 1 else "")
+        return (
+            f"{who} took {_EVERYTHING[self.rule]}, so that there is no negative item: "
+            f"{pairs} of {len(self.keys)} training pairs are skipped"
+        )
 
     def draw(self, users: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """One item for each of (n,) users → (n,) int64."""
+        """One item for each of (n,) users, none of them skipped → (n,) int64."""
         items = self._any(len(users), generator)
         wrong = self._positive(users, items).nonzero()[:, 0]
-        while len(wrong):
+        for _ in range(REDRAWS):
+            if not len(wrong):
+                break
             items[wrong] = self._any(len(wrong), generator)
             wrong = wrong[self._positive(users[wrong], items[wrong])]
+        if len(wrong):  # of users who took nearly everything
+            items[wrong] = self._others.draw(users[wrong], generator)
         return items
+
+    @cached_property
+    def _others(self) -> _Others:
+        return _Others(self._train, self.keys.device, self.rule)
 
     def _any(self, count: int, generator: torch.Generator) -> torch.Tensor:
         device = self.keys.device
@@ -50,3 +78,61 @@ class NegativeSampler:
         wanted = users * self.n_items + items
         place = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
         return self.keys[place] == wanted
+
+
+class _Masses(NamedTuple):
+    """How likely items are to be drawn, in whole numbers."""
+
+    of_items: np.ndarray  # (items,)
+    of_pairs: np.ndarray  # (pairs + 1,) of all pairs before
+    of_others: np.ndarray  # (users,) of the items that the user did not take
+
+
+def _masses(train: UserItems, rule: str) -> _Masses:
+    items = train.item_counts if rule == "popularity" else np.ones(train.n_items, np.int64)
+    before = np.concatenate([[0], np.cumsum(items[train.indices])])
+    return _Masses(items, before, items.sum() - np.diff(before[train.indptr]))
+
+
+class _Others:
+    """Draws among the items that a user did not take, without a try in vain.
+
+    All items in a row are a line, each as long as its mass; a user's own are gaps in it. A point
+    is drawn on what is left of the line, and moved on by the gaps before it.
+    """
+
+    def __init__(self, train: UserItems, device: torch.device | str, rule: str) -> None:
+        items, pairs, others = _masses(train, rule)
+        ends, starts = np.cumsum(items), pairs[train.indptr]
+        own = pairs[:-1] - starts[train.users]  # (pairs,) of the user's items before
+        left = ends[train.indices] - items[train.indices] - own  # where its gap was
+        self.row = int(ends[-1]) + 1  # longer than any line
+        self.ends, self.others = _tensor(ends, device), _tensor(others, device)
+        self.gaps, self.starts = _tensor(pairs, device), _tensor(starts, device)
+        self.keys = _tensor(train.users * self.row + left, device)  # ascending
+
+    def draw(self, users: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """One item for each of (n,) users that have others → (n,) int64."""
+        length, device = self.others[users], users.device
+        part = torch.rand(len(users), generator=generator, dtype=torch.float64, device=device)
+        point = torch.minimum((part * length).long(), length - 1)
+        passed = torch.searchsorted(self.keys, users * self.row + point, right=True)
+        moved = point + self.gaps[passed] - self.starts[users]
+        return torch.searchsorted(self.ends, moved, right=True)
+
+
+def _nothing_to_draw(train: UserItems, rule: str) -> str:
+    if not len(train.indices):
+        return "there is no training interaction, and so nothing to train on"
+    mend = "" if rule == "uniform" else "set --negatives uniform, or "
+    return (
+        f"every user took {_EVERYTHING[rule]}, so that there is no negative item to train on; "
+        f"{mend}choose --model popularity or itemknn"
+    )
+
+
+_EVERYTHING = {"uniform": "every item", "popularity": "every item that anybody took"}
+
+
+def _tensor(numbers: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(numbers)).to(device)

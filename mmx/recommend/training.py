@@ -92,13 +92,15 @@ def train(
     options: TrainOptions,
     progress: Callable[[TrainProgress], None] = lambda p: None,
     checkpoint: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
     ``checkpoint`` file a killed run goes on where it was and ends, on a CPU, in the very same
-    weights. Raises RunError when the loss or an embedding is not finite or the checkpoint is of
-    another job.
+    weights. ``tell`` hears of training pairs that are skipped. Raises RunError when the loss or an
+    embedding is not finite or the checkpoint is of another job, DataError when every user took
+    every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)
@@ -110,6 +112,8 @@ def train(
     optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
     sampler = NegativeSampler(data.train, device, options.negatives)
+    if sampler.skipped:
+        tell(sampler.skipped)
     best = Trained(score(model), {})
     whole = getattr(model, "whole_batch", False)  # the loss contrasts the rows of a batch
     keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
@@ -124,6 +128,8 @@ def train(
             model.epoch_start(generator)
         for users, positives, negatives in _batches(sampler, options, generator):
             batch, share = processes.share(users, positives, negatives, whole=whole)
+            if not share:  # fewer rows than processes: the mean of none would be NaN
+                batch = users, positives, negatives
             with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
                 loss = model.loss(*batch) * share
             optimiser.zero_grad(set_to_none=True)
@@ -191,10 +197,10 @@ def _batches(
     sampler: NegativeSampler, options: TrainOptions, generator: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """One epoch: every training pair once, in random order, with a fresh negative."""
-    device = sampler.keys.device
-    order = torch.randperm(len(sampler.keys), generator=generator, device=device)
-    users = sampler.keys[order] // sampler.n_items
-    positives = sampler.keys[order] % sampler.n_items
+    pairs = sampler.pairs
+    order = torch.randperm(len(pairs), generator=generator, device=pairs.device)
+    users = pairs[order] // sampler.n_items
+    positives = pairs[order] % sampler.n_items
     negatives = sampler.draw(users, generator)
     parts = (x.split(options.batch_size) for x in (users, positives, negatives))
     yield from zip(*parts, strict=True)

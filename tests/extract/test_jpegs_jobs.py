@@ -158,11 +158,14 @@ def test_from_the_command_line(
     assert sum(calls) > 20
     assert (open_store(out).card.image_rule or {})["decode"] == "gpu"
     for arguments, hint in (
-        ((), "image_rule; add --gpu-decode, set"),
-        (("--exact",), "image_rule; drop --exact, add --gpu-decode, set"),
+        ((), "image_rule; its pictures were decoded with --gpu-decode; set"),
+        (("--exact",), "image_rule; its pictures were decoded with --gpu-decode; set"),
     ):
         with pytest.raises(StoreError, match=hint):
             mmx(data, "--out", str(out), *arguments)
     mmx(data, "--overwrite", "--out", str(out))
-    with pytest.raises(StoreError, match="image_rule; drop --gpu-decode, set"):
+    with pytest.raises(
+        StoreError,
+        match="image_rule; its pictures were decoded without --exact and --gpu-decode; set",
+    ):
         mmx(data, "--gpu-decode", "--device", "cuda", "--out", str(out))

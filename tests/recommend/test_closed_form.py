@@ -210,6 +210,18 @@ def test_ease_with_item_embeddings(share: float, text: str, shares: dict[str, fl
     np.testing.assert_allclose(scores, summed(expected), rtol=1e-3, atol=1e-4)
 
 
+def test_the_content_regression_of_wide_vectors_inverts_the_smaller_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    f = np.random.default_rng(0).normal(size=(20, 300))
+    slow = np.linalg.inv(f.T @ f + 3.0 * np.eye(300)) @ f.T
+    sizes, solve = [], np.linalg.solve
+    monkeypatch.setattr(np.linalg, "solve", lambda a, b: sizes.append(len(a)) or solve(a, b))
+    np.testing.assert_allclose(ease_content._ridge(f, 3.0), slow, rtol=1e-6, atol=1e-9)
+    ease_content._ridge(f.T, 3.0)
+    assert sizes == [20, 20]
+
+
 def test_without_content_it_is_ease() -> None:
     plain = weights_of("ease", toy_world(), reg=5.0)
     found = weights_of("ease-content", toy_world("image"), reg=5.0, content=0.0, share=0.0)

@@ -43,6 +43,18 @@ def test_clashes_and_strangers_are_refused(tmp_path: Path) -> None:
         load_features([FeatureSpec(one, ("imag",))], items)
 
 
+def test_a_modality_without_any_vector_is_not_a_store_of_other_items(tmp_path: Path) -> None:
+    """A catalogue of texts, encoded by what takes pictures too."""
+    items = Vocabulary(["a", "b"])
+    texts = FeatureSpec(store(tmp_path / "t.parquet", image=[None] * 3))
+    with pytest.raises(StoreError, match=r"no image vector .*: --features \S*t.parquet:text$"):
+        load_features([texts], items)
+    assert list(load_features([replace(texts, modalities=("text",))], items)[0]) == ["text"]
+    nothing = FeatureSpec(store(tmp_path / "n.parquet", image=[None] * 3, text=[None] * 3))
+    with pytest.raises(StoreError, match=r"no vector for any item .* `mmx info \S*n.parquet`"):
+        load_features([nothing], items)
+
+
 @pytest.mark.parametrize(
     ("vector", "said"),
     [
@@ -95,6 +107,13 @@ def test_normalised_is_centred_and_of_length_one() -> None:
     assert not known.matrix[1].any()
     lone = Features(matrix, np.array([True, False, False, False])).normalised()
     assert not lone.matrix.any()  # the only vector is the mean itself
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 12345.678])
+def test_equal_vectors_are_all_at_the_mean(value: float) -> None:
+    """A float32 sum of them is not, and what it is off by would be scaled to length 1."""
+    same = np.full((1001, 3), value, dtype=np.float32)
+    assert not Features(same, np.arange(1001) != 7).normalised().matrix.any()
 
 
 def drawn(rows: int, *scales: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import checkpoint
-from mmx.recommend.interactions import Interactions
+from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import bpr
 from mmx.recommend.training import Trained, TrainOptions, TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
@@ -126,6 +126,25 @@ def test_strangers_validate_nothing() -> None:
         "none of the 10 validation users has training interactions: early stopping is off, all 4 "
         "epochs run and the last one counts"
     )
+
+
+def with_one_who_took_all(data: Interactions) -> Interactions:
+    """The first user has every item in training."""
+    n = data.train.n_items
+    everything = UserItems.from_pairs(np.zeros(n, int), np.arange(n), data.train.n_users, n)
+    return replace(data, train=data.train | everything)
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "popularity"])
+def test_one_who_took_everything_stops_nobody_and_is_said_once(negatives: str) -> None:
+    data, said = with_one_who_took_all(log()), list[str]()
+    model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+    options = TrainOptions(epochs=2, batch_size=128, lr=0.01, negatives=negatives)
+    trained = train(model, data, options, tell=said.append)
+    assert [line for line in said if "took every item" in line] == said
+    assert len(said) == 1
+    assert "90 of 621 training pairs are skipped" in said[0]
+    assert np.isfinite(trained.scorer.scores(np.arange(60))).all()
 
 
 def test_bfloat16_trains_too() -> None:

@@ -39,7 +39,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():
             raise EncoderError(f"--weights {self.weights} does not exist")
-        one_of("--decode", self.decode, DECODES)
+        one_of("decode", self.decode, DECODES)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that the encoder would not use. Raises OptionError."""

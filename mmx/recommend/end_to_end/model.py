@@ -119,7 +119,7 @@ class EndToEnd(nn.Module):
             return
         self.encoder.eval()
         for modality, found in self.catalogue.features(self.options.chunk).items():
-            self._means[modality] = torch.from_numpy(found.matrix[found.present].mean(0))
+            self._means[modality] = torch.from_numpy(found.mean)
             known = found.normalised() if self.normalise else found
             for table in self.tables[modality]:
                 table.matrix = torch.from_numpy(known.matrix).to(table.matrix.device)

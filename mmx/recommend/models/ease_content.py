@@ -82,16 +82,22 @@ def _mix_in(weights: np.ndarray, vectors: np.ndarray, config: Config) -> None:
     """C becomes B in place.
 
     With H = F (FᵀF + λ_S I)⁻¹ Fᵀ the inverse of FFᵀ + λ_S I is (I − H) / λ_S, hence S has
-    H_ij / (1 − H_jj) off its diagonal and only a (d, d) matrix is inverted.
+    H_ij / (1 − H_jj) off its diagonal.
     """
-    wide = vectors.astype(np.float64)
-    ridge = wide.T @ wide + config.content_reg * np.eye(vectors.shape[1])
-    solved = np.linalg.solve(ridge, wide.T).astype(np.float32)  # (d, items)
+    solved = _ridge(vectors.astype(np.float64), config.content_reg).astype(np.float32)
     scale = np.float32(config.share) / (1 - np.einsum("id,di->i", vectors, solved))
     for block in _blocks(len(weights)):
         weights[block] *= np.float32(1 - config.share)
         weights[block] += (vectors[block] @ solved) * scale
     np.fill_diagonal(weights, 0)
+
+
+def _ridge(vectors: np.ndarray, reg: float) -> np.ndarray:
+    """(FᵀF + λI)⁻¹ Fᵀ = Fᵀ (FFᵀ + λI)⁻¹ of F (items, d), by the smaller matrix → (d, items)."""
+    items, d = vectors.shape
+    if items < d:
+        return np.linalg.solve(vectors @ vectors.T + reg * np.eye(items), vectors).T
+    return np.linalg.solve(vectors.T @ vectors + reg * np.eye(d), vectors.T)
 
 
 def _blocks(items: int) -> Iterator[slice]:
