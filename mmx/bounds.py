@@ -94,14 +94,14 @@ def check_settings(config: Any, **bounds: Bounds) -> None:
 
 
 def check_options(options: Any, **bounds: Bounds) -> None:
-    """Check fields that are given as ``--name VALUE``; one that is None was not given."""
+    """Check fields that are given as ``--NAME VALUE``; one that is None was not given."""
     for name, allowed in bounds.items():
         if getattr(options, name) is not None:
             check(f"--{name.replace('_', '-')} ", getattr(options, name), allowed)
 
 
 def check_entries(entry: Any, **bounds: Bounds) -> None:
-    """Check fields that a plan gives as ``name: VALUE``; one that is None was not given."""
+    """Check fields that a plan gives as ``NAME: VALUE``; one that is None was not given."""
     for name, allowed in bounds.items():
         if getattr(entry, name) is not None:
             check(f"{name}: ", getattr(entry, name), allowed)
