@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,21 @@ def test_strangers_validate_nothing_and_it_is_said(shop: Shop) -> None:
     assert "training interactions: validation metrics are NaN" in done.stderr
     done = shop.mmx("fuse", "runs/strange", "runs/strange-ease", "--out", "runs/strange-both")
     assert "no validation user has training interactions: the runs weigh alike" in done.stderr
+
+
+@pytest.mark.slow
+def test_several_processes_say_it_once(shop: Shop) -> None:
+    train = ["-m", "mmx", "train", "--data", dataset(shop, "shared", split=strange_split())]
+    train += ["--model", "bpr", "--epochs", "3", "--patience", "1", "--out", "runs/shared"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    done = subprocess.run(
+        [*launcher, *train], cwd=shop.path, capture_output=True, text=True, timeout=180,
+        check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("early stopping is off, all 3 epochs run") == 1
+    assert config(shop, "runs/shared")["best_epoch"] == 3
 
 
 def test_no_validation_at_all_is_said(shop: Shop) -> None:
