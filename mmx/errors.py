@@ -76,7 +76,7 @@ def cannot_write(path: Path, error: OSError) -> TargetError:
 
 def some(values: Iterable[object], limit: int = 3) -> str:
     """The first few values for an error message: ``a, b, c and 7 more``."""
-    listed = [str(value) for value in values]
+    listed = [str(value) or "''" for value in values]
     head = ", ".join(listed[:limit])
     return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
 
@@ -95,4 +95,5 @@ def one_of(option: str, value: str, known: Iterable[str]) -> None:
     """
     names = list(known)
     if value not in names:
-        raise OptionError(f"{option} {value} is unknown{suggestion(value, names)}")
+        shown = value if value.strip() else repr(value)
+        raise OptionError(f"{option} {shown} is unknown{suggestion(value, names)}")

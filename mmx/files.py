@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmx.errors import DataError, MmxError
+from mmx.errors import DataError, MmxError, OptionError
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
@@ -143,9 +143,11 @@ Place = Path | RemotePath
 
 
 def where(text: str | Path | RemotePath) -> Place:
-    """A place from what the user typed."""
+    """A place from what the user typed. Raises OptionError when that is nothing."""
     if isinstance(text, Path | RemotePath):
         return text
+    if not text:
+        raise OptionError("an empty path; name a file, a folder or a URL (. is the folder here)")
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     remote = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://.", text)

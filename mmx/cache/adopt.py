@@ -41,6 +41,11 @@ class Adoption:
     zero_missing: bool = False  # a row of zeros is no vector
     csv: CsvFormat = PLAIN  # of a table of ids
 
+    def __post_init__(self) -> None:
+        for option, value in (("--encoder", self.encoder), ("--ids", self.id_column)):
+            if value is not None and not value.strip():
+                raise OptionError(f"{option} is empty; give a name, or leave it out")
+
 
 def adopt(
     folder: Path,
@@ -54,7 +59,7 @@ def adopt(
     ``zero_missing``, when it is zero. Raises StoreError on files that do not belong together,
     on repeated ids and on numbers that are not finite.
     """
-    check_layout(how.layout)
+    check_layout("--from", how.layout)
     with target.claimed() as claim:
         if not folder.is_dir():
             raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")

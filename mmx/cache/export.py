@@ -66,7 +66,7 @@ def export(
     Raises TargetError when ``out`` exists (unless ``overwrite``, and it is such a folder), and
     StoreError when the layout has no place for any of the store's modalities.
     """
-    check_layout(layout)
+    check_layout("--to", layout)
     check_target(out, EXPORT, overwrite)
     store = open_store(path)
     chosen = [m for m in store.card.modalities if layout != "mmrec" or m in MMREC]
@@ -86,9 +86,9 @@ def export(
     return Exported(out, store.rows, missing, left_out)
 
 
-def check_layout(layout: str) -> None:
-    """Raise OptionError unless the layout is known."""
-    one_of("layout", layout, LAYOUTS)
+def check_layout(option: str, layout: str) -> None:
+    """Raise OptionError unless the layout that an option names is known."""
+    one_of(option, layout, LAYOUTS)
 
 
 @dataclass

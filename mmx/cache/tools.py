@@ -104,6 +104,9 @@ def filter_store(
     """
     if not where and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
+    conditions = [where] if isinstance(where, str) and where else where
+    if not all(condition.strip() for condition in conditions):
+        raise OptionError('--where is empty; give a condition such as "text is not null"')
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     if items is None and unknown != "error":
         raise OptionError("--unknown-items is of the items in --items; drop it")
@@ -112,7 +115,7 @@ def filter_store(
         store = open_store(path)
         source = _source([store])
         chosen, dropped = np.ones(store.rows, dtype=bool), 0
-        for condition in [where] if isinstance(where, str) else where:
+        for condition in conditions:
             chosen &= _meeting(store, condition)
         if items is not None:
             wanted, ids = read_ids(items, csv), source.columns(["item_id"])["item_id"]

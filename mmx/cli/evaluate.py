@@ -41,6 +41,8 @@ def evaluate(
     one_of("--split", split, ("valid", "test"))
     if cold and tail is not None:
         raise OptionError("--cold means --tail 0; give one of the two")
+    if tail is not None and tail < 0:
+        raise OptionError(f"--tail {tail}: at least 0 is expected")
     opened = open_run(run)
     tail = 0 if cold else tail
     held_out = opened.data.valid if split == "valid" else opened.data.test

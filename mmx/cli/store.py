@@ -128,7 +128,7 @@ def convert(
 
     if csv.options():
         raise OptionError(f"{csv.options()[0]} goes with --from")
-    if encoder or ids or zero_missing or max_file_rows:
+    if zero_missing or any(option is not None for option in (encoder, ids, max_file_rows)):
         raise OptionError("--encoder, --ids, --zero-missing and --max-file-rows go with --from")
     with _drawing("writing") as progress:
         done = export(path, to or "", out, overwrite=overwrite, progress=progress)

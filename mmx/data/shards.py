@@ -97,7 +97,7 @@ def _listed(data: str, folder: Place) -> list[Place]:
         inner = name.removeprefix("./").removeprefix(start)
         few = _matching(folder, inner) if re.search(r"[*?\[]", inner) else [folder / inner]
         if not few or not few[0].is_file():
-            raise DataError(f"no shard at {name}; --data takes e.g. 'shards/{{000..099}}.tar'")
+            raise DataError(f"no shard at {name}; shards are named like 'shards/{{000..099}}.tar'")
         shards += few
     return shards
 

@@ -49,9 +49,7 @@ def open_trainable(encoder: Encoder) -> Trainable:
         return _vlmo(encoder)
     if isinstance(encoder, TorchEncoder) and encoder.card.library == "open_clip":
         return _openclip(encoder)
-    raise OptionError(
-        f"{encoder.card.name} cannot be fine-tuned; --model clip… (open_clip) and vlmo… can"
-    )
+    raise OptionError(f"{encoder.card.name} cannot be fine-tuned; clip… (open_clip) and vlmo… can")
 
 
 def _openclip(encoder: TorchEncoder) -> Trainable:
