@@ -281,6 +281,7 @@ def _summarise(report: ExtractReport, as_json: bool) -> None:
                 "batch_size": report.batch_size,
                 "note": report.note,
                 "statuses": report.statuses,
+                "examples": report.examples,
             }
         )
         return
@@ -292,5 +293,7 @@ def _summarise(report: ExtractReport, as_json: bool) -> None:
         note(f"  {report.note}")
     for reason, rows in report.failures.items():
         note(f"  {rows} × {reason}")
+        for example in report.examples.get(reason.removeprefix("image: "), ()):
+            note(f"      {example}")
     if report.failures:
         note("  --retry-failed tries these again")

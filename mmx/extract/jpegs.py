@@ -34,7 +34,8 @@ from mmx.extract.decoding import (
     shrinking,
 )
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.images import ImageError, ImageRule, scaled_size
+from mmx.extract.images import ImageRule, scaled_size
+from mmx.extract.reasons import ImageError
 
 CHECKED = 16  # pictures of each process that are compared with the exact way
 AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 STAGES = ("reading", "decoding", "encoding", "writing")
+EXAMPLES = 3  # pictures shown of each reason
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Progress:
     busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))  # thread s
     items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # that passed
     waited: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    examples: dict[str, list[str]] = field(default_factory=dict)  # reason → pictures, hosts
     note: str = ""  # one line that the caller should show, once
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -44,6 +46,13 @@ class Progress:
     def remark(self, line: str) -> None:
         """Add to the ``note``."""
         self.note = f"{self.note}; {line}" if self.note else line
+
+    def example(self, reason: str, detail: str) -> None:
+        """Keep what failed for a reason, if it is among the first few that differ."""
+        with self._lock:
+            known = self.examples.setdefault(reason, [])
+            if detail and detail not in known and len(known) < EXAMPLES:
+                known.append(detail)
 
     def rate(self, stage: str) -> float:
         """Items a second that the stage's threads pass when they have work; 0 before the first."""

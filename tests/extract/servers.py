@@ -17,7 +17,7 @@ from mmx.extract.sources.web import Web
 LIMIT = 64 << 10  # bytes of a picture in these tests
 QUICK = Web(
     allow_private=True, attempts=3, pause=0.02, longest_pause=2.5, connect_timeout=2.0,
-    read_timeout=0.7, deadline=3.0, max_bytes=LIMIT, max_redirects=3,
+    read_timeout=0.7, deadline=20.0, max_bytes=LIMIT, max_redirects=3,
 )  # fmt: skip
 
 
