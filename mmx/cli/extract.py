@@ -176,11 +176,13 @@ def extract(
     fleet, here = engine_for(
         recipe, device, processes=processes, engine=engine, address=ray_address
     )
+    told: set[str] = set()
     with progress_bar("rate", "bottleneck") as bar:
         report = run(
-            items, recipe.open(here, progress=note), target, options, _drawer(bar),
+            items, recipe.open(here, progress=note), target, options, _drawer(bar, told),
             source_for(items, web), work, fleet,
         )  # fmt: skip
+    _tell_hosts(report.examples, told)
     _summarise(report, as_json)
 
 
@@ -238,12 +240,21 @@ def _triple(name: str, text: str | None) -> tuple[float, ...] | None:
     return red, green, blue
 
 
-def _drawer(bar: Bar) -> Callable[[Progress], None]:
+def _tell_hosts(examples: dict[str, list[str]], told: set[str]) -> None:
+    """Say which hosts were given up, once each."""
+    for line in list(examples.get("host given up", ())):
+        if line not in told:
+            told.add(line)
+            note(f"{line}: given up for now, the next run asks again")
+
+
+def _drawer(bar: Bar, told: set[str]) -> Callable[[Progress], None]:
     """A progress callback that draws one bar for each stage."""
     tasks: dict[str, int] = {}
     words = {"check": "checking what is there", "encode": "encoding", "merge": "writing the store"}
 
     def draw(state: Progress) -> None:
+        _tell_hosts(state.examples, told)
         if state.stage not in tasks:
             tasks[state.stage] = bar.add_task(words[state.stage], rate="", bottleneck="")
         task = bar.tasks[tasks[state.stage]]
@@ -293,7 +304,8 @@ def _summarise(report: ExtractReport, as_json: bool) -> None:
         note(f"  {report.note}")
     for reason, rows in report.failures.items():
         note(f"  {rows} × {reason}")
-        for example in report.examples.get(reason.removeprefix("image: "), ()):
-            note(f"      {example}")
+        if not reason.endswith("host given up"):  # of which each host was told
+            for example in report.examples.get(reason.removeprefix("image: "), ()):
+                note(f"      {example}")
     if report.failures:
         note("  --retry-failed tries these again")

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from mmx.extract.reasons import Reason
+
 STAGES = ("reading", "decoding", "encoding", "writing")
 EXAMPLES = 3  # pictures shown of each reason
+HOSTS = 50  # that were given up
 
 
 @dataclass
@@ -51,7 +54,8 @@ class Progress:
         """Keep what failed for a reason, if it is among the first few that differ."""
         with self._lock:
             known = self.examples.setdefault(reason, [])
-            if detail and detail not in known and len(known) < EXAMPLES:
+            most = HOSTS if reason == Reason.GIVEN_UP else EXAMPLES
+            if detail and detail not in known and len(known) < most:
                 known.append(detail)
 
     def rate(self, stage: str) -> float:
