@@ -48,6 +48,7 @@ def main() -> None:
     from mmx.cli.app import app
     from mmx.cli.output import complain, settings
     from mmx.errors import MmxError, OptionError
+    from mmx.packages import broken_package
 
     ended = _ended_by_sigterm()
     try:
@@ -68,6 +69,10 @@ def main() -> None:
     except Exception as error:
         if settings.debug:
             raise
+        said = broken_package(error)
+        if said is not None:
+            complain(said)
+            sys.exit(1)
         complain(f"unexpected {type(error).__name__}: {error}; --debug shows where, please report")
         sys.exit(1)
 

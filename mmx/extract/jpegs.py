@@ -167,7 +167,7 @@ def must_decode(encoder: Encoder) -> None:
     device = hardware_of(encoder).device
     try:
         Jpegs(rule, device).must_work()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(f"{device} decodes no JPEGs ({reason}); drop --gpu-decode") from error
 
