@@ -50,7 +50,7 @@ def main() -> None:
     from mmx.errors import MmxError, OptionError
     from mmx.packages import broken_package
 
-    ended = _ended_by_sigterm()
+    settings.program, ended = True, _ended_by_sigterm()
     try:
         app()
     except MmxError as error:

@@ -43,6 +43,7 @@ class Settings:
     debug: bool = False
     quiet: bool = False
     kept: str = ""  # of a command that is interrupted now
+    program: bool = False  # whether the process is ours, and not one that tests the commands
 
 
 settings = Settings()
@@ -55,7 +56,7 @@ def _set_debug(value: bool) -> bool:
 
 def _set_quiet(value: bool) -> bool:
     settings.quiet = settings.quiet or value
-    if value:  # libraries are quiet, too
+    if value and settings.program:  # libraries are quiet, too
         warnings.simplefilter("ignore")
         for name, setting in SILENT.items():
             os.environ.setdefault(name, setting)

@@ -146,5 +146,5 @@ def test_a_list_of_ids_from_a_command(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (done.stdout, done.stderr) == ("['a', 'b']\n", "")
     monkeypatch.setattr("mmx.data.id_lists.MAX_BYTES", 10)
     (tmp_path / "long").write_text("123456789\n" * 3)
-    with pytest.raises(DataError, match="one id a line is asked"):
+    with pytest.raises(DataError, match="one id a line is expected"):
         read_ids(tmp_path / "long")

@@ -156,6 +156,7 @@ def test_the_command_says_once_which_host_was_given_up(
 ) -> None:
     server.server_close()  # refuses from now on
     monkeypatch.setattr("mmx.extract.sources.web.Web.pause", 0.01)
+    monkeypatch.setattr("mmx.cli.output.settings.quiet", False)  # whatever other tests said
     images = [f"{server.url()}/images/{n}.png" for n in range(30)]
     write_items(tmp_path / "d", [{"item_id": str(n), "image": i} for n, i in enumerate(images)])
     done = CliRunner().invoke(
