@@ -8,14 +8,16 @@ Drivers come with extras (``pip install 'mmx[s3]'``); credentials are the driver
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mmx.errors import DataError, MmxError, OptionError
 
@@ -186,6 +188,33 @@ def readable(place: Place) -> Iterator[Any]:
         return
     with reaching(place), place.open() as file:
         yield file
+
+
+class NotRegularError(OSError):
+    """A device, pipe or socket where a file is expected: reading it may never end."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, or a link to one, to be read. Raises OSError.
+
+    Looked at before it is opened, since opening alone can wait (a pipe) or do something (a
+    device), and again afterwards, since another may lie there by then.
+    """
+    _must_be_regular(path, path.stat())
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    try:
+        _must_be_regular(path, os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _must_be_regular(path: Path, facts: os.stat_result) -> None:
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(facts.st_mode):
+        raise NotRegularError(errno.EINVAL, "not a regular file", str(path))
 
 
 def size_of(place: Place) -> int:

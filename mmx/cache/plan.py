@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,7 @@ def make_plan(
     unread: pa.Array | None = None,
     *,
     retry_failed: bool = False,
+    passing: Sequence[str] = (),
 ) -> Plan:
     """Compare what is wanted with what is there.
 
@@ -62,6 +64,7 @@ def make_plan(
     earlier ones. ``hashes`` holds the present content hash of each item that has a finished
     row (null is allowed elsewhere). ``unread`` holds the present status of pictures of which
     there are no bytes, and null for the others: a hash does not tell no picture from a lost one.
+    Rows with a reason in ``passing`` are never reused.
     """
     source = locate(items, finished)
     here = source >= 0
@@ -70,6 +73,9 @@ def make_plan(
     if unread is not None and "image_status" in rows.column_names:
         now = unread.filter(pa.array(here))
         good &= _equal(rows["image_status"], pc.coalesce(now, rows["image_status"]))
+    if passing and "image_status" in rows.column_names:
+        passed = pc.is_in(rows["image_status"], value_set=pa.array(passing, pa.string()))
+        good &= ~passed.to_numpy(zero_copy_only=False)
     if retry_failed:
         good &= ~failed_rows(rows)
     source[np.flatnonzero(here)[~good]] = -1

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+from contextlib import suppress
+
+STOPPED = {130: "interrupted", 143: "terminated"}  # exit code → what happened
 
 
 def program() -> None:
@@ -30,15 +34,23 @@ def program() -> None:
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if code in STOPPED:  # at once: the interpreter would wait for threads that wait for hosts
+            atexit._run_exitfuncs()
         raise
 
 
 def main() -> None:
-    """Run the CLI. Leaves with 0 done, 1 a mistake in the input, 2 usage, 130 interrupted."""
+    """Run the CLI.
+
+    Leaves with 0 done, 1 a mistake in the input, 2 usage, 130 interrupted (SIGINT), 143
+    terminated (SIGTERM).
+    """
     from mmx.cli.app import app
     from mmx.cli.output import complain, settings
     from mmx.errors import MmxError, OptionError
+    from mmx.packages import broken_package
 
+    settings.program, ended = True, _ended_by_sigterm()
     try:
         app()
     except MmxError as error:
@@ -49,12 +61,30 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as left:  # Typer makes an exit with 130 of Ctrl-C
         if isinstance(left, SystemExit) and left.code != 130:
             raise
-        complain("interrupted; finished parts are kept and the same command goes on")
-        sys.exit(130)
+        code = 143 if ended else 130
+        complain("; ".join(filter(None, (STOPPED[code], settings.kept))))
+        sys.exit(code)
     except BrokenPipeError:  # `mmx sql … | head`
         sys.stderr.close()
     except Exception as error:
         if settings.debug:
             raise
+        said = broken_package(error)
+        if said is not None:
+            complain(said)
+            sys.exit(1)
         complain(f"unexpected {type(error).__name__}: {error}; --debug shows where, please report")
         sys.exit(1)
+
+
+def _ended_by_sigterm() -> list[int]:
+    """Have SIGTERM end the program as Ctrl-C does, all clean-up included; it is listed then."""
+    seen: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    with suppress(ValueError):  # not in the main thread, so another program decides
+        signal.signal(signal.SIGTERM, end)
+    return seen

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
+from mmx.cli.output import settings as terminal
 
 if TYPE_CHECKING:
     from mmx.recommend.run import Run
@@ -47,6 +48,8 @@ def demo(
     lists = _top(runs["vbpr"])
     if as_json:
         print_json({"comparison": rows, "top": lists})
+        return
+    if terminal.quiet:
         return
     title = f"Test metrics; new-ish items have at most {NEW_ISH} training interactions"
     print_table(list(rows[0]), [list(row.values()) for row in rows], title, decimals=4)

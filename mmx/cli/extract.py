@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from mmx.cli.extract_output import drawer, summarise, tell_hosts
 from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, listed, note, print_json, print_table, progress_bar
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
-    from mmx.extract.pipeline import ExtractReport
-    from mmx.extract.progress import Progress
+from mmx.cli.output import (
+    AsJson,
+    Debug,
+    Quiet,
+    keeps,
+    listed,
+    note,
+    print_json,
+    print_table,
+    progress_bar,
+)
 
 AllowPrivate = Annotated[
     bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
@@ -176,12 +180,15 @@ def extract(
     fleet, here = engine_for(
         recipe, device, processes=processes, engine=engine, address=ray_address
     )
+    told: set[str] = set()
+    keeps("finished parts are kept and the same command goes on")
     with progress_bar("rate", "bottleneck") as bar:
         report = run(
-            items, recipe.open(here, progress=note), target, options, _drawer(bar),
+            items, recipe.open(here, progress=note), target, options, drawer(bar, told),
             source_for(items, web), work, fleet,
         )  # fmt: skip
-    _summarise(report, as_json)
+    tell_hosts(report.examples, told)
+    summarise(report, as_json)
 
 
 def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
@@ -236,61 +243,3 @@ def _triple(name: str, text: str | None) -> tuple[float, ...] | None:
     except ValueError:
         raise OptionError(f"--{name} {text}: three numbers R,G,B are expected") from None
     return red, green, blue
-
-
-def _drawer(bar: Bar) -> Callable[[Progress], None]:
-    """A progress callback that draws one bar for each stage."""
-    tasks: dict[str, int] = {}
-    words = {"check": "checking what is there", "encode": "encoding", "merge": "writing the store"}
-
-    def draw(state: Progress) -> None:
-        if state.stage not in tasks:
-            tasks[state.stage] = bar.add_task(words[state.stage], rate="", bottleneck="")
-        task = bar.tasks[tasks[state.stage]]
-        rate = state.done / task.elapsed if task.elapsed else 0.0
-        slow = _speeds(state) if state.stage == "encode" else ""
-        bar.update(
-            task.id, completed=state.done, total=state.total, rate=f"{rate:.0f}/s", bottleneck=slow
-        )
-
-    return draw
-
-
-def _speeds(state: Progress) -> str:
-    """What each stage could do, and which one the others wait for."""
-    speeds = (f"{verb} {state.rate(stage):.0f}/s" for verb, stage in
-              (("decode", "decoding"), ("encode", "encoding")) if state.rate(stage))  # fmt: skip
-    return ", ".join([*speeds, f"bottleneck: {state.bottleneck}"])
-
-
-def _summarise(report: ExtractReport, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "store": str(report.store),
-                "items": report.items,
-                "encoded": report.encoded,
-                "reused": report.reused,
-                "removed": report.removed,
-                "seconds": round(report.seconds, 3),
-                "bottleneck": report.bottleneck,
-                "rates": {stage: round(rate, 1) for stage, rate in report.rates.items()},
-                "waited": {stage: round(spent, 3) for stage, spent in report.waited.items()},
-                "precision": report.precision,
-                "accuracy": report.accuracy,
-                "batch_size": report.batch_size,
-                "note": report.note,
-                "statuses": report.statuses,
-            }
-        )
-        return
-    note(
-        f"{report.store}: {report.items} items, {report.encoded} encoded, {report.reused} reused, "
-        f"{report.removed} removed in {report.seconds:.1f} s"
-    )
-    if report.note:
-        note(f"  {report.note}")
-    for reason, rows in report.failures.items():
-        note(f"  {rows} × {reason}")
-    if report.failures:
-        note("  --retry-failed tries these again")

@@ -10,7 +10,7 @@ import typer
 
 from mmx.cli.extract import AllowPrivate
 from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
+from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -132,6 +132,7 @@ def finetune(
         progress=note,
         tokenizer=tokenizer,
     )
+    keeps("the same command goes on after the last finished epoch")
     with progress_bar("state") as bar:
         web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
         config = run(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,15 +27,23 @@ from rich.table import Table
 from rich.text import Text
 
 COMMANDS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+SILENT = {  # of libraries that are imported later
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore",  # of worker processes
+}
 NARROWEST = 10  # characters of a column, its border included
 
 
 @dataclass
 class Settings:
-    """What --debug and --quiet said, for the whole process."""
+    """What --debug and --quiet said, for the whole process, and what a command leaves behind."""
 
     debug: bool = False
     quiet: bool = False
+    kept: str = ""  # of a command that is interrupted now
+    program: bool = False  # whether the process is ours, and not one that tests the commands
 
 
 settings = Settings()
@@ -46,12 +56,22 @@ def _set_debug(value: bool) -> bool:
 
 def _set_quiet(value: bool) -> bool:
     settings.quiet = settings.quiet or value
+    if value and settings.program:  # libraries are quiet, too
+        warnings.simplefilter("ignore")
+        for name, setting in SILENT.items():
+            os.environ.setdefault(name, setting)
     return value
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, no summary.")
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_set_quiet,
+        help="No progress, notes and summary; errors and what was asked for.",
+    ),
 ]
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks of errors.")
@@ -61,6 +81,11 @@ Debug = Annotated[
 def complain(message: str) -> None:
     """One line on stderr."""
     print(f"mmx: error: {printable(message)}", file=sys.stderr)
+
+
+def keeps(what: str) -> None:
+    """From here on an interrupted command leaves this, which is said then."""
+    settings.kept = what
 
 
 def note(message: str) -> None:

@@ -14,11 +14,13 @@ from mmx.cli.output import (
     Debug,
     Quiet,
     complain,
+    keeps,
     note,
     print_json,
     print_table,
     progress_bar,
 )
+from mmx.cli.output import settings as terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -68,13 +70,14 @@ def reproduce(
     if dry_run:
         _show("", grid.listing(), as_json)
         return
+    keeps("finished cells are kept and the same command does the rest")
     with progress_bar("state") as bar:
         grid.progress = _drawer(bar)
         outcome = grid.gather() if tables else grid.run()
     made = report(grid, outcome)
     if as_json:
         print_json({"out": str(out), **asdict(made)})
-    else:
+    elif tables or not terminal.quiet:
         _print(made)
         note(legend(read, outcome.finished))
         note(f"{len(made.results)} runs in {out}; {out / 'table.md'}")

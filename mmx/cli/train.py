@@ -11,7 +11,7 @@ import typer
 
 from mmx.cli.evaluate import print_metrics
 from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, progress_bar
+from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ def train(
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     terminal.quiet = terminal.quiet or not first
     closed = find_model(model).closed_form
+    if not closed:
+        keeps("the same command goes on after the epoch that was saved last (one every 30 s)")
     with progress_bar("state") as bar:
         progress = _drawer(bar, None if closed else training.epochs)
         run = fit(job, out, overwrite=overwrite, progress=progress, tell=note)
@@ -230,6 +232,8 @@ def print_run(run: Run, as_json: bool) -> None:
     best = run.config["best_epoch"]
     if as_json:
         print_json({"run": str(run.path), "best_epoch": best, **run.metrics})
+        return
+    if terminal.quiet:
         return
     print_metrics(run.metrics)
     word = "best" if run.metrics["counts"]["valid_users"] else "last"

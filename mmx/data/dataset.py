@@ -58,6 +58,7 @@ class Items:
     table: pa.Table
     images: Place
     form: str = "paths"
+    left_out: str = ""  # what of the place is in no row, in a line
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -96,8 +97,8 @@ def load_items(
     if is_shards(data):
         if images is not None:
             raise DataError(f"{data} holds its own pictures; drop --images")
-        folder, table = read_shards(str(data))
-        return _checked(Items(folder, folder, table, folder, "members"))
+        folder, table, left_out = read_shards(str(data))
+        return _checked(Items(folder, folder, table, folder, "members", left_out))
     path = _items_table(where(data))
     embedded = images is None and has_bytes(path)
     table = read_table(path, leave_out=("image",) if embedded else (), csv=csv)

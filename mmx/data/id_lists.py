@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
@@ -9,15 +12,18 @@ from mmx.data.tables import id_column, read_table, require
 from mmx.errors import DataError
 from mmx.files import Place
 
+MAX_BYTES = 1 << 30  # of a list of lines; a pipe need not end
+
 
 def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
     """Item ids as they are written: of .parquet, .csv and .tsv ``item_id``, else one a line.
 
     Raises DataError for a file that cannot be read or has a row without an id.
     """
-    if not path.is_file():
+    if not (path.is_file() or _is_pipe(path)):
+        what = "no file" if path.exists() else "no such file"
         raise DataError(
-            f"{path}: no such file; .parquet or .csv with item_id, or one id a line is expected"
+            f"{path}: {what}; .parquet or .csv with item_id, or one id a line is expected"
         )
     if path.suffix.lower() != ".parquet" and not is_csv(path):
         return pa.array(filter(None, read_lines(path, csv)), pa.string())
@@ -26,11 +32,16 @@ def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
     return id_column(table, "item_id", path).combine_chunks()
 
 
+def _is_pipe(path: Place) -> bool:
+    """As the shell makes of ``@<(command)``. Devices are none: some of them never end."""
+    return isinstance(path, Path) and path.is_fifo()
+
+
 def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
     """The lines of a text file as they are: a blank may be part of an id."""
     try:
         with path.open("rb") as file:
-            text = str(file.read(), csv.encoding or "utf-8").removeprefix("\ufeff")
+            text = str(_bounded(file, path), csv.encoding or "utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeError as error:
@@ -39,3 +50,15 @@ def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
             f"{path} is not {csv.encoding or 'UTF-8'}: {reason}; --encoding names what it is"
         ) from error
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _bounded(file: Any, path: Place) -> bytes:
+    """All of it. Raises DataError where that is more than MAX_BYTES."""
+    data = bytearray()
+    while chunk := file.read(1 << 20):
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise DataError(
+                f"{path} has more than {MAX_BYTES >> 20} MiB; one id a line is expected"
+            )
+    return bytes(data)

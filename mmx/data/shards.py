@@ -3,7 +3,8 @@
     00017.jpg  00017.txt  00018.webp  00018.json …
 
 A key (all of a name before the first dot of its last part) is an item: its picture, and the text
-of its ``.txt`` or the ``caption`` of its ``.json``. The column ``image`` says where the bytes
+of its ``.txt`` or the ``caption`` of its ``.json``. Further pictures of a key (``00017.mask.png``)
+are left out, and counted. The column ``image`` says where the bytes
 are: ``000.tar@1536+20480`` is 20480 bytes from byte 1536.
 """
 
@@ -13,7 +14,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Sample:
     image: str | None = None
     text: str | None = None
     caption: str | None = None
+    further: list[str] = field(default_factory=list)  # names of pictures such as x.1.jpg
 
 
 def is_shards(data: Place | str) -> bool:
@@ -57,11 +59,13 @@ def shards_folder(data: str) -> Place:
     return where(folder or slash or ".")
 
 
-def read_shards(data: str) -> tuple[Place, pa.Table]:
+def read_shards(data: str) -> tuple[Place, pa.Table, str]:
     """The folder and the items table of shards: item_id, image, text, in the shards' order.
 
-    Raises DataError for a shard that is absent, broken or compressed, and for a key that comes
-    twice.
+    Also what was left out, in a line, where something was. Raises DataError for a shard that is
+    absent, broken or compressed, for a key that comes twice, and for one whose only pictures have
+    a further dot in their names: which of them is the item's, or whether each is one, cannot be
+    told.
     """
     folder = shards_folder(data)
     found: dict[str, Sample] = {}
@@ -79,12 +83,28 @@ def read_shards(data: str) -> tuple[Place, pa.Table]:
         home |= dict.fromkeys(samples, name)
     if not found:
         raise DataError(f"{data} holds no samples")
+    left_out = _further(data, found)
     columns = {
         "item_id": list(found),
         "image": [sample.image for sample in found.values()],
         "text": [s.caption if s.text is None else s.text for s in found.values()],
     }
-    return folder, pa.table({name: pa.array(c, pa.string()) for name, c in columns.items()})
+    table = pa.table({name: pa.array(c, pa.string()) for name, c in columns.items()})
+    return folder, table, left_out
+
+
+def _further(data: str, found: dict[str, Sample]) -> str:
+    """What is left out of pictures with a further dot. Raises DataError if a key has no other."""
+    lost = [name for sample in found.values() if sample.image is None for name in sample.further]
+    if lost:
+        raise DataError(
+            f"{data}: {some(lost)}: a key ends at the first dot, so no picture of these keys is "
+            "called KEY.jpg; write the shards with names of one dot"
+        )
+    further = [name for sample in found.values() for name in sample.further]
+    if not further:
+        return ""
+    return f"{len(further):,} further pictures of keys are left out ({some(further)})"
 
 
 def _listed(data: str, folder: Place) -> list[Place]:
@@ -103,7 +123,11 @@ def _listed(data: str, folder: Place) -> list[Place]:
 
 
 def _matching(folder: Place, pattern: str) -> list[Place]:
-    return sorted(folder.glob(pattern))
+    found: list[Place] = sorted(folder.glob(pattern))
+    for shard in found:
+        if isinstance(shard, Path) and not shard.is_file():
+            raise DataError(f"{shard} is no file; --data takes tar shards")
+    return found
 
 
 def expand(pattern: str) -> list[str]:
@@ -140,17 +164,19 @@ def _scan(shard: Place, name: str) -> dict[str, Sample]:
 def _add(
     sample: Sample, member: tarfile.TarInfo, extension: str, place: str, file: Any, shard: Place
 ) -> None:
-    field = {"txt": "text", "json": "caption"}.get(extension)
-    field = "image" if extension in EXTENSIONS else field
-    if field is None:
+    if "." in extension and extension.rpartition(".")[2] in EXTENSIONS:
+        sample.further.append(member.name)
+    part = {"txt": "text", "json": "caption"}.get(extension)
+    part = "image" if extension in EXTENSIONS else part
+    if part is None:
         return
-    if getattr(sample, field) is not None:
-        raise DataError(f"{shard}: {member.name} comes after another {field} of its key")
+    if getattr(sample, part) is not None:
+        raise DataError(f"{shard}: {member.name} comes after another {part} of its key")
     value: str | None = place
-    if field != "image":
+    if part != "image":
         file.seek(member.offset_data)
         value = file.read(member.size).decode(errors="replace")
-    setattr(sample, field, _caption(value) if field == "caption" else value)
+    setattr(sample, part, _caption(value) if part == "caption" else value)
 
 
 def _caption(text: str | None) -> str | None:

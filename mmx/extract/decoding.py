@@ -110,7 +110,7 @@ def _jpeg(data: bytes) -> torch.Tensor | None:
     """(h, w, 3) uint8; None for what is broken, or odd enough for Pillow alone."""
     try:
         return decode_jpegs([data])[0]
-    except (ImportError, RuntimeError):  # without a decoder Pillow gives the same numbers
+    except (ImportError, RuntimeError, OSError):  # without a decoder: Pillow gives the same numbers
         return None
 
 

@@ -68,7 +68,6 @@ class Plain:
     lanes: ClassVar[int] = 1  # passes at once
     batch_sizes: ClassVar[tuple[int, ...]] = (32,)  # worth a trial, the usual one first
     fast_precision: ClassVar[str] = "float32"
-    shares_cores: ClassVar[bool] = True  # whether decoding takes time from the passes
     device: ClassVar[str] = "cpu"  # decodes JPEGs, if the image rule's ``decode`` is "gpu"
 
     def session(self) -> AbstractContextManager[int]:

@@ -3,30 +3,34 @@
     readers   bytes from the source               (few at a time wait for a disk or a network)
     decoders  bytes to pixels, into a batch's own array
 
-Both run ahead by ``LOOK_AHEAD`` batches and no further, across the borders of blocks. A batch is
-a run of ``batch_size`` rows of one block; rows without a picture leave it smaller.
+Both run ahead by ``LOOK_AHEAD`` batches and no further, across the borders of blocks; further
+where pictures come from several hosts (``FAR``), so that the slowest does not decide what the
+others are asked for. A batch is a run of ``batch_size`` rows of one block; rows without a picture
+leave it smaller.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from mmx.cache.schema import MISSING, OK
 from mmx.extract.inputs import Loaded, Loader, Read
 from mmx.extract.progress import Progress
+from mmx.extract.reading import Readers
 
 LOOK_AHEAD = 3  # batches that may wait for the encoder, besides those being decoded
-READERS = 4  # threads that wait for the source
+FAR = 1024  # items that are read ahead where they come from several hosts
+FAR_BYTES = 256 << 20  # at most of pixels that wait so
+HELD = 256 << 20  # bytes that were read and not yet decoded, from which on no more is read
 CHUNK = 16  # items that one thread takes at most
 LIST = 32  # items that it takes where a device decodes them together: one call for all of them
-POLITE = 10  # by how much decoding gives way to encoding on a CPU that does both (nice)
 
 Inputs = tuple[str | None, str | None]  # image and text of an item
 Allocate = Callable[[tuple[int, ...]], np.ndarray]  # a shape → an uint8 array
@@ -62,31 +66,41 @@ class Feeder:
         workers: int,
         state: Progress,
         *,
-        readers: int = READERS,
         allocate: Allocate | None = None,
-        polite: bool = False,
     ) -> None:
         self.loader, self.batch_size, self.state = loader, batch_size, state
         self.allocate = allocate or (lambda shape: np.empty(shape, dtype=np.uint8))
+        self._readers = Readers(loader.source)
+        readers = self._readers.count
         self.chunk = min(CHUNK, max(1, batch_size // (2 * max(workers, readers))))
         if loader.jpegs is not None:
             self.chunk = min(LIST, batch_size)
         self.depth = LOOK_AHEAD + -(-max(workers, readers) * self.chunk // batch_size)
+        if self._readers.queue is not None:
+            self.depth = max(self.depth, self._far() // batch_size)
         state.threads |= {"reading": readers, "decoding": workers}
         self._free: list[np.ndarray] = []
         self._lock = threading.Lock()
-        self._readers = ThreadPoolExecutor(readers, "read")
-        self._decoders = ThreadPoolExecutor(workers, "decode", _give_way if polite else None)
+        self._room, self._held = threading.Condition(), 0
+        self._decoders = ThreadPoolExecutor(workers, "decode")
         self._work = _cut(blocks, batch_size)
+
+    def _far(self) -> int:
+        """Items to read ahead from several hosts."""
+        rule = self.loader.image_rule
+        return FAR if rule is None else min(FAR, FAR_BYTES // (3 * rule.size**2))
 
     def __enter__(self) -> Feeder:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for pool in (self._decoders, self._readers):
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in (self._decoders, self._readers):
-            pool.shutdown(wait=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._readers.stop()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        with self._room:
+            self._held = -1  # nobody waits for room any more
+            self._room.notify_all()
+        self._readers.join(interrupted=kind is not None and not issubclass(kind, Exception))
+        self._decoders.shutdown(wait=True)
 
     def __iter__(self) -> Iterator[Batch]:
         """All batches in order. An error of a thread is raised here."""
@@ -99,24 +113,64 @@ class Feeder:
             yield self._finished(queue.popleft())
 
     def _submit(self, first: int, inputs: list[Inputs]) -> _Pending:
-        pending = _Pending(first, [None] * len(inputs), self._buffer(), [])
-        for start in range(0, len(inputs), self.chunk):
-            read = self._readers.submit(self._read, inputs[start : start + self.chunk])
-            pending.parts.append(self._decoders.submit(self._decode, read, start, pending))
+        pending = _Pending(first, [None] * len(inputs), None, [])
+        for start, part in self._parts(inputs):
+            read = self._readers.submit(part[0][0], self._read, part)
+            done: Future[None] = Future()
+            pending.parts.append(done)
+            read.add_done_callback(partial(self._decode_later, start, pending, done))
         return pending
 
+    def _parts(self, inputs: list[Inputs]) -> Iterator[tuple[int, list[Inputs]]]:
+        """What one thread reads: a run of items, and one alone where it stands in a queue."""
+        size = self.chunk if self._readers.queue is None else 1
+        for start in range(0, len(inputs), size):
+            yield start, inputs[start : start + size]
+
     def _read(self, inputs: list[Inputs]) -> list[Read]:
+        with self._room:
+            self._room.wait_for(lambda: self._held < HELD)
         found = []
         for pair in inputs:  # one by one: each that was read is a sign of life (mmx.extract.fleet)
             with self.state.working("reading", 1):
                 found.append(self.loader.read(*pair))
+        self._hold(found, 1)
         return found
 
-    def _decode(self, read: Future[list[Read]], start: int, pending: _Pending) -> None:
-        found = read.result()
-        with self.state.working("decoding", len(found)):
-            for place, loaded in enumerate(self.loader.decode_many(found), start):
-                pending.items[place] = _moved(loaded, pending.buffer, place)
+    def _hold(self, items: list[Read], sign: int) -> None:
+        """Count the bytes of pictures that wait to be decoded."""
+        with self._room:
+            if self._held >= 0:
+                self._held += sign * sum(len(item.data or b"") for item in items)
+                self._room.notify_all()
+
+    def _decode_later(
+        self, start: int, pending: _Pending, done: Future[None], read: Future[list[Read]]
+    ) -> None:
+        """Decode what has been read; called by the thread that has read it."""
+        try:
+            self._decoders.submit(self._decode, read, start, pending, done)
+        except RuntimeError as error:  # the pool takes nothing any more
+            done.set_exception(error)
+
+    def _decode(
+        self, read: Future[list[Read]], start: int, pending: _Pending, done: Future[None]
+    ) -> None:
+        try:
+            found = read.result()
+            with self.state.working("decoding", len(found)):
+                self._into(pending, start, found)
+            self._hold(found, -1)
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    def _into(self, pending: _Pending, start: int, found: list[Read]) -> None:
+        buffer = self._buffer_of(pending)
+        for place, loaded in enumerate(self.loader.decode_many(found), start):
+            pending.items[place] = _moved(loaded, buffer, place)
+            if loaded.image_status not in (OK, MISSING):
+                self.state.example(loaded.image_status, loaded.detail)
 
     def _finished(self, pending: _Pending) -> Batch:
         with self.state.waiting("decoding"):
@@ -132,15 +186,17 @@ class Feeder:
         bare = [replace(item, pixels=None) for item in items]
         return Batch(pending.first, bare, rows, pixels, lambda: self._give_back(pending.buffer))
 
-    def _buffer(self) -> np.ndarray | None:
+    def _buffer_of(self, pending: _Pending) -> np.ndarray | None:
         """Memory for a batch, taken from an encoded one where there is one: no page faults."""
         rule = self.loader.image_rule
         if rule is None:
             return None
         with self._lock:
-            if self._free:
-                return self._free.pop()
-        return self.allocate((self.batch_size, rule.size, rule.size, 3))
+            if pending.buffer is None and self._free:
+                pending.buffer = self._free.pop()
+            elif pending.buffer is None:
+                pending.buffer = self.allocate((self.batch_size, rule.size, rule.size, 3))
+            return pending.buffer
 
     def _give_back(self, buffer: np.ndarray | None) -> None:
         if buffer is not None:
@@ -160,9 +216,3 @@ def _moved(item: Loaded, buffer: np.ndarray | None, place: int) -> Loaded:
         return item
     buffer[place] = item.pixels
     return replace(item, pixels=buffer[place])
-
-
-def _give_way() -> None:
-    """Let the encoder's threads go first; where the system cannot do that, share equally."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), POLITE)

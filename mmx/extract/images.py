@@ -1,7 +1,8 @@
 """A picture file to the pixels an encoder expects, or the reason why not.
 
 Decoding goes through Pillow. A picture is what a person would see: EXIF rotation applied,
-the first frame of an animation, transparency over white, 16-bit scaled to 8.
+the first frame of an animation, transparency over white, more than 8 bits scaled to 8
+(mmx.extract.shades).
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from mmx.errors import one_of
+from mmx.extract.formats import unread
+from mmx.extract.reasons import ImageError, Reason
+from mmx.extract.shades import narrowed
 
 Decode = Literal["exact", "fast", "gpu"]  # how a picture becomes pixels, see mmx.extract.decoding
 
@@ -47,10 +51,6 @@ ORIENTATION = {  # the EXIF tag's value → what puts the picture upright
 # Pillow warns of large pictures, odd EXIF and odd TIFF tags; all of these are decided below.
 # Set once here, since warnings.catch_warnings is not safe in the threads that decode.
 warnings.filterwarnings("ignore", module=r"PIL\..*")
-
-
-class ImageError(Exception):
-    """Why one picture cannot be used; ``str()`` is the reason that goes into the store."""
 
 
 @dataclass(frozen=True)
@@ -88,27 +88,49 @@ class ImageRule:
 def decode(data: bytes) -> Image.Image:
     """Decode an encoded picture to 8-bit RGB.
 
-    Raises ImageError with the reason: empty file, not an image, truncated, corrupt, too large.
+    Raises ImageError with the reason: empty, of a format that is not read, not an image,
+    truncated, corrupt, of too many pixels.
     """
     if not data:
-        raise ImageError("empty file")
+        raise ImageError(Reason.EMPTY)
     try:
         image = Image.open(io.BytesIO(data), formats=formats())
         if image.width * image.height > MAX_PIXELS:
-            raise ImageError(f"too large: {image.width} x {image.height} pixels")
+            raise ImageError(Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height}")
         image.load()
-        return as_rgb(upright(image))
+        turn, rgb = rotation(image), as_rgb(image)
+        return rgb if turn is None else rgb.transpose(turn)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        known = data.startswith(SIGNATURES)
-        raise ImageError("corrupt image: unreadable header" if known else "not an image") from None
+        raise ImageError(unreadable(data), f"begins with {data[:12]!r}") from None
     except Image.DecompressionBombError as error:
-        raise ImageError("too large: decompression bomb") from error
+        raise ImageError(Reason.TOO_MANY_PIXELS, error) from error
     except Exception as error:  # Pillow's plugins raise nearly anything on broken bytes
-        reason = str(error).split("\n")[0] or type(error).__name__
-        kind = "truncated" if "truncated" in reason.lower() else "corrupt"
-        raise ImageError(f"{kind} image: {reason}"[:120]) from error
+        said = str(error) or type(error).__name__
+        cut = "truncated" in said.lower()
+        raise ImageError(Reason.TRUNCATED if cut else Reason.CORRUPT, said) from error
+
+
+def unreadable(data: bytes) -> Reason:
+    """Why no decoder takes these bytes: another format, a broken header, or no picture."""
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return Reason.TIFF if _odd_tiff(data) else Reason.CORRUPT
+    known = unread(data)
+    if known is not None and not (known is Reason.AVIF and "AVIF" in formats()):
+        return known
+    return Reason.CORRUPT if known or data.startswith(SIGNATURES) else Reason.NOT_AN_IMAGE
+
+
+def _odd_tiff(data: bytes) -> bool:
+    """Whether it is a whole TIFF whose kind of pixels Pillow does not know."""
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    except SyntaxError as error:
+        return "pixel mode" in str(error)
+    except Exception:
+        return False
+    return False
 
 
 def formats() -> list[str]:
@@ -118,37 +140,27 @@ def formats() -> list[str]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF rotation. Unreadable EXIF does not make the picture unreadable."""
-    try:
-        method = ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return image
+    """Apply the EXIF rotation."""
+    method = rotation(image)
     return image if method is None else image.transpose(method)
+
+
+def rotation(image: Image.Image) -> Image.Transpose | None:
+    """What the EXIF rotation asks for. Unreadable EXIF does not make the picture unreadable."""
+    try:
+        return ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB: wide grey scaled down, transparency over white."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+    image = narrowed(image)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return image.convert("RGB")
-
-
-def _to_8_bit(grey: np.ndarray) -> np.ndarray:
-    """Wide grey values to (height, width) uint8, scaled by what their type can hold.
-
-    The high byte is right for both ways in which 8-bit pictures are widened, v * 257 and
-    v << 8. Pillow gives 16-bit pictures of some formats as 32-bit ones, so the values tell.
-    Floats up to 1 are fractions of white, others are grey levels already.
-    """
-    if grey.dtype.kind == "f":
-        grey = np.nan_to_num(grey)
-        return (grey * (255 if grey.max() <= 1 else 1)).clip(0, 255).astype(np.uint8)
-    wide = grey.astype(np.int64).clip(0)
-    return (wide >> (8 if wide.max() <= 0xFFFF else 24)).astype(np.uint8)
 
 
 def prepare(image: Image.Image, rule: ImageRule) -> np.ndarray:

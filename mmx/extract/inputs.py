@@ -7,7 +7,9 @@ Two steps, since they are bound by different things: ``read`` gets bytes from a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +18,9 @@ import numpy as np
 from mmx.cache.plan import content_hash
 from mmx.cache.schema import MISSING, OK
 from mmx.extract.decoding import pixels_of
-from mmx.extract.images import ImageError, ImageRule
+from mmx.extract.images import ImageRule
+from mmx.extract.reading import Readers
+from mmx.extract.reasons import ImageError, Reason
 
 if TYPE_CHECKING:
     from mmx.extract.jpegs import Jpegs
@@ -43,6 +47,7 @@ class Read:
     text_status: str
     text: str | None
     hash: str
+    detail: str = ""  # of this picture, where the status is a reason
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Loaded:
     text_status: str
     text: str | None
     hash: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,20 @@ class Loader:
 
     def read(self, image: str | None, text: str | None) -> Read:
         """Read and hash one item. Never raises for what the item is."""
-        status, data = self._bytes(image)
+        status, data, detail = self._bytes(image)
         clean, text_status = clean_text(text) if self.takes_text else (None, MISSING)
         known = self._identity(image) or data
-        return Read(status, data, text_status, clean, content_hash(known, clean))
+        return Read(status, data, text_status, clean, content_hash(known, clean), detail)
 
     def decode(self, item: Read) -> Loaded:
         """Decode and prepare one item. Never raises for what the item is."""
-        status, pixels = item.image_status, None
+        status, pixels, detail = item.image_status, None, item.detail
         if item.data is not None and self.image_rule is not None:
             try:
                 pixels = pixels_of(item.data, self.image_rule)
             except ImageError as error:
-                status = str(error)
-        return Loaded(status, pixels, item.text_status, item.text, item.hash)
+                status, detail = str(error), f"{item.detail}: {error.detail}"
+        return Loaded(status, pixels, item.text_status, item.text, item.hash, detail)
 
     def decode_many(self, items: Sequence[Read]) -> Iterator[Loaded]:
         """``decode`` of each, JPEGs at once where there is a device for it.
@@ -100,6 +106,22 @@ class Loader:
         """Both steps."""
         return self.decode(self.read(image, text))
 
+    def load_ahead(
+        self, items: Iterable[tuple[str | None, str | None]], depth: int
+    ) -> Generator[Loaded]:
+        """All of them in order, read by several threads ``depth`` items ahead.
+
+        Close it before its end to leave the rest unread.
+        """
+        queue: deque[Future[Loaded]] = deque()
+        with Readers(self.source) as readers:
+            for image, text in items:
+                queue.append(readers.submit(image, self.load, image, text))
+                if len(queue) >= depth:
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+
     def state(self, image: str | None, text: str | None) -> tuple[str, str | None]:
         """What tells whether an item has changed, found without decoding.
 
@@ -112,11 +134,6 @@ class Loader:
             return item.hash, item.image_status if item.data is None else None
         return content_hash(known, clean_text(text)[0] if self.takes_text else None), None
 
-    @property
-    def readers(self) -> int:
-        """Threads that the source can keep busy."""
-        return int(getattr(self.source, "readers", 4))
-
     def _identity(self, image: str | None) -> bytes | None:
         """What stands for the picture in the hash; None for its own bytes."""
         identity = getattr(self.source, "identity", None)
@@ -125,14 +142,20 @@ class Loader:
         known: bytes | None = identity(image)
         return known
 
-    def _bytes(self, image: str | None) -> tuple[str, bytes | None]:
+    def _bytes(self, image: str | None) -> tuple[str, bytes | None, str]:
+        """Status, bytes, and what tells this picture from others."""
         if self.image_rule is None or image is None or not image.strip():
-            return MISSING, None
+            return MISSING, None, ""
+        name = image if len(image) <= NAME else f"{image[: NAME - 1]}…"
         try:
-            return OK, self.source(image)
+            return OK, self.source(image), name
         except ImageError as error:
-            return str(error), None
+            whole = str(error) == Reason.GIVEN_UP  # which is said of a host, not of a picture
+            detail = error.detail if whole else f"{name}: {error.detail}".removesuffix(": ")
+            return str(error), None, detail
 
+
+NAME = 80  # characters of what the table says of a picture, in a summary
 
 # Control characters but for the line feed, and halves of pairs that no encoding can write.
 _UNREADABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

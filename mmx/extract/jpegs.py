@@ -34,7 +34,8 @@ from mmx.extract.decoding import (
     shrinking,
 )
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.images import ImageError, ImageRule, scaled_size
+from mmx.extract.images import ImageRule, scaled_size
+from mmx.extract.reasons import ImageError
 
 CHECKED = 16  # pictures of each process that are compared with the exact way
 AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized
@@ -166,7 +167,7 @@ def must_decode(encoder: Encoder) -> None:
     device = hardware_of(encoder).device
     try:
         Jpegs(rule, device).must_work()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(f"{device} decodes no JPEGs ({reason}); drop --gpu-decode") from error
 

@@ -38,6 +38,7 @@ from mmx.extract.inputs import Loader, Source
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
+from mmx.extract.reasons import PASSING
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
 from mmx.extract.target import check_store
@@ -92,6 +93,7 @@ class ExtractReport:
     batch_size: int | None = None  # None where nothing was encoded
     note: str = ""  # what the user should know of how it ran
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # modality → status → rows
+    examples: dict[str, list[str]] = field(default_factory=dict)  # reason → some that failed now
 
     @property
     def failures(self) -> dict[str, int]:
@@ -156,6 +158,8 @@ class _Job:
         self.settings: Settings | None = None
         before = what_was(self.out, anew=self.options.overwrite)
         self._choose_encoder(before)
+        if self.items.left_out:
+            self.state.remark(self.items.left_out)
         self.card = card = self.encoder.card
         self.schema = store_schema(card, self.options.dtype)
         self.loader = Loader(self.source, self.encoder.image_rule, "text" in inputs(card))
@@ -222,7 +226,9 @@ class _Job:
             self.loader, self.items.table, here, self.options.workers, self.state, progress
         )
         retry = self.options.retry_failed
-        plan = make_plan(self.items.ids, finished, hashes, unread, retry_failed=retry)
+        plan = make_plan(
+            self.items.ids, finished, hashes, unread, retry_failed=retry, passing=PASSING
+        )
         if plan.removed and not (self.options.prune or self.options.overwrite):
             raise StoreError(
                 f"{self.out} holds {plan.removed} items that {self.items.path} lacks; "
@@ -282,7 +288,7 @@ class _Job:
         state = self.state
         report.bottleneck, report.note = state.bottleneck, state.note
         report.rates = {stage: state.rate(stage) for stage in state.busy}
-        report.waited = dict(state.waited)
+        report.waited, report.examples = dict(state.waited), dict(state.examples)
         report.precision, report.accuracy = self.card.precision, self.accuracy
         report.batch_size = self.settings.batch_size if self.settings else None
 

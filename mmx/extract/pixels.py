@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from mmx.atomic import replacing
 from mmx.data.dataset import Items
 from mmx.extract.images import ImageRule
 from mmx.extract.inputs import Loader
+from mmx.extract.reasons import PASSING
 from mmx.extract.sources import source_for, versions
 from mmx.extract.sources.web import Web
 
-BLOCK = 512  # pictures decoded before they are written
+BLOCK = 256  # pictures read ahead, and between two calls of ``progress``
 
 
 @dataclass(frozen=True)
@@ -34,47 +34,49 @@ def cached_pixels(
     rule: ImageRule,
     folder: Path,
     *,
-    workers: int = 2,
     web: Web | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pixels:
     """Decode every picture once; later calls with the same pictures and rule only map the file.
 
     A changed picture (by size and time of change), item or rule makes a new file, and so do
-    private addresses that were refused and are allowed (``web``) now.
+    private addresses that were refused and are allowed (``web``) now. Nothing is kept where a
+    host was given up: the next call asks it again.
     """
     web = web or Web()
     path = folder / f"pixels-{_key(items, rule, web)}.npy"
     known = path.with_suffix(".present.npy")
-    if not (path.exists() and known.exists()):
-        _decode(items, rule, path, known, workers, web, progress)
-    return Pixels(np.load(path, mmap_mode="r"), np.load(known))
+    if path.exists() and known.exists():
+        return Pixels(np.load(path, mmap_mode="r"), np.load(known))
+    present, whole = _decode(items, rule, path, web, progress)
+    if whole:
+        with replacing(known) as other, other.open("wb") as file:
+            np.save(file, present)
+    return Pixels(np.load(path, mmap_mode="r"), present)
 
 
 def _decode(
     items: Items,
     rule: ImageRule,
     path: Path,
-    known: Path,
-    workers: int,
     web: Web,
     progress: Callable[[int, int], None],
-) -> None:
+) -> tuple[np.ndarray, bool]:
+    """Write the pixels; which are present, and whether every host was asked."""
     loader = Loader(source_for(items, web), rule, takes_text=False)
-    present = np.zeros(len(items), dtype=bool)
-    names = items.table["image"].to_pylist()
-    with replacing(path) as temporary, ThreadPoolExecutor(workers) as pool:
+    present, whole = np.zeros(len(items), dtype=bool), True
+    names = ((name, None) for name in items.table["image"].to_pylist())
+    with replacing(path) as temporary:
         shape = (len(items), rule.size, rule.size, 3)
         images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for start in range(0, len(items), BLOCK):
-            block = names[start : start + BLOCK]
-            for row, loaded in enumerate(pool.map(loader.load, block, [None] * len(block)), start):
-                if loaded.pixels is not None:
-                    images[row], present[row] = loaded.pixels, True
-            progress(min(start + BLOCK, len(items)), len(items))
+        for row, loaded in enumerate(loader.load_ahead(names, BLOCK)):
+            if loaded.pixels is not None:
+                images[row], present[row] = loaded.pixels, True
+            whole &= loaded.image_status not in PASSING
+            if (row + 1) % BLOCK == 0 or row + 1 == len(items):
+                progress(row + 1, len(items))
         images.flush()
-        with replacing(known) as other, other.open("wb") as file:
-            np.save(file, present)
+    return present, whole
 
 
 def _key(items: Items, rule: ImageRule, web: Web) -> str:

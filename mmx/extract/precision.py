@@ -140,14 +140,15 @@ def take_sample(loader: Loader, items: Iterable[tuple[str | None, str | None]]) 
     sample = Sample()
     pictures = SAMPLE if loader.image_rule is not None else 0
     texts = SAMPLE if loader.takes_text else 0
-    for image, text in islice(items, SEARCHED):
-        if len(sample.pixels) >= pictures and len(sample.texts) >= texts:
-            break
-        item = loader.load(image, text)
+    found = loader.load_ahead(islice(items, SEARCHED), SAMPLE)
+    for item in found:
         if item.pixels is not None and len(sample.pixels) < SAMPLE:
             sample.pixels.append(item.pixels)
             if item.text is not None:
                 sample.pairs.append((item.pixels, item.text))
         if item.text is not None and len(sample.texts) < SAMPLE:
             sample.texts.append(item.text)
+        if len(sample.pixels) >= pictures and len(sample.texts) >= texts:
+            break
+    found.close()
     return sample

@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from mmx.extract.reasons import Reason
+
 STAGES = ("reading", "decoding", "encoding", "writing")
+EXAMPLES = 3  # pictures shown of each reason
+HOSTS = 50  # that were given up
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Progress:
     busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))  # thread s
     items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # that passed
     waited: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    examples: dict[str, list[str]] = field(default_factory=dict)  # reason → pictures, hosts
     note: str = ""  # one line that the caller should show, once
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -44,6 +49,14 @@ class Progress:
     def remark(self, line: str) -> None:
         """Add to the ``note``."""
         self.note = f"{self.note}; {line}" if self.note else line
+
+    def example(self, reason: str, detail: str) -> None:
+        """Keep what failed for a reason, if it is among the first few that differ."""
+        with self._lock:
+            known = self.examples.setdefault(reason, [])
+            most = HOSTS if reason == Reason.GIVEN_UP else EXAMPLES
+            if detail and detail not in known and len(known) < most:
+                known.append(detail)
 
     def rate(self, stage: str) -> float:
         """Items a second that the stage's threads pass when they have work; 0 before the first."""

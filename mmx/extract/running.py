@@ -49,7 +49,7 @@ def run_blocks(
     inputs = (list(pairs(rows)) for _, rows in ahead)
     feeder = Feeder(
         loader, inputs, batch_size, workers or cores(), state,
-        readers=loader.readers, allocate=hardware.pixel_buffer, polite=hardware.shares_cores,
+        allocate=hardware.pixel_buffer,
     )  # fmt: skip
     passes = Passes(encoder, state)
     with (

@@ -17,7 +17,7 @@ from mmx.extract.sources.web import Web
 LIMIT = 64 << 10  # bytes of a picture in these tests
 QUICK = Web(
     allow_private=True, attempts=3, pause=0.02, longest_pause=2.5, connect_timeout=2.0,
-    read_timeout=0.7, deadline=3.0, max_bytes=LIMIT, max_redirects=3,
+    read_timeout=0.7, deadline=20.0, max_bytes=LIMIT, max_redirects=3,
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ class Server(ThreadingHTTPServer):
         self.agents: set[str] = set()
         self.open = self.most = 0  # requests being answered: now, and the most at once
         self.times: list[tuple[str, float]] = []  # path and time.monotonic() of each request
+        self.healthy = threading.Event()  # what /sick/… waits for
 
     def url(self, host: str = "127.0.0.1") -> str:
         """Its address."""
@@ -49,6 +50,7 @@ def serving(root: Path, handler: type[BaseHTTPRequestHandler]) -> Iterator[Serve
     try:
         yield server
     finally:
+        server.healthy.set()
         server.shutdown()
         server.server_close()
         thread.join(5)
@@ -89,6 +91,9 @@ class Misbehaving(BaseHTTPRequestHandler):
             wait = "1" if rest == "seconds" else formatdate(time.time() + 2, usegmt=True)
             wait = "3600" if rest == "long" else wait
             self.send(b"later", 429, {"Retry-After": wait}) if count == 1 else self.send(b"now")
+        elif first == "sick":  # as the rest of the path, once it is healthy
+            self.server.healthy.wait(60)
+            self.answer(rest, count)
         elif first == "hang":
             time.sleep(1.5)
         elif first == "drip":  # never silent for long, never done

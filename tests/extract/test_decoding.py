@@ -12,7 +12,8 @@ from PIL import Image, JpegImagePlugin
 
 from mmx.extract.decoding import COSINE, MARGIN, TOLERANCE, pixels_of
 from mmx.extract.encoders import open_encoder
-from mmx.extract.images import ImageError, ImageRule, decode, prepare
+from mmx.extract.images import ImageRule, decode, prepare
+from mmx.extract.reasons import ImageError
 from tests.extract.files import encoded, noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mmx.extract.images import ImageError, decode
+from mmx.extract.images import decode
+from mmx.extract.reasons import ImageError
 from tests.extract.files import (
     BLUE,
     GREEN,
@@ -44,26 +45,25 @@ def test_not_an_image(data: bytes) -> None:
 
 
 def test_postscript_is_never_run() -> None:
-    assert reason(encoded(Image.fromarray(QUARTERS), "EPS")) == "not an image"
+    assert reason(encoded(Image.fromarray(QUARTERS), "EPS")) == "format PostScript is not read"
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9])
 def test_a_cut_file_is_refused(form: str, part: float) -> None:
     data = encoded(Image.fromarray(noise(64, 64)), form)
-    told = reason(data[: int(len(data) * part)])
-    assert told.startswith(("truncated image", "corrupt image"))
+    assert reason(data[: int(len(data) * part)]) in ("truncated image", "corrupt image")
 
 
 def test_a_cut_jpeg_says_truncated() -> None:
     data = encoded(Image.fromarray(noise(64, 64)), "JPEG")
-    assert reason(data[: len(data) // 2]).startswith("truncated image: ")
+    assert reason(data[: len(data) // 2]) == "truncated image"
 
 
 def test_corrupt_bytes_are_told_from_a_cut_file() -> None:
     data = bytearray(encoded(Image.fromarray(noise(64, 64))))
     data[len(data) // 2] ^= 0xFF  # the checksum of the pixel data no longer fits
-    assert reason(bytes(data)).startswith("corrupt image")
+    assert reason(bytes(data)) == "corrupt image"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -148,15 +148,6 @@ def test_16_bit_colour_becomes_its_8_bit_original() -> None:
     rows = b"".join(b"\0" + row.tobytes() for row in original * np.array(257, dtype=">u2"))
     data = png(width=7, height=5, depth=16, colour=2, body=zlib.compress(rows))
     assert (pixels(data) == original).all()
-
-
-def test_32_bit_and_float_grey() -> None:
-    wide = np.array([[0, 255 << 24 >> 1, 1 << 30]], dtype=np.int32)
-    assert pixels(encoded(Image.fromarray(wide), "TIFF"))[0, :, 0].tolist() == [0, 127, 64]
-    part = np.array([[0, 0.5, 1, np.nan]], dtype=np.float32)
-    assert pixels(encoded(Image.fromarray(part), "TIFF"))[0, :, 0].tolist() == [0, 127, 255, 0]
-    level = np.array([[0, 128, 300, -5]], dtype=np.float32)
-    assert pixels(encoded(Image.fromarray(level), "TIFF"))[0, :, 0].tolist() == [0, 128, 255, 0]
 
 
 def test_1_bit() -> None:

@@ -21,7 +21,7 @@ from tests.extract.files import BLUE, QUARTERS, RED, encoded, noise, png, reason
 def test_decompression_bomb(side: int) -> None:
     data = png(side, side, 8, 2, zlib.compress(b"\0" * 10_000))
     assert len(data) < 1000
-    assert reason(data).startswith("too large")
+    assert reason(data) == "too many pixels"
 
 
 def test_bombs_are_refused_even_where_another_library_lifts_pillows_limit(
@@ -29,7 +29,7 @@ def test_bombs_are_refused_even_where_another_library_lifts_pillows_limit(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     data = png(30_000, 30_000, 8, 2, zlib.compress(b"\0" * 10_000))
-    assert reason(data) == "too large: 30000 x 30000 pixels"
+    assert reason(data) == "too many pixels"
 
 
 def test_pillows_warnings_reach_nobody(tmp_path: Path) -> None:
@@ -48,9 +48,7 @@ def test_a_text_chunk_bomb() -> None:
     body = encoded(Image.fromarray(QUARTERS))
     chunk = b"zTXtComment\0\0" + bomb
     text = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    assert reason(body[:33] + text + body[33:]).startswith(
-        "corrupt image: Decompressed data too large"
-    )
+    assert reason(body[:33] + text + body[33:]).startswith("corrupt image")
 
 
 def test_one_pixel() -> None:

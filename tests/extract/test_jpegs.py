@@ -104,7 +104,7 @@ def test_one_broken_of_a_chunk_is_lost_alone(calls: list[int]) -> None:
     items = loaded(loader(), data)
     assert calls == [3, 1, 1, 1]
     assert [item.image_status == "ok" for item in items] == [True, False, True, True]
-    assert items[1].image_status.startswith("corrupt image")
+    assert items[1].image_status == "corrupt image"
     for one, item in zip(data, items, strict=True):
         if item.pixels is not None:
             assert np.abs(item.pixels - exactly(one)).mean() < 0.3
@@ -190,7 +190,7 @@ def test_what_pillow_calls_broken_is_broken(monkeypatch: pytest.MonkeyPatch) -> 
     lenient: Decoder = lambda data, _: [torch.zeros(400, 300, 3)] * len(data)  # noqa: E731
     monkeypatch.setattr(jpegs, "decode_jpegs", lenient)
     (item,) = loaded(loader(), [flawed()])
-    assert item.image_status.startswith("corrupt image")
+    assert item.image_status == "corrupt image"
 
 
 def test_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,3 +217,21 @@ def test_only_the_newest_numbers_are_taken(tmp_path: Path) -> None:
         assert pq.read_table(parts.files()[1])["item_id"].to_pylist() == [
             f"i{n}" for n in range(10, 20)
         ]
+
+
+def test_decoding_has_the_priority_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A nicer thread would get nothing while another job is running."""
+    from mmx.extract import inputs
+
+    levels, decode = set(), inputs.pixels_of
+
+    def told(*given):
+        levels.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return decode(*given)
+
+    monkeypatch.setattr(inputs, "pixels_of", told)
+    data = plain_catalogue(tmp_path / "d", items=20)
+    run_here(data, open_encoder("toy"), lambda number, rows: None, batch_size=4)
+    assert levels == {os.getpriority(os.PRIO_PROCESS, 0)}

@@ -122,6 +122,25 @@ def test_keys_that_come_twice(tmp_path: Path) -> None:
         load_items(tmp_path / "t")
 
 
+@pytest.mark.parametrize("names", [("x.1.jpg", "x.2.jpg"), ("in/x.1.JPG",), ("x.1.jpg", "x.txt")])
+def test_pictures_that_are_no_keys_are_not_lost_in_silence(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    tar(tmp_path / "s.tar", [("a.jpg", b"j"), *((name, b"j") for name in names)])
+    pictures = [name for name in names if not name.endswith("txt")]
+    with pytest.raises(DataError, match=f"{', '.join(pictures)}: a key ends at the first dot"):
+        load_items(tmp_path / "s.tar")
+
+
+def test_further_pictures_are_counted(plain: Path, tmp_path: Path) -> None:
+    picture = pictures(plain)[0]
+    members = [("a.png", picture), ("a.mask.png", picture), ("a.depth.png", picture)]
+    tar(tmp_path / "s.tar", [*members, ("a.seg.cls", b"")])
+    report = run(tmp_path / "s.tar", tmp_path / "out.parquet")
+    assert report.note == "2 further pictures of keys are left out (a.mask.png, a.depth.png)"
+    assert report.statuses["image"] == {"ok": 1}
+
+
 def test_broken_tars_name_the_last_whole_member(tmp_path: Path) -> None:
     whole = tar(tmp_path / "s.tar", [(f"{n}.jpg", bytes(700)) for n in range(5)]).read_bytes()
     size = 512 + 1024  # of a member

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmx.errors import OptionError
-from mmx.extract.images import ImageError
+from mmx.extract.reasons import ImageError
 from mmx.extract.sources.addresses import is_public
 from mmx.extract.sources.fetching import Fetcher
 from mmx.extract.sources.web import Web
@@ -38,10 +38,10 @@ def reason(fetch: Fetcher, url: str) -> str:
 @pytest.mark.parametrize(
     ("path", "said", "requests"),
     [
-        ("/status/404", "404", 1),
-        ("/status/403", "403", 1),
-        ("/status/204", "204", 1),
-        ("/status/503", "503", 3),
+        ("/status/404", "not found by the host", 1),
+        ("/status/403", "refused by the host", 1),
+        ("/status/204", "unexpected answer", 1),
+        ("/status/503", "server error", 3),
         ("/hang", "timeout", 3),
         ("/heavy", "too large", 1),
         ("/endless", "too large", 1),
@@ -77,7 +77,9 @@ def test_what_passes_is_tried_again(server: Server) -> None:
         start = time.monotonic()
         assert fetch(server.url() + path) == b"now"
         assert time.monotonic() - start > 0.9
-    assert reason(fetch, f"{server.url()}/busy/long") == "429"  # an hour is not waited for
+    assert (
+        reason(fetch, f"{server.url()}/busy/long") == "too many requests"
+    )  # an hour is not waited for
     (agent,) = server.agents
     assert agent.startswith("mmx/")
 

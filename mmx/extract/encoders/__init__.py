@@ -10,6 +10,7 @@ from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, Request
+from mmx.packages import importing
 
 __all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
 
@@ -58,7 +59,8 @@ def open_encoder(
         {key: value for key, value in options.items() if value is not None},
         decode,
     )
-    encoder = opener(request)
+    with importing():
+        encoder = opener(request)
     if decode == "gpu":
         from mmx.extract.jpegs import must_decode
 

@@ -49,11 +49,6 @@ class Hardware:
         return self.device.type == "cuda"
 
     @property
-    def shares_cores(self) -> bool:
-        """Whether decoding takes time from the passes."""
-        return self.device.type == "cpu"
-
-    @property
     def fast_precision(self) -> str:
         """bfloat16 where the device computes with it natively, else float32."""
         if self._cuda:
@@ -81,7 +76,7 @@ class Hardware:
         Gives the number of lanes, which inside cannot be told from torch's threads any more.
         """
         before, lanes = torch.get_num_threads(), self.lanes
-        if self.shares_cores:
+        if self.device.type == "cpu":
             torch.set_num_threads(max(1, before // lanes))
         try:
             yield lanes

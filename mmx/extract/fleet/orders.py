@@ -193,14 +193,18 @@ Counts = dict[str, Any]
 
 
 def counts(state: Progress) -> Counts:
-    """What a worker has done so far, as plain numbers."""
-    names = ("threads", "busy", "items", "waited")
+    """What a worker has done so far, in plain values."""
+    names = ("threads", "busy", "items", "waited", "examples")
     return {"done": state.done} | {name: dict(getattr(state, name)) for name in names}
 
 
 def add_up(state: Progress, own: Progress, workers: Sequence[Counts]) -> None:
     """``state`` becomes the sum of its workers; only the coordinator's ``own`` writing counts."""
     state.done = sum(found["done"] for found in workers)
+    for found in workers:
+        for reason, details in found["examples"].items():
+            for detail in details:
+                state.example(reason, detail)
     for stage in STAGES:
         state.waited[stage] = own.waited[stage] + sum(w["waited"][stage] for w in workers)
         if stage == "writing":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from time import monotonic
@@ -142,7 +142,13 @@ class _Crew:
         process = context.Process(
             target=work, args=(theirs, self.recipe, self.orders, device, self.share), daemon=True
         )
-        process.start()
+        # Ctrl-C is for the coordinator alone, also while the worker is still being imported.
+        resource_tracker.ensure_running()  # when it starts later it undoes the mask
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the end of the process is the end of the line
         self.hands[line] = _Hand(process, line, device)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpcore2
 
-from mmx.extract.images import ImageError
+from mmx.extract.reasons import ImageError, Reason
 
 TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
@@ -79,7 +79,7 @@ class Guard(httpcore2.NetworkBackend):
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         allowed = [a for a in addresses if self.allow_private or is_public(a)]
         if addresses and not allowed:
-            raise ImageError("private address; --allow-private")
+            raise ImageError(Reason.PRIVATE)
         failure: Exception = httpcore2.ConnectError("no address")
         for address in allowed:
             try:
@@ -93,7 +93,7 @@ class Guard(httpcore2.NetworkBackend):
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.NetworkStream:
         """Never."""
-        raise ImageError("no web address")
+        raise ImageError(Reason.NO_ADDRESS)
 
 
 class Timed(httpcore2.NetworkStream):

@@ -10,15 +10,15 @@ import random
 import threading
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 import httpcore2
 import httpx2
 
 from mmx import __version__
-from mmx.extract.images import ImageError
+from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.addresses import Guard
+from mmx.extract.sources.hosts import NO_ANSWER, Host
 from mmx.extract.sources.web import Web
 
 HEADERS = {
@@ -33,28 +33,9 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)
 class PassingError(Exception):
     """An attempt failed as the next one may not. ``pause``: seconds the host asked for."""
 
-    def __init__(self, reason: str, pause: float | None = None) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-@dataclass
-class Host:
-    """What is open to one host, and until when it wants to be left alone."""
-
-    slots: threading.Semaphore
-    rest_until: float = 0.0  # of time.monotonic()
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def rest(self, seconds: float) -> None:
-        """Let nobody ask for a while."""
-        with self.lock:
-            self.rest_until = max(self.rest_until, time.monotonic() + seconds)
-
-    def wait(self) -> None:
-        """Sleep as long as it rests."""
-        while (left := self.rest_until - time.monotonic()) > 0:
-            time.sleep(left)
+    def __init__(self, reason: Reason, detail: object = "", pause: float | None = None) -> None:
+        super().__init__(str(reason))
+        self.reason, self.detail, self.pause = reason, detail, pause
 
 
 class Fetcher:
@@ -74,54 +55,90 @@ class Fetcher:
         self._lock = threading.Lock()
 
     def __call__(self, url: str) -> bytes:
-        """Raises ImageError with the reason: a status such as ``404``, ``timeout``, ``too large``,
-        ``private address; --allow-private`` …
-        """
+        """Raises ImageError with the reason (mmx.extract.reasons)."""
+        self._guard.deadline = time.monotonic() + self.web.deadline
         for attempt in range(1, self.web.attempts + 1):
             try:
                 return self._follow(url)
             except PassingError as error:
-                pause = error.pause
-                if pause is None:
-                    pause = self.web.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-                if attempt == self.web.attempts or pause > self.web.longest_pause:
-                    raise ImageError(str(error)) from error
-                time.sleep(pause)
+                if attempt == self.web.attempts or not self._pause(attempt, error):
+                    raise ImageError(error.reason, error.detail) from error
         raise AssertionError("unreachable")
+
+    def host(self, url: str) -> str | None:
+        """The host of an address; None where it is no address."""
+        try:
+            return httpx2.URL(url).host or None
+        except (httpx2.InvalidURL, UnicodeError):
+            return None
+
+    def _pause(self, attempt: int, error: PassingError) -> bool:
+        """Wait before the next attempt; False where there is no time for one."""
+        pause = error.pause
+        if pause is None:
+            pause = self.web.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
+            if time.monotonic() + pause >= self._guard.deadline:
+                return False
+        elif pause > self.web.longest_pause:
+            return False
+        else:  # the host's own wish is not held against the picture
+            self._guard.deadline += pause
+        time.sleep(pause)
+        return True
 
     def _follow(self, start: str) -> bytes:
         """One attempt, over its redirects."""
         url = _parsed(start)
-        self._guard.deadline = time.monotonic() + self.web.deadline
         for _ in range(self.web.max_redirects + 1):
             if url.scheme not in ("http", "https") or not url.host:
-                raise ImageError("no web address")
+                raise ImageError(Reason.NO_ADDRESS)
             found = self._ask(url)
             if isinstance(found, bytes):
                 return found
             try:
                 url = url.join(found)
             except httpx2.InvalidURL:
-                raise ImageError("redirected to no address") from None
-        raise ImageError("too many redirects")
+                raise ImageError(Reason.BAD_REDIRECT, found) from None
+        raise ImageError(Reason.REDIRECTS)
 
     def _ask(self, url: httpx2.URL) -> bytes | str:
         """The body, or where to go on."""
-        host = self._host(url)
-        with host.slots, self._slots:
+        host, start = self._host(url), time.monotonic()
+        with host.slots:
             host.wait()
-            try:
-                return self._answer(url)
-            except PassingError as error:
-                if error.pause is not None and error.pause <= self.web.longest_pause:
-                    host.rest(error.pause)
-                raise
-            except httpcore2.TimeoutException as error:
-                raise PassingError("timeout") from error
-            except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
-                raise PassingError(_short(error)) from error
-            except UnicodeError:  # a label too long for DNS
-                raise ImageError("no web address") from None
+            host.must_be_asked()
+            with self._slots:
+                self._guard.deadline += time.monotonic() - start  # it waited for others
+                try:
+                    found = self._tried(url)
+                except PassingError as error:
+                    self._failed(host, error)
+                    raise
+                except ImageError:
+                    host.answered()
+                    raise
+        host.answered()
+        return found
+
+    def _failed(self, host: Host, error: PassingError) -> None:
+        """What the host is to be spared after a failed attempt."""
+        if error.reason in NO_ANSWER:
+            host.strike(error.reason)
+        else:
+            host.answered()
+        if error.pause is not None and error.pause <= self.web.longest_pause:
+            host.rest(error.pause)
+
+    def _tried(self, url: httpx2.URL) -> bytes | str:
+        """An answer; what is in its way as PassingError, or ImageError where that stays."""
+        try:
+            return self._answer(url)
+        except httpcore2.TimeoutException as error:
+            raise PassingError(Reason.TIMEOUT, url.host) from error
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+            raise PassingError(_kind(error), url.host) from error
+        except UnicodeError:  # a label too long for DNS
+            raise ImageError(Reason.NO_ADDRESS) from None
 
     def _answer(self, url: httpx2.URL) -> bytes | str:
         request = httpcore2.URL(
@@ -135,29 +152,29 @@ class Fetcher:
         ) as response:  # fmt: skip
             headers = httpx2.Headers(response.headers)
             if response.status in PASSING:
-                raise PassingError(str(response.status), _retry_after(headers))
+                raise PassingError(*_status(response.status, url), _retry_after(headers))
             if response.status in MOVED and "location" in headers:
                 return headers["location"]
             if response.status != 200:
-                raise ImageError(str(response.status))
+                raise ImageError(*_status(response.status, url))
             return self._body(response, headers)
 
     def _body(self, response: httpcore2.Response, headers: httpx2.Headers) -> bytes:
         size = headers.get("content-length", "")
         if size.isdecimal() and int(size) > self.web.max_bytes:
-            raise ImageError("too large")
+            raise ImageError(Reason.TOO_LARGE, f"{size} bytes")
         data = bytearray()
         with closing(response.iter_stream()) as stream:  # type: ignore[type-var]
             for piece in stream:
                 data += piece
                 if len(data) > self.web.max_bytes:
-                    raise ImageError("too large")
+                    raise ImageError(Reason.TOO_LARGE, f"more than {self.web.max_bytes} bytes")
         return bytes(data)
 
     def _host(self, url: httpx2.URL) -> Host:
         with self._lock:
             if url.host not in self._hosts:
-                self._hosts[url.host] = Host(threading.Semaphore(self.web.per_host))
+                self._hosts[url.host] = Host(url.host, self.web)
             return self._hosts[url.host]
 
 
@@ -165,7 +182,21 @@ def _parsed(url: str) -> httpx2.URL:
     try:
         return httpx2.URL(url)
     except (httpx2.InvalidURL, UnicodeError):
-        raise ImageError("no web address") from None
+        raise ImageError(Reason.NO_ADDRESS) from None
+
+
+def _status(code: int, url: httpx2.URL) -> tuple[Reason, str]:
+    """The reason for an HTTP status that brings no picture, and the status."""
+    reason = Reason.ODD_ANSWER
+    if code in (404, 410):
+        reason = Reason.GONE
+    elif code == 429:
+        reason = Reason.BUSY
+    elif 400 <= code < 500:
+        reason = Reason.FORBIDDEN
+    elif code >= 500:
+        reason = Reason.SERVER_ERROR
+    return reason, f"{code} from {url.host}"
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:
@@ -179,17 +210,17 @@ def _retry_after(headers: httpx2.Headers) -> float | None:
         return None
 
 
-def _short(error: Exception) -> str:
-    """A reason that rows can be counted by, without addresses and numbers."""
+def _kind(error: Exception) -> Reason:
+    """Which way a connection failed."""
     text = str(error).lower()
     for word, reason in (
-        ("certificate", "certificate not trusted"),
-        ("ssl", "no TLS connection"),
-        ("refused", "connection refused"),
-        ("name or service", "unknown host"),
-        ("no address", "unknown host"),
-        ("resolution", "unknown host"),
+        ("certificate", Reason.UNTRUSTED),
+        ("ssl", Reason.NO_TLS),
+        ("refused", Reason.REFUSED),
+        ("name or service", Reason.NO_HOST),
+        ("no address", Reason.NO_HOST),
+        ("resolution", Reason.NO_HOST),
     ):
         if word in text:
             return reason
-    return "connection lost"
+    return Reason.LOST

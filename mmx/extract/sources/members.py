@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from mmx.errors import DataError
-from mmx.extract.images import ImageError
-from mmx.files import Place
+from mmx.extract.reasons import ImageError, Reason
+from mmx.extract.sources.paths import MAX_BYTES
+from mmx.files import Place, open_regular
 
 
 class Members:
@@ -29,8 +30,10 @@ class Members:
         """The encoded picture."""
         found = re.fullmatch(r"(.+)@(\d+)\+(\d+)", image)
         if found is None:
-            raise ImageError("no member of a shard")
+            raise ImageError(Reason.NO_MEMBER)
         start, size = int(found[2]), int(found[3])
+        if size > MAX_BYTES:
+            raise ImageError(Reason.TOO_LARGE, f"{size} bytes")
         place = self.folder / found[1]
         try:
             if isinstance(place, Path):
@@ -38,11 +41,11 @@ class Members:
             else:
                 data = place.read_bytes(start, start + size)
         except FileNotFoundError:
-            raise ImageError("shard not found") from None
+            raise ImageError(Reason.NO_SHARD) from None
         except (OSError, DataError) as error:
-            raise ImageError(f"shard unreadable: {str(error).splitlines()[0]}") from error
+            raise ImageError(Reason.SHARD_UNREADABLE, error) from error
         if len(data) < size:
-            raise ImageError("shard broken off")
+            raise ImageError(Reason.SHARD_SHORT)
         return data
 
 
@@ -50,7 +53,7 @@ class Shard:
     """An open file that many threads read at once; closed when nobody holds it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = open_regular(path)
 
     def read(self, start: int, size: int) -> bytes:
         """Bytes at a place, without moving one for all."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmx.errors import DataError
-from mmx.extract.images import ImageError
+from mmx.extract.reasons import ImageError, Reason
+from mmx.extract.sources.data_uris import is_data, read_data
 from mmx.extract.sources.web import Web
-from mmx.files import Place, RemotePath, is_url
+from mmx.files import NotRegularError, Place, RemotePath, is_url, open_regular
 
 if TYPE_CHECKING:
     from mmx.extract.sources.fetching import Fetcher
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 WEB = ("http", "https")
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "r2")
 READERS = 4  # threads, of a local disk
+MAX_BYTES = 1 << 29  # of a file: an uncompressed picture of images.MAX_PIXELS has as many
 
 
 class Paths:
@@ -31,6 +34,7 @@ class Paths:
     def __init__(self, folder: Place, web: Web, remote: bool = True) -> None:
         self.folder, self.web, self.remote = folder, web, remote
         self.readers = web.connections if remote else READERS
+        self.queue = self._host if remote else None
         self._lock = threading.Lock()
         self._made: Fetcher | None = None
 
@@ -43,6 +47,8 @@ class Paths:
 
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture."""
+        if is_data(image):
+            return read_data(image, self.web.max_bytes)
         url = self._url(image)
         if url is not None:
             return self._remote(url)
@@ -55,8 +61,20 @@ class Paths:
 
     def identity(self, image: str) -> bytes | None:
         """The URL, of remote pictures."""
-        url = self._url(image)
+        url = None if is_data(image) else self._url(image)
         return None if url is None else url.encode(errors="replace")
+
+    @property
+    def per_queue(self) -> int:
+        """Pictures that are fetched from one host at once."""
+        return self.web.per_host
+
+    def _host(self, image: str) -> str | None:
+        """The web host that a picture is fetched from; None for any other place."""
+        url = None if is_data(image) else self._url(image)
+        if url is None or url.partition("://")[0].lower() not in WEB:
+            return None
+        return self._fetcher().host(url)
 
     def _url(self, image: str) -> str | None:
         """What to fetch; None for a file of this machine."""
@@ -70,14 +88,15 @@ class Paths:
             return self._fetcher()(url)
         known = (*STORES, str(self.folder).partition("://")[0])
         if scheme not in known or "::" in url:
-            raise ImageError(f"{scheme}:// is no place for pictures")
+            raise ImageError(Reason.NO_PLACE, f"{scheme}://")
         try:
-            return RemotePath(url).read_bytes()
+            return read_object(RemotePath(url))
         except FileNotFoundError:
             raise_ambiguous(url)
-            raise ImageError("file not found") from None
+            raise ImageError(Reason.NOT_FOUND) from None
         except DataError as error:
-            raise ImageError(reason(error)) from error
+            absent = isinstance(error.__cause__, ImportError)
+            raise ImageError(Reason.NO_DRIVER if absent else Reason.UNREACHABLE, error) from error
 
     def _fetcher(self) -> Fetcher:
         """Made for the first web address, since few tables have any."""
@@ -93,22 +112,41 @@ def raise_ambiguous(image: str) -> None:
     several = re.fullmatch(r".*\.\{(.+)\}", image)
     if several:
         endings = several.group(1).split(",")
-        raise ImageError(f"several files: {', '.join(f'.{e}' for e in endings)}") from None
+        raise ImageError(Reason.SEVERAL, ", ".join(f".{e}" for e in endings)) from None
 
 
-def reason(error: DataError) -> str:
-    """A place's error without the place: many rows share it."""
-    return re.sub(r"^\S+: the driver|^\S+ cannot be", lambda m: m[0].split(" ", 1)[1], str(error))
+def read_object(place: RemotePath) -> bytes:
+    """An object of at most MAX_BYTES. Raises ImageError, and what ``RemotePath`` does."""
+    try:
+        data = place.read_bytes(0, MAX_BYTES + 1)
+    except DataError:
+        if place.size():
+            raise
+        return b""  # of which stores give no part
+    if len(data) > MAX_BYTES:
+        raise ImageError(Reason.TOO_LARGE, place)
+    return data
 
 
 def read_bytes(directory: Path, image: str) -> bytes:
-    """The encoded picture. Raises ImageError with the reason why it cannot be read."""
+    """The encoded picture. Raises ImageError with the reason why it cannot be read.
+
+    A file that says that it is empty is not read: those of /proc say so, and some never end.
+    """
     try:
-        return (directory / image).read_bytes()
+        with open_regular(directory / image) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError(Reason.TOO_LARGE, f"{size} bytes")
+            return file.read(size)
     except FileNotFoundError:
-        raise ImageError("file not found") from None
+        raise ImageError(Reason.NOT_FOUND) from None
     except IsADirectoryError:
-        raise ImageError("a directory, not a file") from None
+        raise ImageError(Reason.DIRECTORY) from None
+    except PermissionError:
+        raise ImageError(Reason.DENIED) from None
+    except NotRegularError:
+        raise ImageError(Reason.NOT_REGULAR) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"unreadable: {reason.lower()}") from error
+        said = getattr(error, "strerror", None) or str(error)
+        raise ImageError(Reason.UNREADABLE, said.lower()) from error

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.cache.schema import MISSING
-from mmx.extract.images import ImageError
+from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.paths import read_bytes
 from mmx.files import Place, RemotePath, reaching
 
@@ -54,7 +54,7 @@ class Rows:
                     found = self._row(int(image.removeprefix("#")))
             except (pa.ArrowException, OSError, LookupError) as error:
                 self._group = -1
-                raise ImageError(f"row unreadable: {str(error).splitlines()[0]}") from error
+                raise ImageError(Reason.NO_ROW, error) from error
         path = None
         if isinstance(found, dict):
             found, path = found["bytes"], found.get("path")

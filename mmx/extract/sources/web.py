@@ -18,7 +18,9 @@ class Web:
     longest_pause: float = 60.0  # s; a host that asks for a longer one (Retry-After) is given up
     connect_timeout: float = 10.0  # s
     read_timeout: float = 20.0  # s without a byte
-    deadline: float = 120.0  # s for one attempt in all
+    deadline: float = 60.0  # s for one picture in all, but for rests that a host has asked for
+    strikes: int = 8  # attempts in a row without an answer, after which a host is given up
+    giving_up: float = 600.0  # s until a host that was given up is asked again
     max_bytes: int = 20 << 20  # of one picture
     max_redirects: int = 5
     allow_private: bool = False  # addresses of this machine and its networks

@@ -1,0 +1,110 @@
+"""Packages that mmx needs and that are absent, broken or do not fit each other: one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from types import TracebackType
+
+from mmx.errors import EncoderError
+
+PIP = {  # what is imported → what pip calls it
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "open_clip": "open_clip_torch",
+    "timm": "timm",
+    "transformers": "transformers",
+    "sentence_transformers": "sentence-transformers",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "huggingface_hub": "huggingface_hub",
+    "accelerate": "accelerate",
+    "peft": "peft",
+    "faiss": "faiss-cpu",
+    "scipy": "scipy",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "pyarrow": "pyarrow",
+    "duckdb": "duckdb",
+    "httpx2": "httpx2",
+    "httpcore2": "httpcore2",
+    "ray": "ray",
+    "yaml": "pyyaml",
+}
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Around what imports packages. Raises EncoderError for one that cannot be imported."""
+    try:
+        yield
+    except Exception as error:
+        said = broken_package(error)
+        if said is None:
+            raise
+        raise EncoderError(said) from error
+
+
+def broken_package(error: BaseException) -> str | None:
+    """One line on the package whose import failed; None for an error of any other kind."""
+    package = _absent(error)
+    if package is not None:
+        return f"{package} is not installed; {_mend(package)}"
+    for one in _chain(error):
+        package = _imported(one.__traceback__) or _lacking(one)
+        if package is not None:
+            said = (str(one).strip() or type(one).__name__).splitlines()[0].rstrip(".")
+            return f"{package} cannot be imported ({type(one).__name__}: {said}); {_mend(package)}"
+    return None
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and what it came from, the first cause at the front."""
+    found: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in found:
+        found.append(one)
+        one = one.__cause__ or one.__context__
+    return found[::-1]
+
+
+def _absent(error: BaseException) -> str | None:
+    """The package that is not there at all."""
+    for one in _chain(error):
+        name = one.name if isinstance(one, ModuleNotFoundError) else None
+        if name in PIP:  # a module inside of a package that is there makes it broken
+            return name
+    return None
+
+
+def _imported(trace: TracebackType | None) -> str | None:
+    """The package whose module was being run by an import when it failed, the innermost."""
+    package = None
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and name in PIP:
+            package = name
+    return package
+
+
+def _lacking(error: BaseException) -> str | None:
+    """The package, of another version, from which a name cannot be imported."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return name if name in PIP else None
+
+
+def _mend(package: str) -> str:
+    """The command that helps."""
+    if package == "torchvision":
+        return f"it must fit torch {_version('torch')}: pip install --upgrade torch torchvision"
+    installed = packages_distributions().get(package, [PIP[package]])  # faiss-gpu or faiss-cpu
+    return f"pip install --upgrade {installed[0]}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "as it is installed"
