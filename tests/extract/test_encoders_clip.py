@@ -267,6 +267,7 @@ def test_options_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
         ({"mean": (1, 2)}, "--mean .* must be three numbers"),
         ({"std": (1, 2, 0)}, "--std .* must be above 0"),
         ({"resize": 0}, "--resize 0: 1 to 16384 is expected"),
+        ({"image_size": 10**9}, "--image-size 1000000000: at most 16384 is expected"),
         ({"resize_mode": "sqash"}, "did you mean 'squash'"),
         ({"interpolation": "cubic"}, "did you mean 'bicubic'"),
     ]:

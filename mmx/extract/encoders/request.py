@@ -40,6 +40,9 @@ class Request:
         if self.weights is not None and not self.weights.exists():
             raise EncoderError(f"--weights {self.weights} does not exist")
         one_of("decode", self.decode, DECODES)
+        for name in ("image_size", "resize"):  # before a model of that size is built
+            if self.options.get(name) is not None:
+                _pixels(name, self.options[name])
 
     def only(self, *allowed: str) -> None:
         """Refuse options that the encoder would not use. Raises OptionError."""
