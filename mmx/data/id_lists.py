@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from mmx.data.columns import id_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
-from mmx.data.tables import id_column, read_table, require
+from mmx.data.tables import read_table, require
 from mmx.errors import DataError
 from mmx.files import Place
 

@@ -39,7 +39,7 @@ from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
-from mmx.extract.target import check_store
+from mmx.extract.target import check_items, check_store
 from mmx.files import Place, where
 
 
@@ -113,9 +113,9 @@ def extract(
     ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
     ``source`` gives the bytes of a picture, by default as the items table says.
     ``engine`` encodes in other processes (mmx.extract.fleet), None in this one. Raises
-    StoreError when ``out`` is of another encoder or of other items; TargetError when it is no
-    store, is being written by another process, or cannot be written; EncoderError when the
-    encoder returns rubbish.
+    DataError when no item has what the encoder reads; StoreError when ``out`` is of another
+    encoder or of other items; TargetError when it is no store, is being written by another
+    process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
     target = where(out)
@@ -145,6 +145,7 @@ class _Job:
     def __post_init__(self) -> None:
         if not len(self.items):
             raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
+        check_items(self.items, self.encoder.card)
         check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None

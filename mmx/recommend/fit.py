@@ -113,8 +113,9 @@ def _fit(
     items = load_items(job.data, csv=job.csv)
     dropped: list[Dropped] = []
     log = load_interactions(
-        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv
-    )
+        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv,
+        rule=job.split,
+    )  # fmt: skip
     for what in dropped:
         tell(str(what))
     rule = job.split.resolved(log)
