@@ -157,6 +157,14 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else; Python alone would let some pass by."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
     """Turn what drivers raise into one line; a file that is not there stays FileNotFoundError."""

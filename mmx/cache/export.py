@@ -34,6 +34,7 @@ from mmx.cache.merge import RowSource
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
 from mmx.errors import StoreError, one_of
+from mmx.files import parse_json
 
 LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
 MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
@@ -225,7 +226,7 @@ def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
 def _is_export(out: Path) -> bool:
     """Whether a folder holds nothing but what an export wrote."""
     try:
-        written = json.loads((out / "card.json").read_text(encoding="utf-8"))["files"]
+        written = parse_json((out / "card.json").read_bytes())["files"]
         there = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()}
         return there <= {*written, "card.json"}
     except (OSError, ValueError, KeyError, TypeError):

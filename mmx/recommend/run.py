@@ -30,15 +30,17 @@ from safetensors.torch import load_file, save_file
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError
+from mmx.files import parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
 
 FORMAT = 1
 BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
-    pa.ArrowException, SafetensorError, UnknownIdError,
+    pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
 )  # fmt: skip
 FILES = {
     "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
@@ -128,23 +130,40 @@ def open_run(path: Path | str) -> Run:
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if config.get("format") != FORMAT:
-            raise RunError(
-                f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain"
-            )
+        config = _config(path)
         _compare(path, config, "metrics.json")
-        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_metrics(path)
         users = read_table(path / "users.parquet")
         items = read_table(path / "items.parquet")
         split = read_table(path / "interactions.parquet")
         data = Interactions.from_table(split, items["item_id"], users["user_id"])
         scorer = _scorer(path, config, users, items, data)
+        check_scorer(scorer, len(users), len(items))
     except BROKEN as error:
         raise _broken(path, error) from error
     if isinstance(scorer, Factors):
         items = items.drop_columns(["embedding"])
     return Run(path, config, metrics, data, items, scorer)
+
+
+def read_metrics(path: Path) -> dict[str, dict[str, float]]:
+    """metrics.json of a run. Raises RunError when it is none."""
+    try:
+        return check_metrics(parse_json((path / "metrics.json").read_bytes()))
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """config.json. Raises RunError for that of another version, ValueError when it is none."""
+    config = parse_json((path / "config.json").read_bytes())
+    if not isinstance(config, dict):
+        raise ValueError("config.json is no record of a run")
+    found = config.get("format")
+    if found != FORMAT or isinstance(found, bool):
+        raise RunError(f"{path} has run format {str(found)[:40]!r}, this is {FORMAT}; retrain")
+    check_config(config)
+    return config
 
 
 def read_table(path: Path) -> pa.Table:
@@ -165,7 +184,7 @@ def _scorer(
 ) -> Scorer:
     record = config.get("scorer", {"kind": "factors"})
     if record["kind"] == "factors":
-        return Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
+        return Factors(embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet"))
     _compare(path, config, "model.safetensors")
     return unpack(record, load_file(path / "model.safetensors"), data.train)
 
@@ -229,11 +248,6 @@ def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
     if "embedding" in table.column_names:  # the dataset's own column of that name gives way
         table = table.drop_columns(["embedding"])
     return table.add_column(1, "embedding", values)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    flat = column.combine_chunks().flatten().to_numpy()
-    return np.require(flat, requirements="W").reshape(len(column), -1)  # torch warns of others
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -21,6 +21,7 @@ from mmx.locks import locked
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
+from mmx.recommend.run import read_metrics
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
 from mmx.reproduce.cells import Cell, Group, groups
 from mmx.reproduce.journal import Journal
@@ -48,8 +49,7 @@ class Finished:
 
     def metrics(self, split: str) -> dict[str, float]:
         """All metrics of "valid" or "test"."""
-        metrics = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
-        return dict(metrics[split])
+        return dict(read_metrics(self.path)[split])
 
 
 @dataclass
