@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def _decode(
     with replacing(path) as temporary, ThreadPoolExecutor(workers) as pool:
         shape = (len(items), rule.size, rule.size, 3)
         images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        _allocate(temporary)
         for start in range(0, len(items), BLOCK):
             block = names[start : start + BLOCK]
             for row, loaded in enumerate(pool.map(loader.load, block, [None] * len(block)), start):
@@ -75,6 +77,13 @@ def _decode(
         images.flush()
         with replacing(known) as other, other.open("wb") as file:
             np.save(file, present)
+
+
+def _allocate(path: Path) -> None:
+    """Have the disk's room before it is written by memory: a full one would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _key(items: Items, rule: ImageRule, web: Web) -> str:

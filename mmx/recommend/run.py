@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError
@@ -36,6 +36,7 @@ from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
+from mmx.torch_files import save_tensors
 
 FORMAT = 1
 BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
@@ -118,7 +119,7 @@ def save_run(
         _write_table(users, temporary / "users.parquet")
         _write_table(items, temporary / "items.parquet")
         _write_table(split, temporary / "interactions.parquet")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
+        save_tensors(tensors, temporary / "model.safetensors")
         more(temporary)
         record_files = {"format": FORMAT, "scorer": record, **config, "sha256": _digests(temporary)}
         _write_json(temporary / "config.json", record_files)

@@ -159,7 +159,7 @@ def lists(value: Callable[[int], list[Any]]) -> Callable[[pa.Table], pa.Array]:
 
 EMBEDDINGS = {
     "another width": constant(3),
-    "NaN": constant(64, float("nan")),
+    "NaN": constant(65, float("nan")),
     "numbers": lambda table: pa.array(range(len(table))),
     "texts": lambda table: pa.array(["x"] * len(table)),
     "lists of texts": lists(lambda n: ["x"]),
@@ -285,7 +285,7 @@ def test_on_the_command_line(runs: dict[str, Path], tmp_path: Path) -> None:
     run = copied(runs["factors"], tmp_path)
     edit_table(run / "users.parquet", with_column("embedding", constant(3)))
     line = Shop(tmp_path).refused("recommend", "edited", "--user", "u1")
-    assert "users have embeddings of 3 numbers, items of 64" in line
+    assert "users have embeddings of 3 numbers, items of 65" in line
 
 
 def test_items_without_texts(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from mmx.data.dataset import Items
 from mmx.extract.encoder import Encoder
@@ -21,6 +20,7 @@ from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
+from mmx.torch_files import save_tensors
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class EndToEndJob:
         model = catalogue.trainable.model
         model.load_state_dict(state)
         (folder / "encoder").mkdir()
-        save_file(merged_state(model), folder / "encoder" / "model.safetensors")
+        save_tensors(merged_state(model), folder / "encoder" / "model.safetensors")
         card = json.loads(catalogue.trainable.encoder.card.to_json())
         text = json.dumps({"end_to_end": self.encoder, "card": card}, indent=2)
         (folder / "encoder" / "config.json").write_text(text + "\n", encoding="utf-8")
