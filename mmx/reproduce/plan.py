@@ -131,6 +131,11 @@ class Recommender:
     search: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # setting or TrainOptions
     features: tuple[str, ...] | None = None  # default: all that the model can use
 
+    def __post_init__(self) -> None:
+        for name, values in self.search.items():
+            if not values:
+                raise OptionError(f"search: {name} has no values; give one, or leave it out")
+
 
 @dataclass(frozen=True)
 class Plan:
