@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmx.errors import DataError, MmxError
+from mmx.errors import DataError, MmxError, OptionError
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
@@ -143,13 +143,31 @@ Place = Path | RemotePath
 
 
 def where(text: str | Path | RemotePath) -> Place:
-    """A place from what the user typed."""
+    """A place from what the user typed. Raises OptionError when it is no text and no path."""
     if isinstance(text, Path | RemotePath):
         return text
+    if not isinstance(text, str):
+        return as_path(text)
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     remote = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://.", text)
     return RemotePath(text.rstrip("/")) if remote else Path(text)
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path of this machine, however it is given. Raises OptionError for anything else."""
+    if isinstance(path, (str, os.PathLike)):
+        return Path(path)
+    raise OptionError(f"{path!r} is a {type(path).__name__}; a path is expected, as text or Path")
+
+
+def as_paths(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Several of them; a single one is a list of one. Raises OptionError likewise."""
+    if isinstance(paths, (str, os.PathLike)):
+        return [Path(paths)]
+    if not isinstance(paths, Iterable):
+        return [as_path(paths)]
+    return [as_path(path) for path in paths]
 
 
 def is_url(text: str) -> bool:

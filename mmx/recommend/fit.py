@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from mmx.data.dataset import ON_UNKNOWN, Dropped, check_csv, load_interactions, 
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.extract.naming import default_store
-from mmx.files import Place, where
+from mmx.files import Place, as_path, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec, load_features
@@ -41,7 +42,7 @@ class TrainJob:
 
     data: Place | str
     model: str = "vbpr"
-    features: Sequence[FeatureSpec] = ()
+    features: Sequence[FeatureSpec] = ()  # or their paths as text, or a single one
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
@@ -51,6 +52,13 @@ class TrainJob:
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
+        where(self.data)  # which may be text, and refuses what is no path
+        given: Any = self.features
+        several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
+        specs = [FeatureSpec.of(one) for one in (given if several else [given])]
+        settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
+        object.__setattr__(self, "features", specs)
+        object.__setattr__(self, "settings", settings)
 
     @property
     def name(self) -> str:
@@ -74,7 +82,7 @@ class Fitted:
 
 def fit(
     job: TrainJob,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
@@ -88,6 +96,7 @@ def fit(
     Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
     that fits before anything is written.
     """
+    out = None if out is None else as_path(out)
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
     if job.end_to_end is not None and hasattr(config, "components"):

@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError
-from mmx.files import parse_json
+from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
@@ -127,7 +127,7 @@ def save_run(
 
 def open_run(path: Path | str) -> Run:
     """Open a run. Raises RunError when it is absent, incomplete or of another format."""
-    path = Path(path)
+    path = as_path(path)
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:

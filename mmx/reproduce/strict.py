@@ -39,9 +39,7 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two for 2020-99-99 …
         raise OptionError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise OptionError(
-            f"{path} is nested too deeply for a plan; see docs/reproduce.md"
-        ) from error
+        raise OptionError(f"{path} is nested too deeply for a plan") from error
 
 
 def placed(base: Path, text: str) -> Path:
@@ -74,9 +72,8 @@ class Reader:
         names = [*hints, *(f.name for f in fields(inner))] if inner else list(hints)
         for key in value:
             if key not in names:
-                raise OptionError(
-                    f"{where}: unknown key '{str(key)[:40]}'{suggestion(str(key), names)}"
-                )
+                named = str(key)[:40]
+                raise OptionError(f"{where}: unknown key '{named}'{suggestion(named, names)}")
         for f in fields(kind):
             required = f.default is MISSING and f.default_factory is MISSING
             if required and f.name in hints and f.name not in value:
