@@ -26,7 +26,7 @@ from mmx.cache.tools import Target
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.vocabulary import repeated
 from mmx.errors import OptionError, StoreError, some
-from mmx.files import parse_json
+from mmx.files import as_path, parse_json
 
 AT_ONCE = 8 * ROW_GROUP  # rows in memory
 NORM_1 = 2e-3  # what float16 may lack of norm 1
@@ -44,7 +44,7 @@ class Adoption:
 
 
 def adopt(
-    folder: Path,
+    folder: Path | str,
     how: Adoption,
     target: Target,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -56,6 +56,7 @@ def adopt(
     on repeated ids and on numbers that are not finite.
     """
     check_layout(how.layout)
+    folder = as_path(folder)
     with target.claimed() as claim:
         if not folder.is_dir():
             raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")

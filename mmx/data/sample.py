@@ -18,6 +18,7 @@ from mmx.data.shapes import SHAPES
 from mmx.data.shoppers import Taste, launch_days, simulate, utilities
 from mmx.data.wording import describe
 from mmx.errors import OptionError
+from mmx.files import as_path
 
 CATEGORIES = tuple(SHAPES)
 COLOUR_NAMES = tuple(COLOURS)
@@ -71,7 +72,7 @@ def write_sample(
     """
     if items < 1 or users < 1:
         raise OptionError(f"a sample of {items} items and {users} users is empty; ask for some")
-    with publishing(Path(directory), SAMPLE, folder=True) as folder:
+    with publishing(as_path(directory), SAMPLE, folder=True) as folder:
         _write(folder, items, users, seed)
 
 

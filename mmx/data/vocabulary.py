@@ -46,7 +46,7 @@ class Vocabulary:
             found = found.combine_chunks()
         if missing == "error" and found.null_count:
             unknown = pc.unique(wanted.filter(pc.is_null(found))).to_pylist()
-            hint = self._hint(unknown[0])
+            hint = self._hint(str(unknown[0]))
             raise UnknownIdError(f"unknown {self.kind}: {some(unknown)}{hint}")
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 

@@ -40,7 +40,7 @@ from mmx.extract.progress import Progress
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
 from mmx.extract.target import check_items, check_store
-from mmx.files import Place, where
+from mmx.files import Place, as_path, where
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def extract(
     options: ExtractOptions | None = None,
     progress: Callable[[Progress], None] = lambda p: None,
     source: Source | None = None,
-    work: Path | None = None,
+    work: Path | str | None = None,
     engine: Engine | None = None,
 ) -> ExtractReport:
     """Encode what ``out`` does not hold yet and leave a complete store there.
@@ -118,7 +118,7 @@ def extract(
     process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
-    target = where(out)
+    target, work = where(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:

@@ -18,6 +18,7 @@ from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
+from mmx.files import as_path
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
 from mmx.torch_files import save_tensors
@@ -33,6 +34,11 @@ class EndToEndJob:
     pixels: Path = Path("cache/pixels")  # decoded pictures
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
     web: Web = field(default_factory=Web)  # how pictures are fetched
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "tokenizer", "pixels"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_path(getattr(self, name)))
 
     def open(self, items: Items, device: str, seed: int, tell: Callable[[str], None]) -> Catalogue:
         """The catalogue through the encoder, whose parameters that train are chosen.
