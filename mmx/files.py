@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +145,11 @@ Place = Path | RemotePath
 
 
 def where(text: str | Path | RemotePath) -> Place:
-    """A place from what the user typed. Raises OptionError when that is nothing."""
+    """A place from what the user typed. Raises OptionError when it is empty, or no text or path."""
     if isinstance(text, Path | RemotePath):
         return text
+    if not isinstance(text, str):
+        return as_path(text)
     if not text:
         raise OptionError("an empty path; name a file, a folder or a URL (. is the folder here)")
     if text.startswith("file://"):
@@ -156,9 +158,33 @@ def where(text: str | Path | RemotePath) -> Place:
     return RemotePath(text.rstrip("/")) if remote else Path(text)
 
 
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A path of this machine, however it is given. Raises OptionError for anything else."""
+    if isinstance(path, (str, os.PathLike)):
+        return Path(path)
+    raise OptionError(f"{path!r} is a {type(path).__name__}; a path is expected, as text or Path")
+
+
+def as_paths(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Several of them; a single one is a list of one. Raises OptionError likewise."""
+    if isinstance(paths, (str, os.PathLike)):
+        return [Path(paths)]
+    if not isinstance(paths, Iterable):
+        return [as_path(paths)]
+    return [as_path(path) for path in paths]
+
+
 def is_url(text: str) -> bool:
     """Whether it names a place elsewhere."""
     return "://" in text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else; Python alone would let some pass by."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 @contextmanager

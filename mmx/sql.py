@@ -38,7 +38,7 @@ from mmx.cache.store import literal
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError
-from mmx.files import Place, RemotePath
+from mmx.files import Place, RemotePath, as_path
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, identifier, views_of
 
@@ -221,7 +221,9 @@ def open_sql(
     level "local" only. Raises StoreError and DataError when something named is not there or not
     readable.
     """
-    found = views_of(Path(cache), Path(runs), datasets, stores, csv)
+    datasets = [datasets] if isinstance(datasets, (str, Path, RemotePath)) else list(datasets)
+    stores = [stores] if isinstance(stores, (str, Path, RemotePath)) else list(stores)
+    found = views_of(as_path(cache), as_path(runs), datasets, stores, csv)
     return Sql(found.views, found.notes, level=level, unsafe=unsafe)
 
 

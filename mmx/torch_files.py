@@ -1,12 +1,20 @@
-"""Read what ``torch.save`` wrote, and notice a flipped bit: torch compares no checksum."""
+"""Files of tensors: a flipped bit is noticed, and a full disk is an OSError like anywhere else.
+
+torch compares no checksum, and neither it nor safetensors says in Python's way why a file could
+not be written.
+"""
 
 from __future__ import annotations
 
+import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 
 def load_checked(path: Path) -> Any:
@@ -19,3 +27,40 @@ def load_checked(path: Path) -> Any:
     if damaged is not None:
         raise ValueError(f"{damaged} in it is not what was written")
     return torch.load(path, weights_only=True)
+
+
+def save_checked(value: Any, path: Path) -> None:
+    """Write tensors and plain values, for ``load_checked``. Raises OSError when it cannot."""
+    with path.open("wb") as file:
+        writer = _Writer(file)
+        try:
+            torch.save(value, cast(IO[bytes], writer))
+        except RuntimeError as error:
+            raise writer.error or error from error
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write named tensors as safetensors. Raises OSError when it cannot."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise (OSError(int(number[1]), str(error)) if number else error) from error
+
+
+class _Writer:
+    """A file that remembers why it could not be written, of which torch tells nothing."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()

@@ -26,6 +26,7 @@ from mmx.cache.tools import Target
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.vocabulary import repeated
 from mmx.errors import OptionError, StoreError, some
+from mmx.files import as_path, parse_json
 
 AT_ONCE = 8 * ROW_GROUP  # rows in memory
 NORM_1 = 2e-3  # what float16 may lack of norm 1
@@ -48,7 +49,7 @@ class Adoption:
 
 
 def adopt(
-    folder: Path,
+    folder: Path | str,
     how: Adoption,
     target: Target,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -60,6 +61,7 @@ def adopt(
     on repeated ids and on numbers that are not finite.
     """
     check_layout("--from", how.layout)
+    folder = as_path(folder)
     with target.claimed() as claim:
         if not folder.is_dir():
             raise StoreError(f"no folder {folder}; --from takes the folder that holds the files")
@@ -148,14 +150,14 @@ class _Adopt:
         if self.how.encoder:
             raise OptionError(f"{path} says what made the vectors; drop --encoder")
         try:
-            written = json.loads(path.read_text(encoding="utf-8"))
+            written = parse_json(path.read_bytes())
             changed = [
                 n for n, seen in written["files"].items() if seen != file_sha256(self.folder / n)
             ]
             card = EncoderCard.from_json(json.dumps(written["card"]))
             facts = metadata(card, dtype, written["items"])
             facts["mmx.versions"] = json.dumps(written["versions"], sort_keys=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise StoreError(f"{path} is unreadable ({error}); delete it, say --encoder") from error
         if changed:  # other numbers are of another encoder
             raise StoreError(

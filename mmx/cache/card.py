@@ -11,6 +11,18 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mmx.errors import StoreError
+from mmx.files import parse_json
+
+KINDS: dict[tuple[str, ...], tuple[type, ...]] = {  # of the fields of a card
+    ("name", "library", "architecture", "weights", "precision", "output"): (str,),
+    ("parameters_sha256", "weights_sha256", "tokenizer"): (str, type(None)),
+    ("dimensions", "extra"): (dict,),
+    ("normalised",): (bool,),
+    ("image_rule",): (dict, type(None)),
+    ("text_limit",): (int, float, type(None)),
+}
+OWN = ("", "item_id", "text_tokens", "text_truncated", "content_hash")  # columns of a store
+LARGEST = 1 << 24  # numbers of a vector: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,28 @@ class EncoderCard:
     def from_json(cls, text: str) -> EncoderCard:
         """Read a card back. Raises StoreError when it is not one."""
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             known = {f.name for f in fields(cls)}
-            return cls(**{key: value for key, value in values.items() if key in known})
+            card = cls(**{key: value for key, value in values.items() if key in known})
+            card.check()
+            return card
         except (ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"the encoder card in the file is unreadable ({error})") from error
+
+    def check(self) -> None:
+        """Raise ValueError when a field is not of its kind; code that reads cards relies on it."""
+        for names, kinds in KINDS.items():
+            for name in names:
+                value = getattr(self, name)
+                if not isinstance(value, kinds):
+                    raise ValueError(f"{name} is {str(value)[:40]!r}")
+        if not self.dimensions:
+            raise ValueError("it names no modality")
+        for modality, d in self.dimensions.items():
+            if modality in OWN or modality.endswith("_status") or not modality.isprintable():
+                raise ValueError(f"{modality[:40]!r} is no name of a modality")
+            if not isinstance(d, int) or isinstance(d, bool) or not 0 < d <= LARGEST:
+                raise ValueError(f"{modality} has dimension {str(d)[:40]!r}")
 
     def differences(self, other: EncoderCard) -> list[str]:
         """Names of the fields that make vectors of the two cards incomparable.

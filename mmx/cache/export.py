@@ -15,8 +15,8 @@ very same store back, or notices that it is another one.
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +34,7 @@ from mmx.cache.merge import RowSource
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
 from mmx.errors import StoreError, one_of
+from mmx.files import as_path, parse_json
 
 LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
 MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
@@ -54,9 +55,9 @@ class Exported:
 
 
 def export(
-    path: Path,
+    path: Path | str,
     layout: str,
-    out: Path,
+    out: Path | str,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -67,6 +68,7 @@ def export(
     StoreError when the layout has no place for any of the store's modalities.
     """
     check_layout("--to", layout)
+    path, out = as_path(path), as_path(out)
     check_target(out, EXPORT, overwrite)
     store = open_store(path)
     chosen = [m for m in store.card.modalities if layout != "mmrec" or m in MMREC]
@@ -205,9 +207,14 @@ def _id_map(folder: Path, stack: ExitStack) -> Callable[[Iterable[tuple[str, int
     file = stack.enter_context(
         (folder / "i_id_mapping.csv").open("w", newline="", encoding="utf-8")
     )
-    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-    writer.writerow(["asin", "itemID"])
-    return writer.writerows
+    file.write("asin\titemID\n")
+    return lambda rows: file.writelines(f"{_cell(name)}\t{number}\n" for name, number in rows)
+
+
+def _cell(text: str) -> str:
+    """An id as a cell; in quotes, too, for a bare \\r, which ends a row and csv leaves as it is."""
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if re.search('[\t"\r\n]', text) else text
 
 
 def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -225,7 +232,7 @@ def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
 def _is_export(out: Path) -> bool:
     """Whether a folder holds nothing but what an export wrote."""
     try:
-        written = json.loads((out / "card.json").read_text(encoding="utf-8"))["files"]
+        written = parse_json((out / "card.json").read_bytes())["files"]
         there = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()}
         return there <= {*written, "card.json"}
     except (OSError, ValueError, KeyError, TypeError):

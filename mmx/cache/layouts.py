@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from mmx.cache.export import EMBEDDINGS, MISSED, MMREC
 from mmx.cache.matrices import Matrix, open_npy, open_safetensors
 from mmx.cache.schema import MODALITIES
+from mmx.data.columns import id_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.csvs.reader import read_csv
 from mmx.data.id_lists import read_lines
-from mmx.data.tables import id_column, require
+from mmx.data.tables import require
 from mmx.errors import StoreError
 
 KNOWN = {  # columns of a store that a table of ids may have as well

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from mmx.errors import StoreError
+from mmx.files import parse_json
 
 SAFETENSORS = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -79,7 +80,7 @@ def open_safetensors(path: Path) -> dict[str, Matrix]:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
         header.pop("__metadata__", None)
         begin = 8 + length
         return {

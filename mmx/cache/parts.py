@@ -23,9 +23,11 @@ import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
 from mmx.cache.card import EncoderCard
+from mmx.cache.schema import DTYPES
 from mmx.cache.seal import BLANK, SEAL, seal
 from mmx.cache.store import read_through
 from mmx.errors import DamagedError, StoreError, cannot_write
+from mmx.files import parse_json
 
 OWN = re.compile(r"job\.json|settings\.json|part-\d+\.parquet|\..*\.tmp|lock")  # lock: of old ones
 
@@ -117,7 +119,7 @@ class Parts:
 
     def _check_job(self) -> None:
         path = self.directory / "job.json"
-        there = {} if self.files() and not path.exists() else _read_job(path)
+        there = {} if self.files() and not path.exists() else read_job(path)
         differing = self._differing(there) if there else []
         if there is not None and self.job["anew"] and (differing or not there.get("anew")):
             self.remove()
@@ -151,14 +153,16 @@ def folder_of(store: Path) -> Path:
     return store.with_name(f"{store.name}.parts")
 
 
-def _read_job(path: Path) -> dict[str, Any] | None:
+def read_job(path: Path) -> dict[str, Any] | None:
     """What an unfinished job is; None where there is none, and {} for a damaged one."""
     if not path.exists():
         return None
     try:
-        job: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return job if {"card", "dtype"} <= job.keys() else {}
-    except (OSError, ValueError, AttributeError):
+        job = parse_json(path.read_bytes())
+        EncoderCard.from_json(json.dumps(job["card"]))
+        sound = job["dtype"] in DTYPES and isinstance(job.get("anew", False), bool)
+        return dict(job) if sound else {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StoreError):
         return {}
 
 

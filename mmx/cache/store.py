@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +18,12 @@ from mmx.cache.decoding import decoding, opened, read_columns, read_group
 from mmx.cache.joining import by_id
 from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.cache.seal import read_footer
-from mmx.data.quoting import quoted
+from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import StoreError
-from mmx.files import Place, size_of, where
+from mmx.files import Place, parse_json, size_of, where
 from mmx.renaming import set_aside
 
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)  # what other tools make of vectors
 
 
@@ -52,7 +52,8 @@ class Store:
         Vectors become arrays there, so that DuckDB's array_* functions take them. The connection
         needs ``attach`` for the files where they are elsewhere.
         """
-        arrays = ", ".join(f"{m}::float[{d}] as {m}" for m, d in self.card.dimensions.items())
+        names = {quoted_name(m): d for m, d in self.card.dimensions.items()}
+        arrays = ", ".join(f"{name}::float[{d}] as {name}" for name, d in names.items())
         files = ", ".join(quoted(str(literal(file))) for file in self.files)
         columns = ", ".join([f"* replace ({arrays})", *more])
         return f"select {columns} from read_parquet([{files}])"
@@ -91,7 +92,7 @@ class Store:
             with opened(file, read_footer(file)[0]) as source:
                 table = read_columns(source, names)
             for name in names:
-                for row in pc.value_counts(table[name]).to_pylist():
+                for row in pc.value_counts(table[name].cast(pa.string())).to_pylist():
                     status = "null" if row["values"] is None else row["values"]
                     found[name][status] += row["counts"]
         return {name.removesuffix("_status"): _ordered(found[name]) for name in names}
@@ -158,7 +159,9 @@ def _store(
     path: Place, files: tuple[Place, ...], meta: dict[str, str], counts: tuple[int, ...]
 ) -> Store:
     """What the metadata says. Raises ValueError where it cannot be."""
-    dtype, versions = meta.get("mmx.dtype", "float32"), json.loads(meta.get("mmx.versions", "{}"))
+    dtype, versions = meta.get("mmx.dtype", "float32"), parse_json(meta.get("mmx.versions", "{}"))
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise ValueError("the versions in it are no versions by library")
     try:
         card = EncoderCard.from_json(meta["mmx.card"])
         store_schema(card, dtype)
@@ -168,17 +171,33 @@ def _store(
 
 
 def _check_columns(store: Store, file: Place, footer: pq.FileMetaData) -> None:
-    """Raise StoreError unless the file has the columns its card speaks of."""
+    """Raise StoreError unless the file has the columns its card speaks of, once and of a kind."""
     with decoding(file):
         schema = footer.schema.to_arrow_schema()
-    absent = set(store_schema(store.card, store.dtype).names) - set(schema.names)
+    own = store_schema(store.card, store.dtype)
+    absent = set(own.names) - set(schema.names)
     if absent:
         raise StoreError(f"{file} lacks its columns {', '.join(sorted(absent))}; extract it anew")
+    twice = [name for name in own.names if schema.names.count(name) > 1]
+    if twice:
+        raise StoreError(f"{file} has the columns {', '.join(twice)} twice; extract it anew")
     with decoding(file):
         for modality, d in store.card.dimensions.items():
             kind = schema.field(modality).type
             if not isinstance(kind, LISTS) or getattr(kind, "list_size", d) != d:
                 raise ValueError(f"{modality} is {kind}, and of {d} numbers by the card")
+            if not pa.types.is_floating(kind.value_type):
+                raise ValueError(f"{modality} is {kind}, numbers with fractions are expected")
+        for field in own:
+            kind = schema.field(field.name).type
+            if field.type == pa.string() and not _is_text(kind):
+                raise ValueError(f"{field.name} is {kind}, text is expected")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds texts, as we write them or as another tool would."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in TEXTS
 
 
 def read_through(file: Place) -> None:
@@ -238,7 +257,8 @@ def _problems(batch: pa.RecordBatch, card: EncoderCard) -> Iterator[tuple[str, i
     for modality, d in card.dimensions.items():
         column = batch[modality]
         there = column.is_valid().to_numpy(zero_copy_only=False)
-        said = pc.equal(batch[f"{modality}_status"], OK).to_numpy(zero_copy_only=False)
+        statuses = batch[f"{modality}_status"].cast(pa.string())
+        said = pc.fill_null(pc.equal(statuses, OK), False).to_numpy(zero_copy_only=False)
         yield f"rows whose {modality}_status contradicts {modality}", int((there != said).sum())
         values = column.drop_null().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
         vectors = values.reshape(-1, d)

@@ -25,6 +25,7 @@ from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.id_lists import read_ids
 from mmx.data.vocabulary import repeated
 from mmx.errors import OptionError, QueryError, StoreError, one_of, some
+from mmx.files import as_path, as_paths
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
 
@@ -36,6 +37,9 @@ class Target:
     path: Path
     overwrite: bool = False
     max_file_rows: int | None = None  # rows of one file; mmx.cache.merge.MAX_FILE_ROWS when None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", as_path(self.path))
 
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
@@ -51,7 +55,7 @@ class Target:
 
 
 def unite(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     target: Target,
     duplicates: str = "last",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -63,6 +67,7 @@ def unite(
     the stores are of different encoders or precisions of storage.
     """
     one_of("--on-duplicate", duplicates, KEPT)
+    paths = as_paths(paths)
     with target.claimed() as claim:
         stores = [open_store(path) for path in paths]
         for other in stores[1:]:
@@ -85,11 +90,11 @@ def unite(
 
 
 def filter_store(
-    path: Path,
+    path: Path | str,
     target: Target,
     *,
     where: str | Sequence[str] = (),
-    items: Path | None = None,
+    items: Path | str | None = None,
     csv: CsvFormat = PLAIN,
     unknown: str = "error",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -102,6 +107,7 @@ def filter_store(
     listed items were dropped. Raises QueryError when DuckDB refuses a condition and StoreError
     when no row is left.
     """
+    path, items = as_path(path), None if items is None else as_path(items)
     if not where and items is None:
         raise OptionError("say which rows: --where CONDITION, --items FILE, or both")
     conditions = [where] if isinstance(where, str) and where else where

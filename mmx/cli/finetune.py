@@ -122,6 +122,7 @@ def finetune(
             unknown=unknown_items or "error",
             dropped=lambda what: note(str(what)),
             csv=csv,
+            rule=SplitRule(seed=seed),
         )
         split = split_interactions(log, SplitRule(seed=seed), lambda what: note(str(what)))
     encoder = open_encoder(

@@ -195,6 +195,7 @@ def _data_facts(path: str, csv: CsvFormat) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     from mmx.data.dataset import Dropped, check_csv, folder_of, load_interactions, load_items
+    from mmx.data.splits import SplitRule
     from mmx.data.tables import has_table
 
     check_csv(csv, path, interactions=True)
@@ -209,7 +210,9 @@ def _data_facts(path: str, csv: CsvFormat) -> dict[str, Any]:
     if not has_table(folder_of(path), "interactions"):
         return facts
     foreign: list[Dropped] = []
-    log = load_interactions(path, items, unknown="drop", dropped=foreign.append, csv=csv)
+    log = load_interactions(
+        path, items, unknown="drop", dropped=foreign.append, csv=csv, rule=SplitRule()
+    )
     for what in foreign:
         facts["interactions with unknown items"] = what.interactions
     facts |= {"interactions": log.num_rows, "users": pc.count_distinct(log["user_id"]).as_py()}

@@ -116,7 +116,9 @@ def _ids(text: str, csv: CsvFormat) -> list[str]:
 
 
 def _described(run: Run, table: Table) -> Table:
-    """With the items' texts behind."""
+    """With the items' texts behind, where they have some."""
+    if "text" not in run.items.column_names:
+        return table
     numbers = run.data.items.numbers(table["item_id"].to_pylist())
     return table.append_column("text", run.items["text"].take(numbers))
 

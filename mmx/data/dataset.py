@@ -11,18 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.columns import id_column, rating_column, text_column, time_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.pictures import by_item_id, by_row, has_bytes
 from mmx.data.shards import is_shards, read_shards, shards_folder
-from mmx.data.tables import (
-    SUFFIXES,
-    find_table,
-    has_table,
-    id_column,
-    read_table,
-    require,
-    text_column,
-)
+from mmx.data.splits import SplitRule
+from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
 from mmx.data.vocabulary import repeated
 from mmx.errors import DataError, one_of, some
 from mmx.files import Place, where
@@ -168,10 +162,13 @@ def load_interactions(
     unknown: str = "error",
     dropped: Callable[[Dropped], None] = lambda what: None,
     csv: CsvFormat = PLAIN,
+    rule: SplitRule | None = None,
 ) -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
 
-    ``data`` is what ``load_items`` was given; the table lies in its folder.
+    ``data`` is what ``load_items`` was given; the table lies in its folder. Of rating, timestamp
+    and split those are read that the ``rule`` of the split uses, all three without one; what is
+    not used is not looked at. A timestamp is always used: of a repeated pair the first counts.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
     or "drop", of which ``dropped`` is told where there are some; ``csv`` how a CSV table is
@@ -183,10 +180,12 @@ def load_interactions(
     table = read_table(path, csv=csv)
     require(table, ("user_id", "item_id"), path)
     columns = {name: id_column(table, name, path) for name in ("user_id", "item_id")}
-    for name, kind in (("rating", pa.float64()), ("timestamp", None)):
-        if name in table.column_names:
-            columns[name] = _number(table[name], name, kind, path)
-    if "split" in table.column_names:
+    there = _used_by(rule) & set(table.column_names)
+    if "rating" in there:
+        columns["rating"] = rating_column(table, path)
+    if "timestamp" in there:
+        columns["timestamp"] = time_column(table, path)
+    if "split" in there:
         columns["split"] = _split(text_column(table, "split", path), path)
     table = pa.table(columns)
     foreign = pc.invert(pc.is_in(table["item_id"], value_set=items.ids.combine_chunks()))
@@ -216,27 +215,14 @@ def _must_be_directory(directory: Path) -> None:
         )
 
 
-def _number(
-    column: pa.ChunkedArray, name: str, kind: pa.DataType | None, path: Place
-) -> pa.ChunkedArray:
-    if column.null_count:
-        raise DataError(f"{path}: {column.null_count} rows have no {name}; fill or remove them")
-    if pa.types.is_temporal(column.type):  # order is all that is asked of a time
-        return column.cast(pa.timestamp("us")).cast(pa.int64())
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataError(f"{path}: {name} is {column.type}{_such_as(column)}, a number is expected")
-    if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column)).as_py():
-        raise DataError(f"{path}: some {name} is NaN or infinite; fill or remove those rows")
-    return column.cast(kind) if kind else column
-
-
-def _such_as(column: pa.ChunkedArray) -> str:
-    """The first text that is no number, for an error."""
-    if not pa.types.is_string(column.type):
-        return ""
-    numbers = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-    first = next(iter(column.filter(pc.invert(numbers)).to_pylist()), None)
-    return "" if first is None else f" (such as {first[:40]!r})"
+def _used_by(rule: SplitRule | None) -> set[str]:
+    """The columns beside the ids that a rule looks at."""
+    used = {"timestamp"}
+    if rule is None or rule.min_rating is not None:
+        used.add("rating")
+    if rule is None or rule.rule in ("auto", "given"):
+        used.add("split")
+    return used
 
 
 def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:

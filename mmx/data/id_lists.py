@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
-from mmx.data.tables import id_column, read_table, require
+from mmx.data.columns import id_column
+from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, is_utf8
+from mmx.data.csvs.header import refuse_utf16
+from mmx.data.tables import read_table, require
 from mmx.errors import DataError
 from mmx.files import Place
 
@@ -41,7 +43,10 @@ def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
     """The lines of a text file as they are: a blank may be part of an id."""
     try:
         with path.open("rb") as file:
-            text = str(_bounded(file, path), csv.encoding or "utf-8").removeprefix("\ufeff")
+            content = _bounded(file, path)
+        if is_utf8(csv.encoding):
+            refuse_utf16(content[:200], path)
+        text = str(content, csv.encoding or "utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeError as error:

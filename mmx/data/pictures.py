@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmx.data.columns import is_bytes
 from mmx.errors import DataError
 from mmx.files import Place, RemotePath, readable
 
@@ -54,7 +55,8 @@ def _files(folder: Place) -> list[str]:
 def has_bytes(table: Place) -> bool:
     """Whether the column ``image`` of a Parquet table holds encoded pictures.
 
-    Binary, or a struct of ``bytes`` and ``path`` as Hugging Face's datasets write it.
+    Binary of any kind, or a struct of ``bytes`` and ``path`` as Hugging Face's datasets write it.
+    Raises DataError for such a struct whose fields are of other types.
     """
     if table.suffix != ".parquet":
         return False
@@ -63,12 +65,26 @@ def has_bytes(table: Place) -> bool:
             schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
         return False  # whoever reads it will complain
-    if "image" not in schema.names:
+    if schema.names.count("image") != 1:
         return False
     kind = schema.field("image").type
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return _checked(kind, table)
+    return is_bytes(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
+def _checked(kind: pa.StructType, table: Place) -> bool:
+    """True. Raises DataError unless the fields of a picture are what they are called."""
+    path = kind.get_field_index("path")
+    texts = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
+    sound = path < 0 or kind.field(path).type in texts
+    if not (is_bytes(kind.field("bytes").type) or pa.types.is_null(kind.field("bytes").type)):
+        sound = False
+    if not sound:
+        raise DataError(
+            f"{table}: image is {kind}; struct<bytes: binary, path: string> is expected"
+        )
+    return True
 
 
 def by_row(rows: int) -> pa.ChunkedArray:

@@ -18,6 +18,7 @@ from mmx.data.drawing import COLOURS, PATTERNS, Look, Scene, draw
 from mmx.data.shapes import SHAPES
 from mmx.data.shoppers import Taste, launch_days, simulate, utilities
 from mmx.data.wording import describe
+from mmx.files import as_path
 
 CATEGORIES = tuple(SHAPES)
 COLOUR_NAMES = tuple(COLOURS)
@@ -72,7 +73,7 @@ def write_sample(
     for name, value in (("items", items), ("users", users)):
         check(f"{name}=", value, whole(1))
     check("seed=", seed, SEED)
-    with publishing(Path(directory), SAMPLE, folder=True) as folder:
+    with publishing(as_path(directory), SAMPLE, folder=True) as folder:
         _write(folder, items, users, seed)
 
 

@@ -10,7 +10,6 @@ are: ``000.tar@1536+20480`` is 20480 bytes from byte 1536.
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ import pyarrow as pa
 from mmx.data.pictures import EXTENSIONS
 from mmx.data.tables import has_table
 from mmx.errors import DataError, some
-from mmx.files import Place, reaching, where
+from mmx.files import Place, parse_json, reaching, where
 
 BLOCK = 512  # bytes; everything in a tar starts at a multiple of it
 SPECIAL = re.compile(r"[{*?\[]")
@@ -181,7 +180,7 @@ def _add(
 
 def _caption(text: str | None) -> str | None:
     try:
-        found = json.loads(text or "").get("caption")
+        found = parse_json(text or "").get("caption")
     except (ValueError, AttributeError):  # no JSON, or not an object
         return None
     return found if isinstance(found, str) else None

@@ -1,20 +1,24 @@
-"""Read one table, Parquet or CSV, and give the columns everything hangs on their type."""
+"""Find and read one table, Parquet or CSV; ``columns`` says what its columns mean."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmx.data.columns import without_views
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
 from mmx.data.csvs.reader import read_csv
-from mmx.errors import DataError
+from mmx.errors import DataError, some
 from mmx.files import Place, RemotePath, readable
 
+UNREADABLE = (  # whatever Arrow raises on bytes that nobody wrote
+    pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError,
+)  # fmt: skip
 SUFFIXES = (".parquet", ".csv", ".tsv")  # in the order in which they are looked for
 
 
@@ -47,7 +51,7 @@ def read_table(
 ) -> pa.Table:
     """Read a Parquet or CSV table, of Parquet without some columns or only some.
 
-    Raises DataError when it is unreadable.
+    Raises DataError when it is unreadable, or two of the columns have one name.
     """
     if is_csv(path):
         return read_csv(path, csv)
@@ -55,73 +59,22 @@ def read_table(
         with readable(path) as file, pq.ParquetFile(file) as parquet:
             there = parquet.schema_arrow.names
             names = [n for n in there if n not in leave_out and (only is None or n in only)]
-            return parquet.read(columns=names)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
+            _refuse_twice(names, path)
+            return without_views(parquet.read(columns=names))
+    except UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
         raise DataError(f"{path} is unreadable: {reason}; write it anew") from error
+
+
+def _refuse_twice(names: Sequence[str], path: Place) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(f"{path} has the column {some(twice)} twice; rename or remove one")
 
 
 def require(table: pa.Table, columns: tuple[str, ...], path: Place) -> None:
     """Raise DataError unless the table has all the columns."""
     absent = [name for name in columns if name not in table.column_names]
     if absent:
-        raise DataError(
-            f"{path} lacks the column {', '.join(absent)}; it has {', '.join(table.column_names)}"
-        )
-
-
-def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
-    """An id column as strings. Raises DataError on ids of other types, null and empty ones."""
-    column = _plain(table[name])
-    if not _may_be_ids(column.type):
-        raise DataError(
-            f"{path}: {name} holds fractions ({column.type}); ids are text or whole numbers"
-            if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
-            else f"{path}: {name} is {column.type}; ids are text or whole numbers"
-        )
-    column = column.cast(pa.string())
-    if column.null_count:
-        raise DataError(
-            f"{path}: {column.null_count} rows have no {name}, row {_first(column.is_null())} the "
-            "first (behind the header); remove or name them"
-        )
-    empty = pc.equal(pc.binary_length(column), 0)
-    if pc.any(empty).as_py():
-        raise DataError(
-            f"{path}: some rows have an empty {name}, row {_first(empty)} the first (behind the "
-            "header); remove or name them"
-        )
-    return column
-
-
-def _first(which: pa.ChunkedArray) -> int:
-    """The first row where it is so, counted from 1."""
-    return int(pc.index(which, True).as_py()) + 1
-
-
-def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
-    """A column as strings, all null where the table has none of that name.
-
-    Raises DataError when its values are no texts.
-    """
-    if name not in table.column_names:
-        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-    column = _plain(table[name])
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: {name} is {column.type}; text is expected") from error
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values themselves, not numbers of values in a dictionary."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    chunks = [chunk.dictionary.take(chunk.indices) for chunk in column.chunks]
-    return pa.chunked_array(chunks, column.type.value_type)
-
-
-def _may_be_ids(kind: pa.DataType) -> bool:
-    whole = pa.types.is_decimal(kind) and kind.scale == 0
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
-    return text or whole or pa.types.is_integer(kind) or pa.types.is_null(kind)
+        there = ", ".join(table.column_names) or "no columns"
+        raise DataError(f"{path} lacks the column {', '.join(absent)}; it has {there}")

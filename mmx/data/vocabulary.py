@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.errors import UnknownIdError, one_of, some
+from mmx.errors import OptionError, UnknownIdError, one_of, some
 
 
 class Vocabulary:
@@ -18,7 +18,7 @@ class Vocabulary:
 
     def __init__(self, ids: pa.Array | pa.ChunkedArray | Sequence[str], kind: str = "id") -> None:
         """``kind`` ("user", "item") is the word error messages use. Raises on repeated ids."""
-        array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.string())
+        array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else id_array(ids)
         self.ids: pa.Array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
         self.kind = kind
         if pc.count_distinct(self.ids).as_py() != len(self.ids):
@@ -40,13 +40,13 @@ class Vocabulary:
         ``missing`` says what an unknown id means: UnknownIdError, or the number -1.
         """
         one_of("missing", missing, ("error", "negative"))
-        wanted = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.string())
+        wanted = id_array(ids)
         found = pc.index_in(wanted, value_set=self.ids)
         if isinstance(found, pa.ChunkedArray):
             found = found.combine_chunks()
         if missing == "error" and found.null_count:
             unknown = pc.unique(wanted.filter(pc.is_null(found))).to_pylist()
-            hint = self._hint(unknown[0])
+            hint = self._hint(str(unknown[0]))
             raise UnknownIdError(f"unknown {self.kind}: {some(unknown)}{hint}")
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
@@ -63,6 +63,25 @@ class Vocabulary:
         return (
             f"; did you mean '{close[0]}'?" if close else f"; {self.kind}s look like {some(sample)}"
         )
+
+
+def id_array(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.Array | pa.ChunkedArray:
+    """Ids as text, however a list of them is kept: Python's, numpy's, pandas', Arrow's.
+
+    Raises OptionError for a single text, which is no list, and for ids that are not text.
+    """
+    if isinstance(ids, (str, bytes)):
+        raise OptionError(f"{ids!r} is one id; a list of ids is expected, [{ids!r}]")
+    try:
+        array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(list(ids))
+        if pa.types.is_dictionary(array.type):
+            array = array.cast(array.type.value_type)
+        if array.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
+            raise OptionError(f"ids are {array.type}; a list of texts is expected, such as ['7']")
+        return array.cast(pa.string())
+    except (pa.ArrowException, TypeError) as error:
+        shown = str(ids)[:40]
+        raise OptionError(f"{shown!r} is no list of ids; texts are expected") from error
 
 
 def repeated(ids: pa.ChunkedArray) -> list[str]:

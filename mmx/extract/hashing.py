@@ -33,8 +33,9 @@ def present_states(
     state.stage, state.total = "check", len(here)
     found = np.full((2, len(table)), None, dtype=object)
     workers = workers or cores()
+    inputs = rows_of(table.select(["image", "text"]), here)
     with ThreadPoolExecutor(workers) as pool:
-        work = _ahead(pool, loader.state, pairs(rows_of(table, here)), 64 * workers)
+        work = _ahead(pool, loader.state, pairs(inputs), 64 * workers)
         for place, future in zip(here, work, strict=True):
             found[:, place] = future.result()
             state.done += 1

@@ -41,8 +41,8 @@ from mmx.extract.progress import Progress
 from mmx.extract.reasons import PASSING
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
-from mmx.extract.target import check_store
-from mmx.files import Place, where
+from mmx.extract.target import check_items, check_store
+from mmx.files import Place, as_path, where
 
 MOST_WORKERS = 1024  # threads
 
@@ -113,7 +113,7 @@ def extract(
     options: ExtractOptions | None = None,
     progress: Callable[[Progress], None] = lambda p: None,
     source: Source | None = None,
-    work: Path | None = None,
+    work: Path | str | None = None,
     engine: Engine | None = None,
 ) -> ExtractReport:
     """Encode what ``out`` does not hold yet and leave a complete store there.
@@ -121,12 +121,12 @@ def extract(
     ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
     ``source`` gives the bytes of a picture, by default as the items table says.
     ``engine`` encodes in other processes (mmx.extract.fleet), None in this one. Raises
-    StoreError when ``out`` is of another encoder or of other items; TargetError when it is no
-    store, is being written by another process, or cannot be written; EncoderError when the
-    encoder returns rubbish.
+    DataError when no item has what the encoder reads; StoreError when ``out`` is of another
+    encoder or of other items; TargetError when it is no store, is being written by another
+    process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
-    target = where(out)
+    target, work = where(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:
@@ -153,6 +153,7 @@ class _Job:
     def __post_init__(self) -> None:
         if not len(self.items):
             raise StoreError(f"{self.items.path} has no rows; there is nothing to extract")
+        check_items(self.items, self.encoder.card)
         check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ def _decode(
     with replacing(path) as temporary:
         shape = (len(items), rule.size, rule.size, 3)
         images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        _allocate(temporary)
         for row, loaded in enumerate(loader.load_ahead(names, BLOCK)):
             if loaded.pixels is not None:
                 images[row], present[row] = loaded.pixels, True
@@ -77,6 +79,13 @@ def _decode(
                 progress(row + 1, len(items))
         images.flush()
     return present, whole
+
+
+def _allocate(path: Path) -> None:
+    """Have the disk's room before it is written by memory: a full one would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _key(items: Items, rule: ImageRule, web: Web) -> str:

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mmx.atomic import write_text
-from mmx.cache.card import EncoderCard
 from mmx.cache.decoding import decoding
-from mmx.cache.parts import folder_of
+from mmx.cache.parts import folder_of, read_job
 from mmx.cache.seal import read_footer
 from mmx.cache.store import is_store, open_store, own_entries
-from mmx.errors import StoreError
-from mmx.files import Place
+from mmx.files import Place, parse_json
 
 FILE = "settings.json"
 ACCURACY = "mmx.accuracy"
@@ -41,9 +39,11 @@ class Settings:
 def read_settings(parts: Path) -> Settings | None:
     """The settings of the unfinished job in a folder of parts; None where there are none."""
     try:
-        return Settings(**json.loads((parts / FILE).read_text(encoding="utf-8")))
+        found = Settings(**parse_json((parts / FILE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+    sizes = all(type(n) is int and n > 0 for n in (found.batch_size, found.part_size))
+    return found if sizes and isinstance(found.accuracy, (dict, type(None))) else None
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,9 @@ def what_was(store: Path, *, anew: bool = False) -> Before:
     parts = folder_of(store)
     settings = read_settings(parts)
     accuracy = settings.accuracy if settings else None
-    try:
-        job = json.loads((parts / "job.json").read_text(encoding="utf-8"))
-        precision = EncoderCard.from_json(json.dumps(job["card"])).precision
-        if job.get("anew") or not anew:
-            return Before(precision, settings, accuracy)
-    except (OSError, ValueError, KeyError, StoreError):
-        pass  # no parts, or some that Parts will complain of
+    job = read_job(parts / "job.json")
+    if job and (job.get("anew") or not anew):  # else no parts, or some that Parts will complain of
+        return Before(str(job["card"]["precision"]), settings, accuracy)
     if anew:
         return Before()
     if not is_store(store):
@@ -81,7 +77,10 @@ def accuracy_of(store: Place) -> dict[str, Any] | None:
     """The accuracy in a store's metadata; None where it was not measured."""
     text = own_entries(read_footer(open_store(store).files[0])[0]).get(ACCURACY)
     with decoding(store):
-        return json.loads(text) if text else None
+        found = parse_json(text) if text else None
+        if not isinstance(found, (dict, type(None))):
+            raise ValueError("the accuracy in it is no record")
+        return found
 
 
 def block_of(store: Place) -> int:

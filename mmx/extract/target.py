@@ -1,12 +1,41 @@
-"""May an extraction go on over the store that stands at its target?"""
+"""Is there anything to encode, and may it go into the store that stands at the target?"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from mmx.cache.card import EncoderCard
+from mmx.cache.schema import inputs
 from mmx.cache.store import open_store
-from mmx.errors import StoreError
+from mmx.data.dataset import Items
+from mmx.errors import DataError, StoreError
+
+
+def check_items(items: Items, card: EncoderCard) -> None:
+    """Raise DataError when no item has anything that the encoder reads."""
+    reads = inputs(card)
+    if any(_says_something(items.table[name]) for name in reads):
+        return
+    there = [
+        name
+        for name in items.table.column_names
+        if name not in ("image", "text") or items.table[name].null_count < len(items)
+    ]
+    images = ", or --images FOLDER for pictures called by the ids" if "image" in reads else ""
+    raise DataError(
+        f"{items.path}: nothing to encode: {card.name} reads the column {' or '.join(reads)}, and "
+        f"no row has anything there (columns: {', '.join(there)}); name one so{images}"
+    )
+
+
+def _says_something(column: pa.ChunkedArray) -> bool:
+    """Whether a text is more than white space."""
+    lengths = pc.utf8_length(pc.utf8_trim_whitespace(column))
+    return bool(pc.any(pc.greater(lengths, 0)).as_py())
+
 
 DECODED = {
     "exact": "with --exact",

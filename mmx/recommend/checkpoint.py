@@ -11,7 +11,7 @@ import torch
 from mmx.atomic import replacing, sweep
 from mmx.errors import RunError
 from mmx.recommend.scoring import Factors
-from mmx.torch_files import load_checked
+from mmx.torch_files import load_checked, save_checked
 
 if TYPE_CHECKING:
     from mmx.recommend.training import Trained
@@ -82,5 +82,5 @@ class Checkpoint:
             "items": torch.from_numpy(best.scorer.items),
         }
         with replacing(self.path) as temporary:
-            torch.save(state, temporary)
+            save_checked(state, temporary)
         self._last = time.monotonic()

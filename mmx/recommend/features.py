@@ -77,6 +77,18 @@ class FeatureSpec:
     path: Place
     modalities: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        names = (self.modalities,) if isinstance(self.modalities, str) else self.modalities
+        object.__setattr__(self, "path", where(self.path))
+        object.__setattr__(self, "modalities", tuple(names))
+
+    @classmethod
+    def of(cls, named: FeatureSpec | Place | str) -> FeatureSpec:
+        """A spec as it is, a path, or what ``parse`` takes. Raises OptionError for other things."""
+        if isinstance(named, FeatureSpec):
+            return named
+        return cls.parse(named) if isinstance(named, str) else cls(named)
+
     @classmethod
     def parse(cls, text: str) -> FeatureSpec:
         """``cache/clip.parquet`` or ``cache/clip.parquet:image,text``."""

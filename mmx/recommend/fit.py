@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from mmx.data.id_order import reordered
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, one_of, some, suggestion
 from mmx.extract.naming import default_store
-from mmx.files import Place, where
+from mmx.files import Place, as_path, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.features import FeatureSpec
@@ -42,7 +43,7 @@ class TrainJob:
 
     data: Place | str
     model: str = "vbpr"
-    features: Sequence[FeatureSpec] = ()
+    features: Sequence[FeatureSpec] = ()  # or their paths as text, or a single one
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
@@ -53,6 +54,13 @@ class TrainJob:
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
+        where(self.data)  # which may be text, and refuses what is no path
+        given: Any = self.features
+        several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
+        specs = [FeatureSpec.of(one) for one in (given if several else [given])]
+        settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
+        object.__setattr__(self, "features", specs)
+        object.__setattr__(self, "settings", settings)
 
     @property
     def name(self) -> str:
@@ -76,7 +84,7 @@ class Fitted:
 
 def fit(
     job: TrainJob,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
@@ -90,6 +98,7 @@ def fit(
     Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
     that fits before anything is written.
     """
+    out = None if out is None else as_path(out)
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
     if job.end_to_end is not None and hasattr(config, "components"):

@@ -19,6 +19,7 @@ from mmx.atomic import Claim
 from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
+from mmx.files import as_path, as_paths
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
@@ -33,7 +34,11 @@ ABILITIES = ("cold_items", "new_users")
 
 
 def fuse(
-    paths: Sequence[Path], out: Path | None = None, *, overwrite: bool = False, seed: int = 0
+    paths: Sequence[Path | str],
+    out: Path | str | None = None,
+    *,
+    overwrite: bool = False,
+    seed: int = 0,
 ) -> Run:
     """Learn the weights of finished runs on validation, evaluate on test once, write the run.
 
@@ -42,6 +47,8 @@ def fuse(
     one given twice, TargetError when ``out`` must not be touched, RunError when the runs are not
     of the same items, users and split.
     """
+    paths = as_paths(paths)
+    out = None if out is None else as_path(out)
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
         raise OptionError("mmx fuse takes two or more different runs")
     if out is not None and out.resolve() in [path.resolve() for path in paths]:

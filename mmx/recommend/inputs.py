@@ -77,8 +77,9 @@ def load_inputs(job: TrainJob, device: str, tell: Tell) -> Inputs:
     items = load_items(job.data, job.images, csv=job.csv)
     dropped: list[Dropped] = []
     log = load_interactions(
-        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv
-    )
+        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv,
+        rule=job.split,
+    )  # fmt: skip
     rule = job.split.resolved(log)
     left_out: list[LeftOut] = []
     split = split_interactions(log, rule, left_out.append)

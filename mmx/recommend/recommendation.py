@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from mmx.data.vocabulary import id_array
 from mmx.errors import OptionError, RunError, one_of
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
@@ -29,6 +30,9 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise OptionError(f"--k {self.k} must be at least 1")
+        object.__setattr__(self, "exclude", id_array(self.exclude).to_pylist())
+        if self.only is not None:
+            object.__setattr__(self, "only", id_array(self.only).to_pylist())
         one_of("--seen", self.seen, ("all", "train", "none"))
 
 
@@ -56,7 +60,7 @@ def recommend_from(run: Run, items: Sequence[str], wanted: Wanted | None = None)
     wanted = wanted or Wanted()
     if not run.can("new_users"):
         raise RunError(f"{run.config['model']} cannot score new users; give --user ID instead")
-    if not items:
+    if not len(items):
         raise OptionError("--items-from names no item; give at least one")
     numbers = run.data.items.numbers(items)
     n_items = len(run.data.items)

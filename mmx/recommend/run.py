@@ -27,19 +27,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError
+from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
+from mmx.torch_files import save_tensors
 
 FORMAT = 1
 BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
-    pa.ArrowException, SafetensorError, UnknownIdError,
+    pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
 )  # fmt: skip
 FILES = {
     "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
@@ -117,7 +120,7 @@ def save_run(
         _write_table(users, temporary / "users.parquet")
         _write_table(items, temporary / "items.parquet")
         _write_table(split, temporary / "interactions.parquet")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / "model.safetensors")
+        save_tensors(tensors, temporary / "model.safetensors")
         more(temporary)
         record_files = {"format": FORMAT, "scorer": record, **config, "sha256": _digests(temporary)}
         _write_json(temporary / "config.json", record_files)
@@ -125,27 +128,44 @@ def save_run(
 
 def open_run(path: Path | str) -> Run:
     """Open a run. Raises RunError when it is absent, incomplete or of another format."""
-    path = Path(path)
+    path = as_path(path)
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if config.get("format") != FORMAT:
-            raise RunError(
-                f"{path} has run format {config.get('format')}, this is {FORMAT}; retrain"
-            )
+        config = _config(path)
         _compare(path, config, "metrics.json")
-        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_metrics(path)
         users = read_table(path / "users.parquet")
         items = read_table(path / "items.parquet")
         split = read_table(path / "interactions.parquet")
         data = Interactions.from_table(split, items["item_id"], users["user_id"])
         scorer = _scorer(path, config, users, items, data)
+        check_scorer(scorer, len(users), len(items))
     except BROKEN as error:
         raise _broken(path, error) from error
     if isinstance(scorer, Factors):
         items = items.drop_columns(["embedding"])
     return Run(path, config, metrics, data, items, scorer)
+
+
+def read_metrics(path: Path) -> dict[str, dict[str, float]]:
+    """metrics.json of a run. Raises RunError when it is none."""
+    try:
+        return check_metrics(parse_json((path / "metrics.json").read_bytes()))
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """config.json. Raises RunError for that of another version, ValueError when it is none."""
+    config = parse_json((path / "config.json").read_bytes())
+    if not isinstance(config, dict):
+        raise ValueError("config.json is no record of a run")
+    found = config.get("format")
+    if found != FORMAT or isinstance(found, bool):
+        raise RunError(f"{path} has run format {str(found)[:40]!r}, this is {FORMAT}; retrain")
+    check_config(config)
+    return config
 
 
 def read_table(path: Path) -> pa.Table:
@@ -166,7 +186,7 @@ def _scorer(
 ) -> Scorer:
     record = config.get("scorer", {"kind": "factors"})
     if record["kind"] == "factors":
-        return Factors(_matrix(users["embedding"]), _matrix(items["embedding"]))
+        return Factors(embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet"))
     _compare(path, config, "model.safetensors")
     return unpack(record, load_file(path / "model.safetensors"), data.train)
 
@@ -230,11 +250,6 @@ def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
     if "embedding" in table.column_names:  # the dataset's own column of that name gives way
         table = table.drop_columns(["embedding"])
     return table.add_column(1, "embedding", values)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    flat = column.combine_chunks().flatten().to_numpy()
-    return np.require(flat, requirements="W").reshape(len(column), -1)  # torch warns of others
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from mmx.atomic import write_text
-from mmx.errors import OptionError, TargetError
+from mmx.errors import OptionError, RunError, TargetError
 from mmx.locks import locked
 from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
+from mmx.recommend.run import read_metrics
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
 from mmx.reproduce.cells import Cell, Group, groups
 from mmx.reproduce.journal import Journal
@@ -49,8 +50,7 @@ class Finished:
 
     def metrics(self, split: str) -> dict[str, float]:
         """All metrics of "valid" or "test", or the "counts" of users."""
-        metrics = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
-        return dict(metrics[split])
+        return dict(read_metrics(self.path)[split])
 
     @property
     def validated(self) -> bool:
@@ -230,7 +230,7 @@ class Grid:
             self.progress(self.state)
             if wanted and not path.exists():
                 self._fit(cell, path)
-            self.known[path] = Finished(cell, path) if path.exists() else None
+            self.known[path] = self._finished(cell, path) if path.exists() else None
             self.state.done += 1
             return self.known[path]
         except Exception as error:  # one cell's failure is its own
@@ -239,6 +239,16 @@ class Grid:
                 self.state.done += 1
             self.known[label] = None
             return None
+
+    def _finished(self, cell: Cell, path: Path) -> Finished:
+        """The cell's run. Raises RunError unless it has the metrics that are asked of it."""
+        found = Finished(cell, path)
+        valid, test = found.metrics("valid"), found.metrics("test")
+        lost = [name for name in self.plan.metrics if name not in test]
+        lost += [VALIDATED_ON] if VALIDATED_ON not in valid else []
+        if lost:
+            raise RunError(f"the run {path} is broken: no {lost[0]}; delete it to train it again")
+        return found
 
     def _fit(self, cell: Cell, path: Path) -> None:
         entry, features = self.plan.datasets[cell.dataset], self.plan.features[cell.features]

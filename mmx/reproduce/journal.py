@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmx.atomic import write_text
 from mmx.errors import RunError
+from mmx.files import parse_json
 
 STARTS = 2  # that may end with the process before the work counts as failed
 
@@ -17,11 +18,11 @@ class Journal:
     """OUT/started.json: how often each piece of work was started and neither ended nor got on."""
 
     def __init__(self, path: Path, *, forget: bool = False) -> None:
-        """``forget`` gives everything another chance."""
+        """``forget`` gives everything another chance. Raises RunError when the file is damaged."""
         self.path = path
         self.started: dict[str, int] = {}
         if path.exists() and not forget:
-            self.started = json.loads(path.read_text(encoding="utf-8"))
+            self.started = _read(path)
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[Callable[[], None]]:
@@ -47,3 +48,14 @@ class Journal:
         self.started[name] = starts
         self.started = {key: count for key, count in self.started.items() if count}
         write_text(self.path, json.dumps(self.started, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, int]:
+    """What was started, as it was written."""
+    try:
+        found = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, dict) and all(type(count) is int for count in found.values()):
+        return found
+    raise RunError(f"{path} is damaged; --retry-failed begins a new one")

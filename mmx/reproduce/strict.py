@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -33,13 +34,22 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
         raise OptionError(f"cannot read {path}: {error.strerror}; give a plan's path") from error
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two for 2020-99-99 …
         raise OptionError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise OptionError(f"{path} is nested too deeply for a plan") from error
 
 
 def placed(base: Path, text: str) -> Path:
     """A path of a plan: relative to ``base``, and without its dots."""
     return Path(os.path.normpath(base / Path(text).expanduser()))
+
+
+def _short(value: Any) -> str:
+    """A value as an error shows it, whatever its size: aliases make endless ones in a few lines."""
+    return reprlib.repr(value)
 
 
 @dataclass(frozen=True)
@@ -56,13 +66,14 @@ class Reader:
         """
         value = {} if value is None else value
         if not isinstance(value, Mapping):
-            raise OptionError(f"{where}: keys and values are expected, not {value!r}")
+            raise OptionError(f"{where}: keys and values are expected, not {_short(value)}")
         hints = typing.get_type_hints(kind)
         inner = hints.pop("options", None)
         names = [*hints, *(f.name for f in fields(inner))] if inner else list(hints)
         for key in value:
             if key not in names:
-                raise OptionError(f"{where}: unknown key '{key}'{suggestion(str(key), names)}")
+                named = str(key)[:40]
+                raise OptionError(f"{where}: unknown key '{named}'{suggestion(named, names)}")
         for f in fields(kind):
             required = f.default is MISSING and f.default_factory is MISSING
             if required and f.name in hints and f.name not in value:
@@ -90,11 +101,11 @@ class Reader:
             return self.build(typing.cast(type, hint), value, where)
         if origin is tuple:
             if not isinstance(value, list):
-                raise OptionError(f"{where}: a list is expected, not {value!r}")
+                raise OptionError(f"{where}: a list is expected, not {_short(value)}")
             return tuple(self.convert(inner[0], v, f"{where}[{n}]") for n, v in enumerate(value))
         if origin is dict:
             if not isinstance(value, Mapping):
-                raise OptionError(f"{where}: keys and values are expected, not {value!r}")
+                raise OptionError(f"{where}: keys and values are expected, not {_short(value)}")
             return {str(k): self.convert(inner[1], v, f"{where}.{k}") for k, v in value.items()}
         return value if hint is Any else self._plain(hint, value, where)
 
@@ -109,4 +120,4 @@ class Reader:
                 pass
         elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
-        raise OptionError(f"{where}: {kind.__name__} is expected, not {value!r}")
+        raise OptionError(f"{where}: {kind.__name__} is expected, not {_short(value)}")

@@ -112,6 +112,7 @@ class Workshop:
             load_items(data),
             unknown=entry.unknown_items,
             dropped=lambda what: self.told(str(what)),
+            rule=entry.rule,
         )
 
     def _extracted(self, dataset: str, spec: Extraction, label: str = "") -> FeatureSpec:

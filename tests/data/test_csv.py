@@ -106,7 +106,7 @@ def test_times(tmp_path: Path, times: list[str], expected: list[float]) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("rating", ["5", "good"], r"rating is string \(such as 'good'\), a number is expected"),
+        ("rating", ["5", "good"], r"rating is string \(such as 'good'\); a number is expected"),
         ("rating", ["5", "nan"], r"such as 'nan'"),
         ("rating", ["5", ""], "1 rows have no rating"),
         ("timestamp", ["2020-01-31", "2020-01-31T10:00:00Z"], "timestamp is string"),

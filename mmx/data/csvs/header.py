@@ -41,11 +41,16 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
 
 
 def _text(head: bytes, name: Place) -> str:
+    refuse_utf16(head, name)
+    return head.decode("utf-8", "replace").removeprefix("\ufeff")  # rows behind are for ``scan``
+
+
+def refuse_utf16(head: bytes, name: Place) -> None:
+    """Raise DataError where a file that should be UTF-8 begins like UTF-16, as Excel saves it."""
     nulls = [place for place, byte in enumerate(head[:200]) if not byte]
     every_other = len(nulls) > 1 and len({place % 2 for place in nulls}) == 1
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or every_other:
         raise DataError(f"{name} is not UTF-8; it looks like UTF-16: {_utf16(head)}")
-    return head.decode("utf-8", "replace").removeprefix("\ufeff")  # rows behind are for ``scan``
 
 
 def _check_utf8(head: bytes, name: Place) -> None:

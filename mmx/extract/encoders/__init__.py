@@ -10,6 +10,7 @@ from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, Request
+from mmx.files import as_path
 from mmx.packages import importing
 
 __all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
@@ -18,7 +19,7 @@ __all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
 def open_encoder(
     spec: str,
     *,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     device: str = "cpu",
     precision: str = "float32",
     decode: str = "exact",
@@ -51,7 +52,7 @@ def open_encoder(
     request = Request(
         spec,
         name,
-        Path(weights) if weights is not None else None,
+        as_path(weights) if weights is not None else None,
         device,
         precision,
         tuple(modalities) if modalities is not None else None,

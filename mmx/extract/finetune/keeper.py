@@ -19,12 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
 from mmx.atomic import Claim, Kind, file_sha256, forget_unfinished, replacing, sweep, unfinished
 from mmx.errors import RunError
 from mmx.extract.finetune.trainable import Trainable, merged_state
-from mmx.torch_files import load_checked
+from mmx.torch_files import load_checked, save_checked, save_tensors
 
 FILES = {"config.json", "metrics.json", "history.parquet", "model.safetensors"}
 
@@ -105,13 +104,13 @@ class Keeper:
         """After an epoch: the weights when they are the best so far, then the checkpoint."""
         if state.best_epoch == state.epoch:
             with replacing(self.folder / "best.safetensors") as temporary:
-                save_file(merged_state(self.trainable.model), temporary)
+                save_tensors(merged_state(self.trainable.model), temporary)
                 state.best_sha256 = file_sha256(temporary)
         saved = {name: part.state_dict() for name, part in self.parts.items()}
         saved |= {"model": self.trainable.model.state_dict(), "torch": torch.get_rng_state()}
         saved |= {"generator": self.generator.get_state(), **vars(state)}
         with replacing(self.folder / "checkpoint.pt") as temporary:
-            torch.save(saved, temporary)
+            save_checked(saved, temporary)
 
     def finish(self, target: Claim, state: State) -> None:
         """Write the run; what was kept until then, of this job or another, is not needed more."""

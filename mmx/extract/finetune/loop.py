@@ -25,6 +25,7 @@ from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import Trainable, choose_parameters, open_trainable
 from mmx.extract.finetune.tune import check_tune
 from mmx.extract.sources.web import Web
+from mmx.files import as_path
 from mmx.processes import Processes
 
 OBJECTIVES = ("itc", "co-interaction", "itm", "mlm")
@@ -85,12 +86,12 @@ class FinetuneProgress:
 def finetune(
     items: Items,
     encoder: Encoder,
-    out: Path,
+    out: Path | str,
     options: FinetuneOptions,
     *,
     overwrite: bool = False,
     split: pa.Table | None = None,
-    pixels: Path = Path("cache/pixels"),
+    pixels: Path | str = Path("cache/pixels"),
     web: Web | None = None,
     progress: Callable[[FinetuneProgress], None] = lambda p: None,
 ) -> dict[str, Any]:
@@ -103,6 +104,7 @@ def finetune(
     ``out`` must not be touched, DataError when there are too few pairs that differ in picture and
     text, and RunError when a loss is not finite or what a killed run kept is damaged.
     """
+    out, pixels = as_path(out), as_path(pixels)
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
     with processes.claim(claimed(out, TUNED, overwrite=overwrite)) as target:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from mmx.data.dataset import Items
 from mmx.extract.encoder import Encoder
@@ -20,8 +19,10 @@ from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
+from mmx.files import as_path
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
+from mmx.torch_files import save_tensors
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class EndToEndJob:
     pixels: Path = Path("cache/pixels")  # decoded pictures
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
     web: Web = field(default_factory=Web)  # how pictures are fetched
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "tokenizer", "pixels"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_path(getattr(self, name)))
 
     def open(
         self,
@@ -79,7 +85,7 @@ class EndToEndJob:
         model = catalogue.trainable.model
         model.load_state_dict(state)
         (folder / "encoder").mkdir()
-        save_file(merged_state(model), folder / "encoder" / "model.safetensors")
+        save_tensors(merged_state(model), folder / "encoder" / "model.safetensors")
         card = json.loads(catalogue.trainable.encoder.card.to_json())
         text = json.dumps({"end_to_end": self.encoder, "card": card}, indent=2)
         (folder / "encoder" / "config.json").write_text(text + "\n", encoding="utf-8")

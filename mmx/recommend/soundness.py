@@ -1,0 +1,153 @@
+"""Are the files of a run what a run's files are? Looked at when it is opened, before it is used.
+
+Checksums tell bytes that changed; they do not tell a run that something else wrote, or that was
+edited with its checksums. All functions raise ValueError with the file and what is wrong in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmx.recommend.fused import Fused
+from mmx.recommend.item_item import ItemItem, SparseRows
+from mmx.recommend.scoring import Factors, Scorer
+
+KINDS: dict[str, tuple[type, ...]] = {  # what config.json has had from the first run on
+    "model": (str,),
+    "settings": (dict,),
+    "data": (str,),
+    "split": (dict,),
+    "features": (list,),
+    "versions": (dict,),
+    "best_epoch": (int, type(None)),
+}
+LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
+    "can": (dict,),
+    "scorer": (dict,),
+    "sha256": (dict,),
+    "parts": (list,),
+    "training": (dict, type(None)),
+    "end_to_end": (dict, type(None)),
+}
+LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Whether config.json has what is used of it, in its types."""
+    for name, kinds in (KINDS | LATER).items():
+        if name not in config and name in LATER:
+            continue
+        value = config.get(name, ...)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            found = "nothing" if value is ... else type(value).__name__
+            expected = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+            raise ValueError(f"config.json has {found} for {name}, {expected} is expected")
+    if not all(isinstance(value, dict) for value in config["features"]):
+        raise ValueError("config.json has features that are no records")
+    if not all(isinstance(value, str) for value in config.get("sha256", {}).values()):
+        raise ValueError("config.json has checksums that are no text")
+
+
+def check_metrics(metrics: Any) -> dict[str, dict[str, float]]:
+    """metrics.json, if it is numbers by name, of valid, test and counts."""
+    sound = isinstance(metrics, dict) and {"valid", "test", "counts"} <= metrics.keys()
+    if not sound or not all(_are_numbers(part) for part in metrics.values()):
+        raise ValueError("metrics.json is not numbers by name of valid, test and counts")
+    return metrics
+
+
+def embeddings_of(table: pa.Table, file: str) -> np.ndarray:
+    """(rows, k) float32 of the column ``embedding``, finite."""
+    column = table["embedding"].combine_chunks()
+    kind = column.type
+    if not isinstance(kind, LISTS) or not pa.types.is_floating(kind.value_type):
+        raise ValueError(f"the embeddings in {file} are {kind}, lists of numbers are expected")
+    if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
+        raise ValueError(f"the embeddings in {file} are not all there, or of several lengths")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    matrix = flat.astype(np.float32, copy=False).reshape(len(column), -1) if len(column) else None
+    if matrix is None or not matrix.shape[1]:
+        raise ValueError(f"{file} holds no embeddings")
+    _finite(matrix, f"the embeddings in {file}")
+    return np.require(matrix, requirements="W")  # torch warns of others
+
+
+def check_scorer(scorer: Scorer, users: int, items: int) -> None:
+    """Whether a scorer is of as many users and items as the run."""
+    if isinstance(scorer, Factors):
+        _check_factors(scorer, users, items)
+    elif isinstance(scorer, ItemItem):
+        _check_weights(scorer.weights, items)
+    elif isinstance(scorer, Fused):
+        _check_fused(scorer, users, items)
+
+
+def _check_factors(scorer: Factors, users: int, items: int) -> None:
+    for name, matrix, rows in (("users", scorer.users, users), ("items", scorer.items, items)):
+        if matrix.ndim != 2 or len(matrix) != rows:
+            raise ValueError(f"the embeddings of {name} are {_shape(matrix)}, of {rows} {name}")
+        _finite(matrix, f"the embeddings of {name}")
+    if scorer.users.shape[1] != scorer.items.shape[1]:
+        raise ValueError(
+            f"users have embeddings of {scorer.users.shape[1]} numbers, items of "
+            f"{scorer.items.shape[1]}"
+        )
+
+
+def _check_weights(weights: np.ndarray | SparseRows, items: int) -> None:
+    if isinstance(weights, np.ndarray):
+        if weights.shape != (items, items):
+            raise ValueError(f"the item weights are {_shape(weights)}, of {items} items")
+        _finite(weights, "the item weights")
+        return
+    indptr, indices = weights.indptr, weights.indices
+    sound = (
+        weights.n_columns == items
+        and indptr.shape == (items + 1,)
+        and indices.ndim == 1
+        and indices.shape == weights.values.shape
+        and np.issubdtype(indptr.dtype, np.integer)
+        and np.issubdtype(indices.dtype, np.integer)
+    )
+    if not sound or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        raise ValueError(f"the item weights are not rows of {items} items")
+    if len(indices) and (indices.min() < 0 or indices.max() >= items):
+        raise ValueError(f"the item weights name others than the {items} items")
+    _finite(weights.values, "the item weights")
+
+
+def _check_fused(scorer: Fused, users: int, items: int) -> None:
+    if not scorer.parts or len(scorer.parts) != len(scorer.weights):
+        raise ValueError(f"{len(scorer.parts)} parts and {len(scorer.weights)} weights are there")
+    if not all(_is_number(weight) and math.isfinite(weight) for weight in scorer.weights):
+        raise ValueError("a weight of a part is no number")
+    for part in scorer.parts:
+        check_scorer(part, users, items)
+
+
+def _finite(values: np.ndarray, what: str) -> None:
+    """Whether they are floating-point numbers, none of them NaN or infinite."""
+    if not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"{what} are {values.dtype}, fractions are expected")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} hold NaN or infinity")
+
+
+def _shape(matrix: np.ndarray) -> str:
+    return " × ".join(map(str, matrix.shape)) or "one number"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_numbers(part: Any) -> bool:
+    """Whether it is a mapping of numbers; null stands for NaN."""
+    values = part.values() if isinstance(part, Mapping) else [part]
+    return isinstance(part, Mapping) and all(v is None or _is_number(v) for v in values)
