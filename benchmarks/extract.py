@@ -38,7 +38,8 @@ from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.feeding import LIST
 from mmx.extract.fleet.orders import loader_for
 from mmx.extract.inputs import Loader
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.progress import Progress
 from mmx.extract.running import cores
 from mmx.extract.sources.paths import Paths

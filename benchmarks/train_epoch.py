@@ -66,8 +66,8 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     import torch
 
     from mmx.recommend.evaluation import evaluate
-    from mmx.recommend.fit import parse_settings
     from mmx.recommend.models import find_model
+    from mmx.recommend.settings import parse_settings
     from mmx.recommend.training import TrainOptions, TrainProgress, train
     from mmx.recommend.world import World
 

@@ -13,7 +13,7 @@ from typing import Any
 
 _HOMES = {
     "EncoderCard": "mmx.cache.card",
-    "ExtractOptions": "mmx.extract.pipeline",
+    "ExtractOptions": "mmx.extract.options",
     "FeatureSpec": "mmx.recommend.features",
     "MmxError": "mmx.errors",
     "SplitRule": "mmx.data.splits",

@@ -18,7 +18,7 @@ from mmx.bounds import DEEPEST, WIDEST, Bounds, check, number, whole
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
 from mmx.extract.finetune import FinetuneOptions
-from mmx.extract.pipeline import ExtractOptions
+from mmx.extract.options import ExtractOptions
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.models import MODELS
 from mmx.recommend.training import TrainOptions

@@ -21,7 +21,8 @@ from mmx.data.dataset import load_items
 from mmx.data.sample import write_sample
 from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.fusion import fuse
 from mmx.recommend.run import RUN, open_run, verify_run

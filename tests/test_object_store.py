@@ -23,7 +23,8 @@ from mmx.cli.app import app
 from mmx.data.dataset import load_interactions, load_items
 from mmx.errors import DataError, OptionError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.files import RemotePath
 from mmx.sql import open_sql
 from tests.catalogue import plain_catalogue, random_log, write_interactions, write_items
@@ -133,7 +134,8 @@ KILLED = """
 import sys, time
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 
 encoder = open_encoder("toy")
 encode = encoder.encode_image

@@ -148,7 +148,7 @@ def extract(
     from mmx.extract.fleet.engines import engine_for
     from mmx.extract.fleet.orders import Recipe
     from mmx.extract.naming import default_store
-    from mmx.extract.pipeline import ExtractOptions
+    from mmx.extract.options import ExtractOptions
     from mmx.extract.pipeline import extract as run
     from mmx.extract.sources import source_for
     from mmx.extract.sources.web import Web

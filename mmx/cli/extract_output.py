@@ -10,7 +10,7 @@ from mmx.cli.output import note, print_json
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mmx.extract.pipeline import ExtractReport
+    from mmx.extract.options import ExtractReport
     from mmx.extract.progress import Progress
 
 

@@ -12,29 +12,28 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from mmx.atomic import Claim, check_target, claimed
-from mmx.bounds import check_options, whole
 from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts
 from mmx.cache.plan import Plan, locate, make_plan
 from mmx.cache.remote import built_here
-from mmx.cache.schema import DTYPES, MISSING, OK, inputs, metadata, status_columns, store_schema
+from mmx.cache.schema import inputs, metadata, status_columns, store_schema
 from mmx.cache.store import open_store, read_through
 from mmx.data.dataset import Items
-from mmx.errors import OptionError, StoreError, one_of
+from mmx.errors import OptionError, StoreError
 from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
 from mmx.extract.fleet.orders import Engine, Here, Orders
 from mmx.extract.hashing import present_states
 from mmx.extract.inputs import Loader, Source
+from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.progress import Progress
@@ -43,67 +42,6 @@ from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_sett
 from mmx.extract.sources import source_for
 from mmx.extract.target import check_items, check_store
 from mmx.files import Place, as_path, where
-
-MOST_WORKERS = 1024  # threads
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """How to run. Of these only ``precision`` changes a vector, and the card says it."""
-
-    batch_size: int | None = None  # items; None: found by mmx.extract.tuning
-    workers: int | None = None  # decoding threads; None: one for each core
-    part_size: int | None = None  # rows of a part, of which a kill costs two; None: by batch size
-    precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
-    compile: bool = False  # the image pass through torch.compile
-    dtype: str = "float32"  # of the stored numbers: float32 or float16
-    max_file_rows: int | None = None  # rows; a larger store is a folder; None: see merge
-    retry_failed: bool = False  # encode rows with a failure again, though their input is the same
-    overwrite: bool = False  # encode all anew; a store and parts of other jobs are replaced
-    prune: bool = False  # drop rows of items that the items table no longer has
-
-    def __post_init__(self) -> None:
-        check_options(
-            self,
-            batch_size=whole(1),
-            workers=whole(1, MOST_WORKERS),
-            part_size=whole(1),
-            max_file_rows=whole(1),
-        )
-        one_of("--dtype", self.dtype, DTYPES)
-        if self.overwrite and self.retry_failed:
-            raise OptionError("--overwrite encodes everything again; drop --retry-failed")
-
-
-@dataclass
-class ExtractReport:
-    """What an extraction did."""
-
-    store: Place
-    items: int
-    encoded: int = 0
-    reused: int = 0
-    removed: int = 0
-    seconds: float = 0.0
-    bottleneck: str = "encoding"
-    rates: dict[str, float] = field(default_factory=dict)  # stage → items/s it could pass
-    waited: dict[str, float] = field(default_factory=dict)  # stage → s the others waited for it
-    precision: str = "float32"
-    accuracy: dict[str, Any] | None = None  # of a lower precision, see mmx.extract.precision
-    batch_size: int | None = None  # None where nothing was encoded
-    note: str = ""  # what the user should know of how it ran
-    statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # modality → status → rows
-    examples: dict[str, list[str]] = field(default_factory=dict)  # reason → some that failed now
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """Rows that could not be encoded, by "modality: reason"; most frequent first."""
-        return {
-            f"{modality}: {status}": rows
-            for modality, statuses in self.statuses.items()
-            for status, rows in statuses.items()
-            if status not in (OK, MISSING)
-        }
 
 
 def extract(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.id_order import reordered
 from mmx.data.splits import SplitRule
-from mmx.errors import OptionError, one_of, some, suggestion
+from mmx.errors import OptionError, one_of, some
 from mmx.extract.naming import default_store
 from mmx.files import Place, as_path, where
 from mmx.processes import Processes
@@ -29,6 +28,7 @@ from mmx.recommend.memory import COPIES, allocating, must_fit
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
+from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
 from mmx.recommend.world import World
@@ -245,34 +245,6 @@ def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
     if others and not path.exists():
         tell(f"{some(others, 1)} is of other inputs or options; training begins anew")
     return path
-
-
-def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:
-    """``NAME=VALUE`` strings to the model's Config. Raises OptionError on anything else."""
-    kind = record.load().Config
-    types = typing.get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise OptionError(f"--set {setting}: NAME=VALUE is expected")
-        if name not in known:
-            raise OptionError(f"--set {name}: {record.name} has no such setting"
-                              f"{suggestion(name, known)}")  # fmt: skip
-        if name in values:
-            raise OptionError(f"--set {name} is given twice; drop one")
-        values[name] = _parsed(name, text, types[name])
-    return replace(kind(), **values)
-
-
-def _parsed(name: str, text: str, kind: type) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text)
-    except (ValueError, KeyError) as error:
-        raise OptionError(f"--set {name}={text}: {kind.__name__} is expected") from error
 
 
 def _refuse_input(job: TrainJob, out: Path) -> None:

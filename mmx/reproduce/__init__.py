@@ -1,6 +1,7 @@
 """The grid of datasets, features, recommenders and seeds, and what comes of it."""
 
-from mmx.reproduce.grid import Grid, GridProgress
+from mmx.reproduce.grid import Grid
+from mmx.reproduce.outcome import GridProgress
 from mmx.reproduce.plan import Plan, load_plan
 from mmx.reproduce.report import Report, report
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmx.errors import OptionError, suggestion
-from mmx.recommend.fit import parse_settings
 from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainOptions
 from mmx.reproduce.plan import FeatureEntry, Plan, Recommender
 from mmx.reproduce.strict import Reader

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,49 +22,12 @@ from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
-from mmx.recommend.run import read_metrics
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
 from mmx.reproduce.cells import Cell, Group, groups
 from mmx.reproduce.journal import Journal
+from mmx.reproduce.outcome import Finished, GridProgress, Outcome
 from mmx.reproduce.plan import EndToEnd, Plan
 from mmx.reproduce.workshop import Workshop, digest, one_line
-
-
-@dataclass
-class GridProgress:
-    """What the caller is told."""
-
-    total: int  # runs
-    done: int = 0
-    failed: int = 0
-    cell: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A cell and where its run is."""
-
-    cell: Cell
-    path: Path
-
-    def metrics(self, split: str) -> dict[str, float]:
-        """All metrics of "valid" or "test", or the "counts" of users."""
-        return dict(read_metrics(self.path)[split])
-
-    @property
-    def validated(self) -> bool:
-        """Whether validation judged any user; else the run is its last epoch."""
-        return bool(self.metrics("counts")["valid_users"])
-
-
-@dataclass
-class Outcome:
-    """What there is of a plan."""
-
-    finished: list[Finished] = field(default_factory=list)
-    tried: list[dict[str, Any]] = field(default_factory=list)  # the points of the searches
-    failures: list[dict[str, str]] = field(default_factory=list)  # cell, reason
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -18,7 +18,8 @@ from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import read_table
 from mmx.recommend.training import VALIDATED_ON
 from mmx.reproduce.embeddings import describe
-from mmx.reproduce.grid import Finished, Grid, Outcome
+from mmx.reproduce.grid import Grid
+from mmx.reproduce.outcome import Finished, Outcome
 from mmx.reproduce.plan import Plan
 from mmx.reproduce.significance import LEVEL, compare
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mmx.errors import RunError
 from mmx.recommend.run import read_table
-from mmx.reproduce.grid import Finished
+from mmx.reproduce.outcome import Finished
 from mmx.reproduce.plan import Plan
 
 LEVEL = 0.05  # of the corrected p-value below which a difference is marked

@@ -19,7 +19,8 @@ from mmx.data.tables import find_table
 from mmx.errors import MmxError, RunError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import finetune
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 from mmx.reproduce.journal import Journal

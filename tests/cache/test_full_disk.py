@@ -22,7 +22,8 @@ from mmx.cache.tools import Target, filter_store, unite
 from mmx.data.dataset import load_items
 from mmx.errors import TargetError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from tests.cache.stores import CARD, make_store, merge_at, names, rows
 from tests.catalogue import plain_catalogue, write_items
 

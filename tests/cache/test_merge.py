@@ -25,7 +25,8 @@ from mmx.cache.store import open_store
 from mmx.data.dataset import load_items
 from mmx.errors import StoreError, TargetError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.sql import open_sql
 from tests.cache.stores import CARD, make_store, merge_at, names, rows, rows_of
 from tests.catalogue import plain_catalogue

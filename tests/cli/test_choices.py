@@ -15,7 +15,8 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.request import Request
 from mmx.extract.finetune import FinetuneOptions
 from mmx.extract.images import ImageRule
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.fit import TrainJob
 from mmx.recommend.training import TrainOptions

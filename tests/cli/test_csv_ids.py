@@ -17,7 +17,8 @@ from mmx.data.csvs.format import CsvFormat
 from mmx.data.dataset import load_interactions, load_items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.recommendation import Wanted, recommend, recommend_all

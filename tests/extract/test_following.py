@@ -14,7 +14,8 @@ from mmx.cache.seal import read_footer
 from mmx.cache.store import Store, open_store
 from mmx.cache.tools import Target, unite
 from mmx.data.dataset import load_items
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.files import where
 from tests.catalogue import plain_catalogue, write_items
 from tests.cli.conftest import Shop

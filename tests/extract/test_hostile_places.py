@@ -17,7 +17,8 @@ from mmx.data.dataset import load_items
 from mmx.data.id_lists import read_ids
 from mmx.errors import DataError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.sources import source_for
 from tests.catalogue import write_items
 from tests.extract.files import QUARTERS, Image, encoded

@@ -19,7 +19,8 @@ from mmx.extract.decoding import COSINE, decode_jpegs
 from mmx.extract.encoders import open_encoder
 from mmx.extract.fleet import orders
 from mmx.extract.fleet.orders import Orders, Recipe, Station, loader_for
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pieces
 from mmx.extract.progress import Progress
 from mmx.extract.sources import source_for

@@ -20,7 +20,8 @@ from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError, StoreError, TargetError
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from tests.catalogue import plain_catalogue, write_items
 
 SMALL = ExtractOptions(batch_size=4, part_size=10)

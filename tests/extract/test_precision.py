@@ -16,7 +16,8 @@ from mmx.extract.encoder import Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import Hardware
 from mmx.extract.inputs import Loader
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.planning import pairs
 from mmx.extract.settings import accuracy_of, read_settings
 from mmx.extract.sources.paths import read_bytes

@@ -24,7 +24,8 @@ from mmx.extract.fleet import ledger as ledgers
 from mmx.extract.fleet.ledger import Ledger
 from mmx.extract.fleet.orders import Orders, Recipe, packed, unpacked
 from mmx.extract.fleet.processes import Workers, spread
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block
 from mmx.extract.progress import Progress
 from mmx.extract.sources.paths import Paths

@@ -27,7 +27,8 @@ from mmx.extract.fleet import ledger as ledgers
 from mmx.extract.fleet.engines import engine_for
 from mmx.extract.fleet.orders import Recipe
 from mmx.extract.fleet.ray_engine import RayActors, shares
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.progress import Progress
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone

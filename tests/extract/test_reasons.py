@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import mmx
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.reasons import Reason
 from mmx.extract.sources import source_for
 from tests.catalogue import write_items

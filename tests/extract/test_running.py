@@ -21,7 +21,8 @@ from mmx.extract.encoder import Encoder, Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.inputs import Loader
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pending_blocks, pieces, rows_of
 from mmx.extract.progress import Progress
 from mmx.extract.running import run_blocks

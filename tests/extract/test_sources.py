@@ -18,7 +18,8 @@ from mmx.cache.store import open_store
 from mmx.data.dataset import load_interactions, load_items
 from mmx.errors import DataError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.reasons import ImageError
 from mmx.extract.sources import source_for
 from mmx.extract.sources.rows import LEAST, STEP, Rows

@@ -14,7 +14,8 @@ from mmx.data.dataset import load_interactions, load_items
 from mmx.data.shards import expand
 from mmx.errors import DataError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.sources import source_for
 from tests.catalogue import plain_catalogue
 

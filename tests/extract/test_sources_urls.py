@@ -16,7 +16,8 @@ from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web

@@ -19,7 +19,8 @@ from mmx.errors import EncoderError
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune.trainable import open_trainable
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from tests.catalogue import write_items
 from tests.extract.servers import Files, Server, serving

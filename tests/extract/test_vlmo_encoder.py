@@ -14,7 +14,8 @@ from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.vlmo import VLMoConfig, records
 from mmx.extract.vlmo.encoder import VLMoEncoder, open_vlmo
 from mmx.extract.vlmo.records import RECORDS, find, told

@@ -18,7 +18,8 @@ from mmx.data.dataset import load_items
 from mmx.extract import feeding
 from mmx.extract.encoders import open_encoder
 from mmx.extract.images import ImageRule
-from mmx.extract.pipeline import ExtractOptions, ExtractReport, extract
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.reading import Readers
 from mmx.extract.reasons import ImageError, Reason

@@ -17,7 +17,8 @@ from mmx.data.dataset import load_items
 from mmx.data.id_lists import read_ids
 from mmx.errors import DamagedError, DataError, StoreError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.extract.settings import accuracy_of, read_settings
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import TrainJob, fit

@@ -15,7 +15,8 @@ from PIL import Image
 from mmx.data.dataset import load_items
 from mmx.errors import RunError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pipeline import ExtractOptions, extract
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pipeline import extract
 from mmx.recommend import checkpoint, memory
 from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.features import FeatureSpec

@@ -16,8 +16,8 @@ import pytest
 from mmx.errors import OptionError, RunError, TargetError
 from mmx.locks import locked
 from mmx.reproduce import Grid, GridProgress, report
-from mmx.reproduce.grid import Outcome
 from mmx.reproduce.journal import Journal
+from mmx.reproduce.outcome import Outcome
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.reproduce.tiny import tiny_plan
 

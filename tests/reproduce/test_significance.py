@@ -13,7 +13,7 @@ from scipy import stats
 
 from mmx.errors import RunError
 from mmx.reproduce.cells import groups
-from mmx.reproduce.grid import Finished
+from mmx.reproduce.outcome import Finished
 from mmx.reproduce.significance import compare, holm, paired
 from tests.reproduce.tiny import tiny_plan
 

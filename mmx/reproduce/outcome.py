@@ -1,0 +1,47 @@
+"""What there is of a plan: runs that are finished, points that were tried, what failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmx.recommend.run import read_metrics
+from mmx.reproduce.cells import Cell
+
+
+@dataclass
+class GridProgress:
+    """What the caller is told."""
+
+    total: int  # runs
+    done: int = 0
+    failed: int = 0
+    cell: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell and where its run is."""
+
+    cell: Cell
+    path: Path
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """All metrics of "valid" or "test", or the "counts" of users."""
+        return dict(read_metrics(self.path)[split])
+
+    @property
+    def validated(self) -> bool:
+        """Whether validation judged any user; else the run is its last epoch."""
+        return bool(self.metrics("counts")["valid_users"])
+
+
+@dataclass
+class Outcome:
+    """What there is of a plan."""
+
+    finished: list[Finished] = field(default_factory=list)
+    tried: list[dict[str, Any]] = field(default_factory=list)  # the points of the searches
+    failures: list[dict[str, str]] = field(default_factory=list)  # cell, reason
