@@ -41,15 +41,19 @@ def check(folder: Path, log: Log) -> None:
     assert pq.read_table(store)["item_id"].to_pylist() == list(log.items)
     features = [FeatureSpec.parse(f"{store}:text")] if any(log.texts) else []
     model = "itemknn-cbf" if features else "itemknn"
-    fit(TrainJob(folder, model, features), folder / "runs" / "r")
-    run = open_run(folder / "runs" / "r")
-    assert sorted(run.data.users.ids.to_pylist()) == sorted(log.users)
+    for out, name, given in (("knn", model, features), ("r", "popularity", [])):
+        fit(TrainJob(folder, name, given), folder / "runs" / out)
+        run = open_run(folder / "runs" / out)
+        assert sorted(run.data.users.ids.to_pylist()) == sorted(log.users)
+        assert sorted(run.data.items.ids.to_pylist()) == sorted(log.items)
     lists = pa.concat_tables(list(recommend_all(run, Wanted(seen="none"))))
+    taken = {item for _, item, split in log.pairs if split == "train"}
     assert set(lists["user_id"].to_pylist()) == set(log.users)
-    assert set(lists["item_id"].to_pylist()) == set(log.items)
-    one = recommend(run, [log.users[0]], Wanted(only=[log.items[0]], seen="none"))
+    assert set(lists["item_id"].to_pylist()) == taken
+    item = min(taken)
+    one = recommend(run, [log.users[0]], Wanted(only=[item], seen="none"))
     assert one.select(["user_id", "item_id"]).to_pylist() == [
-        {"user_id": log.users[0], "item_id": log.items[0]}
+        {"user_id": log.users[0], "item_id": item}
     ]
     check_sql(folder, log)
 
@@ -128,7 +132,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     assert "in line 14; it looks like latin-1: --encoding latin-1" in said
     form = ("--delimiter", ";", "--encoding", "cp1252")
     shop.mmx("extract", "--model", "toy", "--data", "d", *form)
-    shop.mmx("train", "--model", "itemknn", "--data", "d", "--out", "runs/knn", *form)
+    to = ("--model", "bpr", "--epochs", "1", "--out", "runs/bpr")
+    shop.mmx("train", "--data", "d", *to, *form)
     return shop
 
 
@@ -136,14 +141,14 @@ FORM = ("--delimiter", ";", "--encoding", "cp1252")
 
 
 def test_commands_keep_ids(place: Shop) -> None:
-    listed = place.json("recommend", "runs/knn", "--user", "01", "--seen", "none")
+    listed = place.json("recommend", "runs/bpr", "--user", "01", "--seen", "none")
     assert {row["item_id"] for row in listed} == set(IDS)
     rows = place.json("sql", "select item_id from items join toy using (item_id)",
                       "--data", "d", *FORM)  # fmt: skip
     assert sorted(row["item_id"] for row in rows) == sorted(IDS)
     facts = place.json("info", "d", *FORM)
     assert (facts["items"], facts["users"], facts["interactions"]) == (len(IDS), 3, 3 * len(IDS))
-    config = (place.path / "runs/knn/config.json").read_text()
+    config = (place.path / "runs/bpr/config.json").read_text()
     assert '"encoding": "cp1252"' in config
 
 
@@ -152,10 +157,10 @@ def test_lists_of_ids_are_read_alike(place: Shop) -> None:
     with (place.path / "few.csv").open("w", newline="", encoding="cp1252") as file:
         csv.writer(file, delimiter=";").writerows([["x", "item_id"], ["1", "007"], ["2", "é"]])
     pq.write_table(pa.table({"item_id": ["007", "a\nb"]}), place.path / "few.parquet")
-    asked = ("recommend", "runs/knn", "--user", "1", "--seen", "none")
+    asked = ("recommend", "runs/bpr", "--user", "1", "--seen", "none")
     found = place.json(*asked, "--only", "@few.csv", "--exclude", "@few.parquet", *FORM)
     assert {row["item_id"] for row in found} == {"é"}
-    found = place.json("recommend", "runs/knn", "--items-from", "@few.parquet")
+    found = place.json("recommend", "runs/bpr", "--items-from", "@few.parquet")
     assert {row["item_id"] for row in found} == set(IDS) - {"007", "a\nb"}
     kept = ("store", "filter", "cache/toy.parquet", "--out")
     place.mmx(*kept, "few1.parquet", "--items", "few.csv", *FORM)
@@ -165,8 +170,8 @@ def test_lists_of_ids_are_read_alike(place: Shop) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("recommend", "runs/knn", "--user", "1", "--only", "007"),
-        ("info", "runs/knn"),
+        ("recommend", "runs/bpr", "--user", "1", "--only", "007"),
+        ("info", "runs/bpr"),
         ("sql", "select 1"),
         ("extract", "--model", "toy", "--data", "p"),
     ],
