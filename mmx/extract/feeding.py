@@ -158,9 +158,11 @@ class Feeder:
     ) -> None:
         try:
             found = read.result()
-            with self.state.working("decoding", len(found)):
-                self._into(pending, start, found)
-            self._hold(found, -1)
+            try:
+                with self.state.working("decoding", len(found)):
+                    self._into(pending, start, found)
+            finally:
+                self._hold(found, -1)
             done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
