@@ -143,6 +143,7 @@ def extract(
     Run it again after a kill or a change of the catalogue: only what is new, changed or
     unfinished is encoded.
     """
+    from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import check_csv, load_items
     from mmx.extract.fleet.engines import engine_for
@@ -151,7 +152,7 @@ def extract(
     from mmx.extract.options import ExtractOptions
     from mmx.extract.pipeline import extract as run
     from mmx.extract.sources import source_for
-    from mmx.extract.sources.web import Web
+    from mmx.extract.sources.web import LARGEST, Web
 
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
@@ -165,6 +166,7 @@ def extract(
         overwrite=overwrite,
         prune=prune,
     )
+    check("--max-image-mib ", max_image_mib, whole(1, LARGEST))
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
     target = _target(out, work) or default_store(model)
     csv = CsvFormat(encoding, delimiter)
