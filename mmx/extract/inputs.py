@@ -113,7 +113,7 @@ class Loader:
     ) -> Generator[Loaded]:
         """All of them in order, read by several threads ``depth`` items ahead.
 
-        Close it before its end to leave the rest unread.
+        Close it before its end to leave the rest unread; what is being read then is not waited for.
         """
         queue: deque[Future[Loaded]] = deque()
         with Readers(self.source) as readers:
