@@ -33,6 +33,8 @@ PIP = {  # what is imported → what pip calls it
     "yaml": "pyyaml",
 }
 
+UPGRADE = "pip install --upgrade"
+
 
 @contextmanager
 def importing() -> Iterator[None]:
@@ -50,12 +52,14 @@ def broken_package(error: BaseException) -> str | None:
     """One line on the package whose import failed; None for an error of any other kind."""
     package = _absent(error)
     if package is not None:
-        return f"{package} is not installed; {_mend(package)}"
+        return f"{package} is not installed; {_remedy(package)}"
     for one in _chain(error):
         package = _imported(one.__traceback__) or _lacking(one)
         if package is not None:
             said = (str(one).strip() or type(one).__name__).splitlines()[0].rstrip(".")
-            return f"{package} cannot be imported ({type(one).__name__}: {said}); {_mend(package)}"
+            return (
+                f"{package} cannot be imported ({type(one).__name__}: {said}); {_remedy(package)}"
+            )
     return None
 
 
@@ -95,12 +99,12 @@ def _lacking(error: BaseException) -> str | None:
     return name if name in PIP else None
 
 
-def _mend(package: str) -> str:
-    """The command that helps."""
+def _remedy(package: str) -> str:
+    """The command that brings a package that works."""
     if package == "torchvision":
-        return f"it must fit torch {_version('torch')}: pip install --upgrade torch torchvision"
+        return f"it must fit torch {_version('torch')}: {UPGRADE} torch torchvision"
     installed = packages_distributions().get(package, [PIP[package]])  # faiss-gpu or faiss-cpu
-    return f"pip install --upgrade {installed[0]}"
+    return f"{UPGRADE} {installed[0]}"
 
 
 def _version(package: str) -> str:

@@ -36,7 +36,9 @@ def save_checked(value: Any, path: Path) -> None:
         try:
             torch.save(value, cast(IO[bytes], writer))
         except RuntimeError as error:
-            raise writer.error or error from error
+            if writer.error is None:
+                raise
+            raise writer.error from error
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -45,7 +47,9 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
         number = re.search(r"\(os error (\d+)\)", str(error))
-        raise (OSError(int(number[1]), str(error)) if number else error) from error
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error)) from error
 
 
 class _Writer:

@@ -19,6 +19,7 @@ from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
 from mmx.extract.finetune import FinetuneOptions
 from mmx.extract.options import ExtractOptions
+from mmx.extract.sources.web import Web
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.models import MODELS
 from mmx.recommend.training import TrainOptions
@@ -29,7 +30,7 @@ GIVEN: dict[type, dict[str, Any]] = {  # what else an instance needs
     Dataset: {"data": Path("d")},
     Extraction: {"model": "clip"},
 }
-OPTIONS = (TrainOptions, SplitRule, FinetuneOptions, EndToEndOptions, ExtractOptions)
+OPTIONS = (TrainOptions, SplitRule, FinetuneOptions, EndToEndOptions, ExtractOptions, Web)
 CONFIGS = [record.load().Config for record in MODELS.values()]
 BAD: dict[type, tuple[Any, ...]] = {
     int: (-1, -(2**70), 2**70, 1.5, True, "x"),

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.bounds import check, whole
 from mmx.cache.merge import RowSource, window_rows
 from mmx.cache.plan import locate
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
-from mmx.errors import OptionError
 
 AT_ONCE = 4096  # rows compared at once
 NAMED = 10  # ids listed of those that only one store has
@@ -96,8 +96,7 @@ def diff(
     Of both stores the ids are in memory, of the rest some ten thousand rows at a time. Raises
     StoreError when a path is no store, OptionError when ``worst`` is negative.
     """
-    if worst < 0:
-        raise OptionError(f"--worst {worst}: at least 0 is expected")
+    check("--worst ", worst, whole(0))
     left, right = open_store(a), open_store(b)
     sources = [RowSource(s.files, store_schema(s.card, s.dtype)) for s in (left, right)]
     tables = [source.columns(["item_id"]) for source in sources]

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.cache.decoding import ENDLESS, NO_PARQUET, decoding
-from mmx.files import Place, reaching
+from mmx.files import Place, open_regular, reaching
 
 SEAL = "mmx.footer_sha256"
 BLANK = "0" * 64
@@ -45,11 +45,15 @@ def read_footer(place: Place) -> tuple[pq.FileMetaData, bool]:
     with its seal before anything parses it.
     """
     # the inner one, so that damage is not taken for trouble on the way to a remote file
-    with decoding(place), reaching(place), place.open("rb") as file, decoding(place):
+    with decoding(place), reaching(place), _opened(place) as file, decoding(place):
         footer = _footer(file)
         sealed = _is_sealed(footer)
         tail = len(footer).to_bytes(4, "little") + MAGIC
         return pq.read_metadata(pa.BufferReader(MAGIC + footer + tail)), sealed
+
+
+def _opened(place: Place) -> Any:
+    return open_regular(place) if isinstance(place, Path) else place.open()
 
 
 def _footer(file: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from mmx.cli.output import (
     print_table,
     progress_bar,
 )
+
+if TYPE_CHECKING:
+    from mmx.files import Place
 
 AllowPrivate = Annotated[
     bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
@@ -143,6 +146,7 @@ def extract(
     Run it again after a kill or a change of the catalogue: only what is new, changed or
     unfinished is encoded.
     """
+    from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import check_csv, load_items
     from mmx.extract.fleet.engines import engine_for
@@ -151,7 +155,7 @@ def extract(
     from mmx.extract.options import ExtractOptions
     from mmx.extract.pipeline import extract as run
     from mmx.extract.sources import source_for
-    from mmx.extract.sources.web import Web
+    from mmx.extract.sources.web import LARGEST, Web
 
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
@@ -165,8 +169,9 @@ def extract(
         overwrite=overwrite,
         prune=prune,
     )
+    check("--max-image-mib ", max_image_mib, whole(1, LARGEST))
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
-    target = _target(out, work) or default_store(model)
+    target = _target(out, work, default_store(model))
     csv = CsvFormat(encoding, delimiter)
     check_csv(csv, data, interactions=False)
     items, device = load_items(data, images, csv=csv), ",".join(devices or ["cpu"])
@@ -205,13 +210,13 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
     print_table(columns, [[listed(record[name]) for name in columns] for record in records])
 
 
-def _target(out: str | None, work: Path | None) -> str | None:
+def _target(out: str | None, work: Path | None, default: Path) -> Place:
     from mmx.errors import OptionError
-    from mmx.files import is_url
+    from mmx.files import is_url, where
 
     if work is not None and (out is None or not is_url(out)):
         raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
-    return out
+    return default if out is None else where(out)
 
 
 def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mmx.cli.output import note, print_json
+from mmx.extract.reasons import Reason
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def tell_hosts(examples: dict[str, list[str]], told: set[str]) -> None:
     """Say which hosts were given up, once each."""
-    for line in list(examples.get("host given up", ())):
+    for line in list(examples.get(Reason.GIVEN_UP, ())):
         if line not in told:
             told.add(line)
             note(f"{line}: given up for now, the next run asks again")
@@ -49,6 +50,7 @@ def _speeds(state: Progress) -> str:
 
 
 def summarise(report: ExtractReport, as_json: bool) -> None:
+    """What was done, and how many rows failed for which reason, with some of their pictures."""
     if as_json:
         print_json(
             {
@@ -76,10 +78,11 @@ def summarise(report: ExtractReport, as_json: bool) -> None:
     )
     if report.note:
         note(f"  {report.note}")
-    for reason, rows in report.failures.items():
-        note(f"  {rows} × {reason}")
-        if not reason.endswith("host given up"):  # of which each host was told
-            for example in report.examples.get(reason.removeprefix("image: "), ()):
+    for failure, rows in report.failures.items():
+        note(f"  {rows} × {failure}")
+        reason = failure.removeprefix("image: ")
+        if reason != Reason.GIVEN_UP:  # each of those hosts was told already
+            for example in report.examples.get(reason, ()):
                 note(f"      {example}")
     if report.failures:
         note("  --retry-failed tries these again")

@@ -122,7 +122,7 @@ class Feeder:
         return pending
 
     def _parts(self, inputs: list[Inputs]) -> Iterator[tuple[int, list[Inputs]]]:
-        """What one thread reads: a run of items, and one alone where it stands in a queue."""
+        """What one thread reads: a run of items; one alone where it may have to wait for a host."""
         size = self.chunk if self._readers.queue is None else 1
         for start in range(0, len(inputs), size):
             yield start, inputs[start : start + size]
@@ -158,9 +158,11 @@ class Feeder:
     ) -> None:
         try:
             found = read.result()
-            with self.state.working("decoding", len(found)):
-                self._into(pending, start, found)
-            self._hold(found, -1)
+            try:
+                with self.state.working("decoding", len(found)):
+                    self._into(pending, start, found)
+            finally:
+                self._hold(found, -1)
             done.set_result(None)
         except BaseException as error:
             done.set_exception(error)

@@ -25,12 +25,14 @@ from mmx.extract.reasons import ImageError, Reason
 if TYPE_CHECKING:
     from mmx.extract.jpegs import Jpegs
 
+NAME = 80  # characters of what the table says of a picture, in a summary
+
 
 class Source(Protocol):
     """Where encoded pictures come from: any function of what the column ``image`` says.
 
     Called from several threads. Raises ImageError with the reason that goes into the store.
-    See mmx.extract.sources for two attributes that it may have.
+    See mmx.extract.sources for what else it may have.
     """
 
     def __call__(self, image: str, /) -> bytes:
@@ -85,7 +87,7 @@ class Loader:
             try:
                 pixels = pixels_of(item.data, self.image_rule)
             except ImageError as error:
-                status, detail = str(error), f"{item.detail}: {error.detail}"
+                status, detail = str(error), _said_of(item.detail, error)
         return Loaded(status, pixels, item.text_status, item.text, item.hash, detail)
 
     def decode_many(self, items: Sequence[Read]) -> Iterator[Loaded]:
@@ -111,7 +113,7 @@ class Loader:
     ) -> Generator[Loaded]:
         """All of them in order, read by several threads ``depth`` items ahead.
 
-        Close it before its end to leave the rest unread.
+        Close it before its end to leave the rest unread; what is being read then is not waited for.
         """
         queue: deque[Future[Loaded]] = deque()
         with Readers(self.source) as readers:
@@ -151,11 +153,13 @@ class Loader:
             return OK, self.source(image), name
         except ImageError as error:
             whole = str(error) == Reason.GIVEN_UP  # which is said of a host, not of a picture
-            detail = error.detail if whole else f"{name}: {error.detail}".removesuffix(": ")
-            return str(error), None, detail
+            return str(error), None, error.detail if whole else _said_of(name, error)
 
 
-NAME = 80  # characters of what the table says of a picture, in a summary
+def _said_of(name: str, error: ImageError) -> str:
+    """A picture and what is wrong with it."""
+    return f"{name}: {error.detail}" if error.detail else name
+
 
 # Control characters but for the line feed, and halves of pairs that no encoding can write.
 _UNREADABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

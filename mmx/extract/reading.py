@@ -1,4 +1,4 @@
-"""Threads that read, none of which stands in a queue while others have nothing to do."""
+"""Threads that read, none of which waits for a busy host while there is other work."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Readers:
     costs its own pictures time and nobody else's.
     """
 
-    def __init__(self, source: Any, threads: int | None = None) -> None:
+    def __init__(self, source: Any) -> None:
         """``source`` may have ``readers``, ``queue(image)`` and ``per_queue``, see
-        mmx.extract.sources; ``threads`` are as many as it can keep busy."""
-        self.count = threads or int(getattr(source, "readers", READERS))
+        mmx.extract.sources."""
+        self.count = int(getattr(source, "readers", READERS))
         self.each = int(getattr(source, "per_queue", self.count))
         self.queue: Callable[[str], str | None] | None = getattr(source, "queue", None)
         self._pool = ThreadPoolExecutor(self.count, "read")
@@ -46,7 +46,7 @@ class Readers:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def join(self, interrupted: bool = False) -> None:
-        """Wait for what is being read; not after Ctrl-C, for a host may take a minute."""
+        """Wait for what is being read, but not if ``interrupted``: a host may take a minute."""
         if not interrupted:
             self._pool.shutdown(wait=True)
 

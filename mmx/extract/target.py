@@ -1,4 +1,4 @@
-"""Is there anything to encode, and may it go into the store that stands at the target?"""
+"""Is there anything to encode, and may it go into the store that is at the target?"""
 
 from __future__ import annotations
 

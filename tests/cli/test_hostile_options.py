@@ -26,6 +26,7 @@ RUN, STORE = "runs/vbpr-toy", "cache/toy.parquet"
         (("store", "convert", "data", "--from", "npy", "--encoder", "", "--out", "x.parquet"),
          "--encoder is empty"),
         (("info", ""), "an empty path"),
+        (("extract", "--model", "toy", "--data", "data", "--out", ""), "an empty path"),
         (("sql", "select 1", "--store", ""), "an empty path"),
         (("sql", "select 1", "--data", ""), "an empty path"),
         (("train", "--data", "data", "--features", ":image"), "an empty path"),

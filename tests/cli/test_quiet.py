@@ -72,6 +72,7 @@ def test_demo(here: Shop) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_reproduce(here: Shop) -> None:
     (here.path / "plan.yaml").write_text(PLAN)
     done = here.mmx("reproduce", "plan.yaml", "-q")

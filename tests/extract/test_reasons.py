@@ -78,7 +78,8 @@ def hostile(folder: Path, url: str) -> Path:
 
 def run(data: Path, out: Path) -> ExtractReport:
     items, options = load_items(data), ExtractOptions(batch_size=4)
-    return extract(items, open_encoder("toy"), out, options, source=source_for(items, QUICK))
+    encoder = open_encoder("toy", modalities=("image", "text", "fused"))
+    return extract(items, encoder, out, options, source=source_for(items, QUICK))
 
 
 def test_a_hostile_catalogue_has_few_reasons(tmp_path: Path) -> None:
@@ -92,9 +93,9 @@ def test_a_hostile_catalogue_has_few_reasons(tmp_path: Path) -> None:
     assert set(table["text_status"].to_pylist()) <= {"ok", "missing"}
     said = "|".join(map(re.escape, Reason))
     form = re.compile(f"ok|no image: (missing|{said})(; no text: missing)?|no text: missing")
-    if "fused_status" in table.column_names:
-        assert all(form.fullmatch(status) for status in table["fused_status"].to_pylist())
+    assert all(form.fullmatch(status) for status in table["fused_status"].to_pylist())
     assert set(report.examples) == reasons
     assert all(1 <= len(lines) <= 3 for lines in report.examples.values())
+    assert report.examples["empty file"][0] == "0-empty.jpg"  # of which there is no more to say
     (example, *_) = report.examples["corrupt image"]
     assert example.startswith("0-broken.png: ")  # and what Pillow says

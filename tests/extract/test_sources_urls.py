@@ -147,5 +147,7 @@ def test_the_command_and_its_options(server: Server, pictures: Path, tmp_path: P
     found = image_status("--images", str(pictures / "images"), "--overwrite",
                          data=tmp_path / "shop.csv")  # fmt: skip
     assert found == ["ok", "file not found"]
-    with pytest.raises(OptionError, match="--max-image-mib must be at least 1"):
-        image_status("--max-image-mib", "0")
+    for option, value in (("max-image-mib", "0"), ("max-image-mib", "513"), ("per-host", "-3"),
+                          ("connections", "1000000000")):  # fmt: skip
+        with pytest.raises(OptionError, match=f"--{option} {value}: .* is expected"):
+            image_status(f"--{option}", value)

@@ -170,5 +170,5 @@ def test_bounds_overall_and_for_each_host(server: Server) -> None:
             urls = [f"{server.url()}/images/{n}.png" for n in range(20)]
             assert all(data.startswith(b"\x89PNG") for data in pool.map(fetch, urls))
         assert server.most == most
-    with pytest.raises(OptionError, match="--per-host must be at least 1"):
+    with pytest.raises(OptionError, match="--per-host 0: 1 to 1024 is expected"):
         Web(per_host=0)

@@ -18,9 +18,11 @@ from mmx.data.dataset import load_items
 from mmx.extract import feeding
 from mmx.extract.encoders import open_encoder
 from mmx.extract.images import ImageRule
+from mmx.extract.inputs import Loaded, Loader, Read
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
+from mmx.extract.progress import Progress
 from mmx.extract.reading import Readers
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources import source_for
@@ -68,8 +70,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 def test_a_slow_host_does_not_hold_up_the_others(server: Server, tmp_path: Path) -> None:
     """All of the fast host's pictures are fetched while the slow one has not answered once."""
-    slow = [f"{server.url()}/sick/images|{n % 20}.png?{n}" for n in range(90)]
-    slow = [url.replace("|", "/") for url in slow]
+    slow = [f"{server.url()}/sick/images/{n % 20}.png?{n}" for n in range(90)]
     fast = [f"{server.url('localhost')}/images/{n % 20}.png?{n}" for n in range(150)]
     with ThreadPoolExecutor(1) as pool:
         report = pool.submit(run, [*slow, *fast], tmp_path, PATIENT)
@@ -156,7 +157,6 @@ def test_the_command_says_once_which_host_was_given_up(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.server_close()  # refuses from now on
-    monkeypatch.setattr("mmx.extract.sources.web.Web.pause", 0.01)
     monkeypatch.setattr("mmx.cli.output.settings.quiet", False)  # whatever other tests said
     images = [f"{server.url()}/images/{n}.png" for n in range(30)]
     write_items(tmp_path / "d", [{"item_id": str(n), "image": i} for n, i in enumerate(images)])
@@ -185,6 +185,55 @@ def test_little_is_held_in_memory_before_it_is_decoded(
     monkeypatch.setattr(feeding, "HELD", 1)  # byte: each read waits until all is decoded
     images = [str(pictures / f"images/{n % 20}.png") for n in range(100)]
     assert run(images, tmp_path, Web()).failures == {}
+
+
+class OneAtATime:
+    """A source of three queues and one reader, which begins when c is submitted."""
+
+    readers = per_queue = 1
+
+    def __init__(self) -> None:
+        self.submitted = threading.Event()
+
+    def queue(self, image: str) -> str:
+        if image == "c":
+            self.submitted.set()
+        return image[0]
+
+    def __call__(self, image: str, /) -> bytes:
+        self.submitted.wait(PATIENCE)
+        return image.encode()
+
+
+class Failing(Loader):
+    """Cannot decode what queue b gives, and not for what the picture is."""
+
+    def decode(self, item: Read) -> Loaded:
+        if item.data == b"b":
+            raise MemoryError(item.data)
+        return super().decode(item)
+
+
+def test_what_fails_in_decoding_does_not_take_the_room_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is read after b, a2 among them, would wait for room for ever."""
+    monkeypatch.setattr(feeding, "HELD", 1)
+    rule = ImageRule(8, 8, "squash", "bilinear", (0, 0, 0), (1, 1, 1))
+    loader, raised = Failing(OneAtATime(), rule, takes_text=False), []
+
+    def feed() -> None:
+        work = [[(image, None) for image in ("a1", "a2", "b", "c")]]
+        with feeding.Feeder(loader, work, 4, 1, Progress()) as feeder:
+            try:
+                list(feeder)
+            except MemoryError as error:
+                raised.append(error)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert len(raised) == 1
 
 
 class Hosts:

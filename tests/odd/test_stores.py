@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,15 @@ def test_a_broken_job_on_the_command_line(tmp_path: Path) -> None:
     assert "job.json is damaged or lost" in line
 
 
+def test_a_pipe_among_the_files_of_a_store(made: Path, tmp_path: Path) -> None:
+    """Opening it would wait for a writer that never comes."""
+    (tmp_path / "store").mkdir()
+    shutil.copy(made / "toy.parquet", tmp_path / "store/b.parquet")
+    os.mkfifo(tmp_path / "store/a.parquet")
+    line = Shop(tmp_path).refused("info", "store")
+    assert "a.parquet cannot be read: not a regular file" in line
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("suffix", ["txt", "csv", "tsv"])
 def test_lists_in_utf_16(tmp_path: Path, encoding: str, suffix: str) -> None:
@@ -240,7 +251,7 @@ def test_other_lists(tmp_path: Path) -> None:
         read_ids(path)
     pq.write_table(table.append_column("x", table["x"]), path)
     assert read_ids(path).to_pylist() == WORDS  # whose other columns are not looked at
-    with pytest.raises(DataError, match=r"no such file; .parquet or"):
+    with pytest.raises(DataError, match=r"no file; \.parquet or"):
         read_ids(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="is unreadable"):

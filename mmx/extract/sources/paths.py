@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmx.errors import DataError
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.data_uris import is_data, read_data
-from mmx.extract.sources.web import Web
+from mmx.extract.sources.web import LARGEST, Web
 from mmx.files import NotRegularError, Place, RemotePath, is_url, open_regular
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WEB = ("http", "https")
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "r2")
 READERS = 4  # threads, of a local disk
-MAX_BYTES = 1 << 29  # of a file: an uncompressed picture of images.MAX_PIXELS has as many
+MAX_BYTES = LARGEST << 20  # of a file
 
 
 class Paths:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mmx.errors import OptionError
+from mmx.bounds import check, check_options, number, whole
+
+MOST = 1024  # connections
+LARGEST = 512  # MiB of a picture, wherever it comes from: as many as its pixels may have
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Web:
     per_host: int = 4  # at once, to one host
     attempts: int = 4  # requests for one picture, the first included
     pause: float = 0.5  # s before the second attempt; doubles with each, and half of it is chance
-    longest_pause: float = 60.0  # s; a host that asks for a longer one (Retry-After) is given up
+    longest_pause: float = 60.0  # s; longer than that no picture waits as Retry-After asks
     connect_timeout: float = 10.0  # s
     read_timeout: float = 20.0  # s without a byte
     deadline: float = 60.0  # s for one picture in all, but for rests that a host has asked for
@@ -26,10 +29,15 @@ class Web:
     allow_private: bool = False  # addresses of this machine and its networks
 
     def __post_init__(self) -> None:
-        for name in ("connections", "per_host", "attempts", "max_bytes"):
-            if getattr(self, name) < 1:
-                option = {"max_bytes": "max-image-mib"}.get(name, name.replace("_", "-"))
-                raise OptionError(f"--{option} must be at least 1")
+        check_options(self, connections=whole(1, MOST), per_host=whole(1, MOST))
+        for name in ("attempts", "strikes"):
+            check(f"{name} ", getattr(self, name), whole(1))
+        check("max_redirects ", self.max_redirects, whole(0))
+        check("max_bytes ", self.max_bytes, whole(1, LARGEST << 20))
+        for name in ("pause", "longest_pause", "giving_up"):
+            check(f"{name} ", getattr(self, name), number(0))
+        for name in ("connect_timeout", "read_timeout", "deadline"):
+            check(f"{name} ", getattr(self, name), number(0, above=True))
 
     def share(self, count: int) -> Web:
         """Limits of one of ``count`` processes; each may ask a host for one thing at a time."""
