@@ -137,9 +137,10 @@ def test_the_other_encoders_read_texts(
     for encoder in (mini, vlmo):  # as fine-tuning and end-to-end training read them
         rows = [{"item_id": f"i{n}", "text": text} for n, text in enumerate(texts)]
         items = load_items(write_items(tmp_path / encoder.card.library, rows))
-        pixels = type("None", (), {"present": np.zeros(len(texts), dtype=bool)})
+        pixels = type("Some", (), {"present": np.ones(len(texts), dtype=bool)})
         with watched() as events:
-            catalogue = Catalogue(open_trainable(encoder), items, pixels)  # type: ignore[arg-type]
+            order = np.arange(len(texts))
+            catalogue = Catalogue(open_trainable(encoder), items, pixels, order)  # type: ignore[arg-type]
             catalogue.encode("text", torch.arange(len(texts)))
         assert touched(events, lure) == []
 
