@@ -43,6 +43,7 @@ FORMAT = 1
 BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
     pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
+    OptionError,  # of ids that are not text
 )  # fmt: skip
 FILES = {
     "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
