@@ -174,12 +174,12 @@ def read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except BROKEN as error:
-        raise _broken(path.parent, error) from error
+        raise _broken(path.parent, error, f"{path.name}: ") from error
 
 
-def _broken(path: Path, error: Exception) -> RunError:
-    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-    return RunError(f"the run {path} is broken: {reason}; train it again")
+def _broken(path: Path, error: Exception, file: str = "") -> RunError:
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+    return RunError(f"the run {path} is broken: {file}{reason}; train it again")
 
 
 def _scorer(
