@@ -9,7 +9,6 @@ import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
 
-LARGEST = 10**9  # cut-off
 SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
 
 
@@ -62,13 +61,18 @@ def evaluate(
 
 def _cutoffs(texts: list[str]) -> tuple[int, ...]:
     """Each K once, rising."""
+    from mmx.bounds import check, whole
     from mmx.errors import OptionError
 
-    parts = [part.strip() for text in texts for part in text.split(",")]
-    for part in parts:
-        if not (part.isdecimal() and 0 < int(part) <= LARGEST):
-            raise OptionError(f"--at {part}: whole numbers from 1 are expected, as 1,7,100")
-    return tuple(sorted({int(part) for part in parts}))
+    found = set()
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        try:
+            found.add(int(part))
+        except ValueError:
+            raise OptionError(f"--at {part[:40]}: whole numbers are expected, as 1,7,100") from None
+    for cutoff in found:
+        check("--at ", cutoff, whole(1))
+    return tuple(sorted(found))
 
 
 def print_metrics(metrics: dict[str, dict[str, float]]) -> None:

@@ -87,7 +87,8 @@ def recommend(
         _write(tables, out, overwrite, as_json)
         return
     table = _described(opened, next(tables)).combine_chunks()
-    _say_short(table, user or ["someone new"], k)
+    may = len(opened.data.items) if among is None else len(among)
+    _say_short(table, user or ["someone new"], min(k, may))
     if as_json:
         print_json_rows(table.to_batches())
         return
@@ -123,15 +124,15 @@ def _described(run: Run, table: Table) -> Table:
     return table.append_column("text", run.items["text"].take(numbers))
 
 
-def _say_short(table: Table, users: list[str], k: int) -> None:
-    """Note whose list has fewer than ``k`` items."""
+def _say_short(table: Table, users: list[str], most: int) -> None:
+    """Note whose list has fewer than ``most`` items."""
     from collections import Counter
 
     found = Counter(name or users[0] for name in table["user_id"].to_pylist())
     for name in users:
-        if found[name] < k:
-            note(f"{name}: {found[name]} of {k} items; the model knows nothing for the others, "
-                 "or they are hidden")  # fmt: skip
+        if found[name] < most:
+            note(f"{name}: {found[name]} of {most} items; the others are hidden, or the model "
+                 "knows nothing of them")  # fmt: skip
 
 
 def _write(tables: Iterator[Table], out: Path, overwrite: bool, as_json: bool) -> None:

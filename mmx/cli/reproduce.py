@@ -84,7 +84,8 @@ def reproduce(
     for failure in made.failures:
         complain(f"{failure['cell']}: {failure['reason']}")
     if made.failures:
-        note(f"{len(made.failures)} failed; the same command tries them again")
+        again = "" if tables else "; the same command tries them again"
+        note(f"{len(made.failures)} failed{again}")
         raise typer.Exit(1)
 
 

@@ -18,7 +18,7 @@ class Vocabulary:
 
     def __init__(self, ids: pa.Array | pa.ChunkedArray | Sequence[str], kind: str = "id") -> None:
         """``kind`` ("user", "item") is the word error messages use. Raises on repeated ids."""
-        array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else id_array(ids)
+        array = id_array(ids)
         self.ids: pa.Array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
         self.kind = kind
         if pc.count_distinct(self.ids).as_py() != len(self.ids):

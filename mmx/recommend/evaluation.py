@@ -10,6 +10,7 @@ import numpy as np
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.metrics import CUTOFFS, all_metrics
 from mmx.recommend.scoring import Scorer, rank
+from mmx.recommend.validation import judged
 
 CELLS_AT_ONCE = 4_000_000  # of the rankings and the hit matrix
 
@@ -48,8 +49,7 @@ def evaluate(
     """
     if targets is not None:
         held_out = _only(held_out, targets)
-    wanted = held_out.counts > 0
-    users = np.flatnonzero(wanted & (train.counts > 0))
+    users = judged(held_out, train)
     relevant = held_out.counts[users]
     parts = []
     for rows in _blocks(len(users), min(max(cutoffs), scorer.n_items)):
@@ -58,7 +58,8 @@ def evaluate(
         parts.append(all_metrics(hits, relevant[rows], cutoffs))
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     different = len(np.unique(held_out.rows(users).indices))
-    return Evaluation(users, relevant, metrics, different, int(wanted.sum()) - len(users))
+    unscored = int((held_out.counts > 0).sum()) - len(users)
+    return Evaluation(users, relevant, metrics, different, unscored)
 
 
 def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:

@@ -125,7 +125,8 @@ def _fit(
     for line in unjudged(data, None if record.closed_form else job.training.epochs):
         tell(line)
     description = _description(job, record, config, inputs)
-    with allocating(job.model, "lower --set dim or --batch-size, or choose another --model"):
+    smaller = "" if record.closed_form else "lower --set dim or --batch-size, or "
+    with allocating(job.model, f"{smaller}choose another --model"):
         if record.closed_form:
             fitted = _solved(record.load(), config, inputs)
         else:

@@ -25,6 +25,7 @@ from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
+from mmx.recommend.validation import judged
 
 VOTES = 20  # rounds of the selection
 DEPTH = 200  # best items of each part that compete while weights are learned
@@ -104,7 +105,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:
     """One weight for each part by validation Recall@20; equal ones where nothing validates."""
-    users = np.flatnonzero((data.valid.counts > 0) & (data.train.counts > 0))
+    users = judged(data.valid, data.train)
     if not len(users):
         return [1 / len(parts)] * len(parts)
     if len(users) > USERS:

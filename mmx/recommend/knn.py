@@ -105,7 +105,7 @@ def normalised(
     degrees = values.new_zeros(n).index_add(0, rows, values)
     full = degrees > 0
     scale = torch.where(full, torch.where(full, degrees, 1).rsqrt(), 0)
-    return scale[rows] * values * scale[columns]
+    return scale.index_select(0, rows) * values * scale.index_select(0, columns)
 
 
 def knn_graph(features: Features, k: int) -> Sparse:

@@ -23,19 +23,19 @@ def memory_there() -> int:
         return whole
 
 
-def must_fit(what: str, needed: int, mend: str) -> None:
-    """Raise RunError when ``what`` needs more than the ``needed`` bytes that there are."""
+def must_fit(what: str, needed: int, remedy: str) -> None:
+    """Raise RunError when the ``needed`` bytes of ``what`` are more than there are."""
     there = memory_there()
     if needed > there:
         raise RunError(
             f"{what} needs {needed / 2**30:,.0f} GiB of memory, here are "
-            f"{there / 2**30:,.0f}; {mend}"
+            f"{there / 2**30:,.0f}; {remedy}"
         )
 
 
 @contextmanager
-def allocating(what: str, mend: str) -> Iterator[None]:
-    """Make one RunError of the ways in which numpy and torch say that memory has ended."""
+def allocating(what: str, remedy: str) -> Iterator[None]:
+    """Turn what numpy and torch raise when memory runs out into one RunError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -43,4 +43,4 @@ def allocating(what: str, mend: str) -> Iterator[None]:
         known = isinstance(error, MemoryError) or any(words in reason for words in REFUSED)
         if not known:
             raise
-        raise RunError(f"{what} does not fit in memory ({reason}); {mend}") from error
+        raise RunError(f"{what} does not fit in memory ({reason}); {remedy}") from error

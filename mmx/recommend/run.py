@@ -43,6 +43,7 @@ FORMAT = 1
 BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
     pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
+    OptionError,  # of ids that are not text
 )  # fmt: skip
 FILES = {
     "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
@@ -173,12 +174,12 @@ def read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except BROKEN as error:
-        raise _broken(path.parent, error) from error
+        raise _broken(path.parent, error, f"{path.name}: ") from error
 
 
-def _broken(path: Path, error: Exception) -> RunError:
-    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-    return RunError(f"the run {path} is broken: {reason}; train it again")
+def _broken(path: Path, error: Exception, file: str = "") -> RunError:
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+    return RunError(f"the run {path} is broken: {file}{reason}; train it again")
 
 
 def _scorer(

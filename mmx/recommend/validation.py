@@ -10,7 +10,7 @@ from mmx.recommend.interactions import Interactions, UserItems
 
 
 def judged(held_out: UserItems, train: UserItems) -> np.ndarray:
-    """(n,) users whose held-out items count: those with training items, as ``evaluate`` has it."""
+    """(n,) users whose held-out items count: those that have training items, too."""
     return np.flatnonzero((held_out.counts > 0) & (train.counts > 0))
 
 

@@ -184,7 +184,7 @@ class Grid:
 
     def _cell(self, cell: Cell, wanted: bool) -> Finished | None:
         """The finished cell, run first where it is ``wanted``; None when there is none."""
-        label = _label(cell)
+        label, path = _label(cell), None
         try:
             path = self.path(cell)
             if path in self.known:
@@ -197,7 +197,8 @@ class Grid:
             self.state.done += 1
             return self.known[path]
         except Exception as error:  # one cell's failure is its own
-            if wanted and label not in self.known:
+            broken = path is not None and path.exists()  # is said also where nothing is to be run
+            if (wanted or broken) and label not in self.known:
                 self._fail(cell, one_line(error))
                 self.state.done += 1
             self.known[label] = None
@@ -247,9 +248,13 @@ class Grid:
         label = _label(cell)
         self.outcome.failures.append({"cell": label, "reason": reason})
         self.state.failed += 1
+        if not self.idle:  # the folder is another process's
+            self._write_failures()
+        self.progress(self.state)
+
+    def _write_failures(self) -> None:
         text = json.dumps(self.outcome.failures, indent=2, ensure_ascii=False)
         write_text(self.out / "failures.json", text + "\n")
-        self.progress(self.state)
 
     def _tell(self, detail: str) -> None:
         self.state.detail = detail

@@ -101,7 +101,8 @@ class Workshop:
         items = load_items(self.data(dataset))
         self.told(f"fine-tuning {spec.model} on {dataset}")
         if "co-interaction" in spec.options.objectives:
-            split = split_interactions(self._log(dataset, entry), entry.rule)
+            log = self._log(dataset, entry)
+            split = split_interactions(log, entry.rule, lambda what: self.told(str(what)))
         encoder = self._encoder(spec)
         pixels = self.out / "cache" / "pixels"
         finetune(items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress)
@@ -186,7 +187,7 @@ def content(path: Place) -> str:
     try:
         return digest([_file_hash(file, file.stat().st_mtime_ns) for file in files])
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; mend the plan's path") from error
+        raise RunError(f"cannot read {path}: {error.strerror}; correct the plan's path") from error
 
 
 @cache

@@ -64,7 +64,15 @@ def test_more_items_than_there_are(here: Shop) -> None:
                     "--k", "1000000000", "--json")  # fmt: skip
     rows = json.loads(done.stdout)
     assert [row["rank"] for row in rows] == list(range(1, 41))
-    assert "u1: 40 of 1000000000 items" in done.stderr
+    assert "u1" not in done.stderr  # it is all there is
+
+
+def test_a_list_that_is_short_is_said(here: Shop) -> None:
+    done = here.mmx("recommend", "runs/vbpr-toy", "--user", "u1", "--k", "1000000000")
+    assert "u1: 28 of 40 items; the others are hidden, or" in done.stderr
+    assert "of" not in here.mmx(*RUN, "--only", "i1,i2").stderr
+    done = here.mmx(*RUN, "--only", "i1,i2", "--exclude", "i1")
+    assert "u3: 1 of 2 items" in done.stderr
 
 
 def test_cut_offs_of_ones_own(here: Shop) -> None:
@@ -76,7 +84,7 @@ def test_cut_offs_of_ones_own(here: Shop) -> None:
     assert kept["recall@5"] <= found["recall@7"] <= kept["recall@10"]
     assert "@7" in here.mmx("evaluate", "runs/vbpr-toy", "--at", "7").stdout
     here.mmx("evaluate", "runs/vbpr-toy", "--at", "1000000000")
-    for bad in ("0", "-1", "2.5", "", "5,,6", "k", "9" * 30):
+    for bad in ("0", "-1", "2.5", "", "5,,6", "k", "9" * 30, "9" * 5000):
         assert "--at" in here.refused("evaluate", "runs/vbpr-toy", f"--at={bad}", code=2)
 
 

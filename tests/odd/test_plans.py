@@ -127,8 +127,9 @@ def test_a_finished_run_without_its_metrics(tmp_path: Path, text: str) -> None:
     assert len(Grid(load_plan(path), out).run().finished) == 2
     broken = min((out / "runs").iterdir())
     (broken / "metrics.json").write_text(text)
-    grid = Grid(load_plan(path), out)
-    outcome = grid.run()
-    assert len(outcome.finished) == 1
-    assert "is broken" in outcome.failures[0]["reason"]
-    assert len(report(grid, outcome).results) == 1
+    for work in (Grid.run, Grid.gather):  # as mmx reproduce, and with --tables
+        grid = Grid(load_plan(path), out)
+        outcome = work(grid)
+        assert len(outcome.finished) == 1
+        assert "is broken" in outcome.failures[0]["reason"]
+        assert len(report(grid, outcome).results) == 1

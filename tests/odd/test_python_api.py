@@ -112,6 +112,7 @@ IDS: dict[str, Any] = {
 @pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
 def test_ids_of_other_libraries(shop: Path, ids: Any) -> None:
     assert Vocabulary(["i1", "i2", "i3"]).numbers(ids).tolist() == [2, 0]
+    assert Vocabulary(ids).numbers(["i1"]).tolist() == [1]
     run = mmx.fit(mmx.TrainJob("data", "itemknn"), "run")
     found = recommend_from(run, ids, mmx.Wanted(exclude=ids))
     assert not set(found["item_id"].to_pylist()) & {"i1", "i3"}

@@ -102,6 +102,14 @@ def reword(data: Path) -> None:
     pq.write_table(table.set_column(2, "text", texts), data / "items.parquet")
 
 
+def swap(data: Path) -> None:
+    """Items i3 and i4 change names: the same ids, pictures and texts, but another item each."""
+    table = pq.read_table(data / "items.parquet")
+    swapped = {"i3": "i4", "i4": "i3"}
+    ids = [swapped.get(one, one) for one in table["item_id"].to_pylist()]
+    pq.write_table(table.set_column(0, "item_id", [ids]), data / "items.parquet")
+
+
 def test_the_same_goes_on(data: Path, tmp_path: Path) -> None:
     encode(data)
     killed(job(data), tmp_path / "run")
@@ -110,7 +118,7 @@ def test_the_same_goes_on(data: Path, tmp_path: Path) -> None:
     assert "anew" not in told
 
 
-@pytest.mark.parametrize("change", [recolour, rename, reword])
+@pytest.mark.parametrize("change", [recolour, rename, reword, swap])
 def test_changed_features_begin_anew(
     data: Path, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
@@ -136,7 +144,7 @@ def test_a_renamed_user_begins_anew(data: Path, tmp_path: Path) -> None:
     assert epochs_that_follow(work, tmp_path / "run")[0] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("change", [None, recolour, reword])
+@pytest.mark.parametrize("change", [None, recolour, reword, swap])
 def test_end_to_end_by_pictures_and_texts(
     data: Path, tmp_path: Path, change: Callable[[Path], None] | None
 ) -> None:

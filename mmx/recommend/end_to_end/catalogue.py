@@ -58,12 +58,13 @@ class Catalogue:
         return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
 
     def contents(self) -> Iterator[bytes | memoryview]:
-        """All that the vectors are made from, block by block, to be hashed."""
+        """All that the vectors are made from, item by item in their numbers, to be hashed."""
         yield self.trainable.encoder.card.to_json().encode()
-        yield json.dumps(self.texts).encode()
-        yield self.pixels.present.data
-        for start in range(0, len(self.pixels.images), BLOCK):
-            yield np.ascontiguousarray(self.pixels.images[start : start + BLOCK]).data
+        yield json.dumps([self.texts[row] for row in self.order]).encode()
+        yield self.present["image"].data
+        for start in range(0, len(self.order), BLOCK):
+            rows = self.order[start : start + BLOCK]
+            yield np.ascontiguousarray(self.pixels.images[rows]).data
 
     @torch.no_grad()
     def features(self, chunk: int) -> dict[str, Features]:

@@ -88,7 +88,9 @@ class Modality(nn.Module):
         projected = F.linear(self.matrix, self.weight, self.bias)  # (items, f), equation 4
         unit = F.normalize(projected.float())
         edges = edges_between(unit.detach()[self.items], self.items, self.k, itself=True)
-        cosine = (unit[edges.rows] * unit[edges.columns]).sum(1).clamp(min=0)  # (edges,)
+        # the gradient of unit[rows] adds up in an order that differs from call to call
+        ends = F.embedding(edges.rows, unit), F.embedding(edges.columns, unit)  # (edges, f) each
+        cosine = (ends[0] * ends[1]).sum(1).clamp(min=0)  # (edges,)
         return edges.rows, edges.columns, normalised(edges.rows, edges.columns, cosine, len(unit))
 
 
@@ -117,7 +119,7 @@ class Model(nn.Module):
         self._mined: tuple[Sparse, torch.Tensor] | None = None  # this epoch's item graph
 
     def epoch_start(self, generator: torch.Generator) -> None:
-        """Have the next step mine the item graph anew. Nothing is drawn."""
+        """Have the next step mine the item graph again. Nothing is drawn."""
         self._mined = None
 
     def loss(
