@@ -41,8 +41,8 @@ def check(folder: Path, log: Log) -> None:
     assert pq.read_table(store)["item_id"].to_pylist() == list(log.items)
     features = [FeatureSpec.parse(f"{store}:text")] if any(log.texts) else []
     model = "itemknn-cbf" if features else "itemknn"
-    for out, name, given in (("knn", model, features), ("r", "popularity", [])):
-        fit(TrainJob(folder, name, given), folder / "runs" / out)
+    for out, name, specs in (("knn", model, features), ("r", "popularity", [])):
+        fit(TrainJob(folder, name, specs), folder / "runs" / out)
         run = open_run(folder / "runs" / out)
         assert sorted(run.data.users.ids.to_pylist()) == sorted(log.users)
         assert sorted(run.data.items.ids.to_pylist()) == sorted(log.items)
