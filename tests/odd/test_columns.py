@@ -106,7 +106,8 @@ def test_ids(tmp_path: Path, kind: str, first: str) -> None:
 @pytest.mark.parametrize("kind", ["binary latin-1", "fixed binary latin-1", "binary_view latin-1"])
 def test_bytes_that_are_no_text(tmp_path: Path, kind: str, role: str) -> None:
     data = shop_with(tmp_path, role, KINDS[kind])
-    with pytest.raises(DataError, match=rf"{role} holds bytes that are not UTF-8 \(row 1, b'\\xe9a"):
+    said = rf"{role} holds bytes that are not UTF-8 \(row 1, b'\\xe9a"
+    with pytest.raises(DataError, match=said):
         load_items(data)
 
 

@@ -160,7 +160,7 @@ def test_a_garbage_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     killed(job(data), tmp_path / "run")
     (kept,) = tmp_path.glob(".run.*.checkpoint")
     kept.write_bytes(b"garbage")
-    with pytest.raises(RunError, match=r"checkpoint cannot be continued .* delete it to start over"):
+    with pytest.raises(RunError, match=r"cannot be continued .* delete it to start over"):
         fit(job(data), tmp_path / "run")
 
 
