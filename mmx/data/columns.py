@@ -1,4 +1,4 @@
-"""The columns everything hangs on, by what they mean: ids, texts, ratings, times.
+"""The columns that all else depends on, by what they mean: ids, texts, ratings, times.
 
 Other tools keep a text as bytes, an id as a UUID, a rating as a decimal. Where the meaning is
 plain the values are taken, whatever type holds them; where it is not, the error names the type.
@@ -73,7 +73,7 @@ def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
 def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
     """A column as strings, all null where the table has none of that name.
 
-    Raises DataError when its values are no texts.
+    Raises DataError when its values are not texts.
     """
     if name not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
@@ -87,7 +87,7 @@ def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
 
 
 def rating_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
-    """The ratings as float64; true is 1. Raises DataError on what is no finite number."""
+    """The ratings as float64; true is 1. Raises DataError on what is not a finite number."""
     column = plain(_filled(table, "rating", path))
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
@@ -155,7 +155,7 @@ def _no_text(column: pa.ChunkedArray, name: str, path: Place) -> DataError:
             str(value or b"", "utf-8")
         except UnicodeDecodeError:
             shown = f"row {row}, {value[:16]!r}{'…' if len(value) > 16 else ''}"
-            return DataError(f"{path}: {name} holds bytes that are no UTF-8 ({shown}, the first); "
+            return DataError(f"{path}: {name} holds bytes that are not UTF-8 ({shown}, the first); "
                              "write it as text")  # fmt: skip
     return DataError(f"{path}: {name} is unreadable; write it as text")
 
@@ -208,7 +208,7 @@ def _ticks(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _such_as(column: pa.ChunkedArray) -> str:
-    """The first text that is no number, for an error."""
+    """The first text that is not a number, for an error."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return ""
     numbers = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")

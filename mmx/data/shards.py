@@ -125,7 +125,7 @@ def _matching(folder: Place, pattern: str) -> list[Place]:
     found: list[Place] = sorted(folder.glob(pattern))
     for shard in found:
         if isinstance(shard, Path) and not shard.is_file():
-            raise DataError(f"{shard} is no file; --data takes tar shards")
+            raise DataError(f"{shard} is not a file; --data takes tar shards")
     return found
 
 
@@ -202,9 +202,9 @@ def _members(file: Any, shard: Place) -> Iterator[tarfile.TarInfo]:
             end = tar.offset
     except (tarfile.TarError, EOFError) as error:
         raise DataError(
-            f"{shard} is broken after {last}: {error}; fetch or write it anew (.tar, uncompressed)"
+            f"{shard} is broken after {last}: {error}; fetch or write it again (.tar, uncompressed)"
         ) from error
     file.seek(end)
     mark = file.read(BLOCK)
     if len(mark) < BLOCK or mark.strip(b"\0"):
-        raise DataError(f"{shard} breaks off after {last} (byte {end}); fetch or write it anew")
+        raise DataError(f"{shard} breaks off after {last} (byte {end}); fetch or write it again")

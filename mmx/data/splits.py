@@ -103,18 +103,18 @@ def _steps(rule: SplitRule) -> Iterator[tuple[str, Callable[[pa.Table], pa.Table
 
 
 def _why_none(name: str, given: pa.Table, split: pa.Table, rule: SplitRule, lost: str) -> str:
-    """What left a part of the split empty, and what mends it."""
+    """What left a part of the split empty, and what to do."""
     if rule.rule == "given":
         return _why_none_given(name, given, rule)
     if rule.rule == "temporal":
         return f"four fifths of the rest have the earliest timestamp{lost}; choose --split random"
     most = pc.max(pc.value_counts(split["user_id"]).field("counts")).as_py()
-    mends = [] if rule.min_rating is None else ["lower --min-rating"]
-    mends += ["choose --split temporal"] if "timestamp" in split.column_names else []
-    mends += ["mark some in a column split"]
+    ways = [] if rule.min_rating is None else ["lower --min-rating"]
+    ways += ["choose --split temporal"] if "timestamp" in split.column_names else []
+    ways += ["mark some in a column split"]
     return (
         f"--split {rule.rule} holds some out of users with at least 3 interactions, the most of "
-        f"any is {most}{lost}; {' or '.join(mends)}"
+        f"any is {most}{lost}; {' or '.join(ways)}"
     )
 
 

@@ -63,7 +63,7 @@ def read_table(
             return without_views(parquet.read(columns=names))
     except UNREADABLE as error:
         reason = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
-        raise DataError(f"{path} is unreadable: {reason}; write it anew") from error
+        raise DataError(f"{path} is unreadable: {reason}; write it again") from error
 
 
 def _refuse_twice(names: Sequence[str], path: Place) -> None:

@@ -81,7 +81,7 @@ def id_array(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.Array | pa.C
         return array.cast(pa.string())
     except (pa.ArrowException, TypeError) as error:
         shown = str(ids)[:40]
-        raise OptionError(f"{shown!r} is no list of ids; texts are expected") from error
+        raise OptionError(f"{shown!r} is not a list of ids; texts are expected") from error
 
 
 def repeated(ids: pa.ChunkedArray) -> list[str]:

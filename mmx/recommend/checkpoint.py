@@ -50,7 +50,7 @@ class Checkpoint:
         except Exception as error:  # torch raises nearly anything on a file of another job
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(
-                f"{self.path} cannot be continued ({reason}); delete it to begin anew"
+                f"{self.path} cannot be continued ({reason}); delete it to start over"
             ) from error
 
     def _restore(self, saved: dict[str, Any], best: Trained) -> int:

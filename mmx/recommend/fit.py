@@ -244,7 +244,7 @@ def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
     path = unfinished(out, digest, "checkpoint")
     others = [kept for kept in all_unfinished(out, "checkpoint") if kept != path]
     if others and not path.exists():
-        tell(f"{some(others, 1)} is of other inputs or options; training begins anew")
+        tell(f"{some(others, 1)} is of other inputs or options; training starts over")
     return path
 
 

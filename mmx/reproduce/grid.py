@@ -35,7 +35,7 @@ def _refuse_foreign(out: Path) -> None:
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     there = {name for name in there if not (name.startswith(".") and name.endswith(".tmp"))}
     if out.is_file() or (there and there.isdisjoint({"failures.json", "started.json"})):
-        raise TargetError(f"{out} is no folder of `mmx reproduce`; set --out elsewhere")
+        raise TargetError(f"{out} is not a folder of `mmx reproduce`; set --out elsewhere")
 
 
 @dataclass

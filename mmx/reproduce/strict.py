@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
         for place, key in enumerate(keys):
             if key in keys[:place]:
                 line = node.value[place][0].start_mark.line + 1
-                raise OptionError(f"line {line}: '{key}' stands there twice; rename one")
+                raise OptionError(f"line {line}: '{key}' is there twice; rename one")
         return super().construct_mapping(node, deep)
 
 
@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise OptionError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two for 2020-99-99 …
-        raise OptionError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise OptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise OptionError(f"{path} is nested too deeply for a plan") from error
 

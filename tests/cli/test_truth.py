@@ -212,4 +212,4 @@ def test_a_garbage_checkpoint_of_finetune(shop: Shop, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, *tune], cwd=shop.path, check=True, timeout=180)
     line = shop.refused(*tune)
     assert "checkpoint.pt is damaged; delete the folder" in line
-    assert "to begin anew" in line
+    assert "to start over" in line

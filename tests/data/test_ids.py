@@ -67,7 +67,7 @@ def test_decimals_without_a_fraction(tmp_path: Path) -> None:
         (pa.array([Decimal("1.50")]), r"holds fractions \(decimal128\(3, 2\)\)"),
         (
             pa.array([b"a", b"\xe9"]),
-            r"item_id holds bytes that are no UTF-8 \(row 2, b'\\xe9'",
+            r"item_id holds bytes that are not UTF-8 \(row 2, b'\\xe9'",
         ),
         (pa.array([True]), "item_id is bool"),
         (pa.array([["a"]]), "item_id is list"),

@@ -72,7 +72,7 @@ def test_the_same_contents_go_on(data: Path, tmp_path: Path) -> None:
     assert epochs_that_follow(data, tmp_path / "run") == [3]
 
 
-def test_a_changed_picture_begins_anew(data: Path, tmp_path: Path) -> None:
+def test_a_changed_picture_starts_over(data: Path, tmp_path: Path) -> None:
     """The table is the same: only the bytes in a file are not."""
     killed(data, tmp_path / "run")
     picture = sorted((data / "images").iterdir())[0]
@@ -85,10 +85,10 @@ def test_a_garbage_checkpoint_names_the_file(data: Path, tmp_path: Path) -> None
     killed(data, tmp_path / "run")
     (kept,) = tmp_path.glob(".run.*.unfinished/checkpoint.pt")
     kept.write_bytes(b"garbage")
-    with pytest.raises(RunError, match=r"checkpoint\.pt is damaged; delete the folder .* anew$"):
+    with pytest.raises(RunError, match=r"checkpoint\.pt is damaged; delete the folder .* over$"):
         run(data, tmp_path / "run")
     torch.save({"model": {}, "optimiser": 3}, kept)  # a sound file of something else
-    with pytest.raises(RunError, match=r"checkpoint\.pt is damaged; delete the folder .* anew$"):
+    with pytest.raises(RunError, match=r"checkpoint\.pt is damaged; delete the folder .* over$"):
         run(data, tmp_path / "run")
 
 

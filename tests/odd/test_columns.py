@@ -106,7 +106,8 @@ def test_ids(tmp_path: Path, kind: str, first: str) -> None:
 @pytest.mark.parametrize("kind", ["binary latin-1", "fixed binary latin-1", "binary_view latin-1"])
 def test_bytes_that_are_no_text(tmp_path: Path, kind: str, role: str) -> None:
     data = shop_with(tmp_path, role, KINDS[kind])
-    with pytest.raises(DataError, match=rf"{role} holds bytes that are no UTF-8 \(row 1, b'\\xe9a"):
+    said = rf"{role} holds bytes that are not UTF-8 \(row 1, b'\\xe9a"
+    with pytest.raises(DataError, match=said):
         load_items(data)
 
 
@@ -116,7 +117,7 @@ def test_text_columns_that_hold_other_bytes(tmp_path: Path, role: str) -> None:
     bad = pa.array([b"\xe9", *[word.encode() for word in WORDS[1:]]])
     column = pa.StringArray.from_buffers(len(bad), bad.buffers()[1], bad.buffers()[2])
     data = shop_with(tmp_path, role, column)
-    with pytest.raises(DataError, match=rf"{role} holds bytes that are no UTF-8 \(row 1"):
+    with pytest.raises(DataError, match=rf"{role} holds bytes that are not UTF-8 \(row 1"):
         read_both(data)
 
 

@@ -100,7 +100,7 @@ def test_a_search_of_nothing(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump(SMALL | {"recommenders": {"bpr": {"search": {"reg": []}}}}))
     line = Shop(tmp_path).refused("reproduce", "plan.yaml", "--dry-run", code=2)
-    assert "plan.recommenders.bpr: search.reg: give at least one value" in line
+    assert "plan.recommenders.bpr: search.reg: give at least one value, none twice" in line
 
 
 @pytest.mark.parametrize(

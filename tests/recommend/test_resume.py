@@ -115,11 +115,11 @@ def test_the_same_goes_on(data: Path, tmp_path: Path) -> None:
     killed(job(data), tmp_path / "run")
     epochs, told = epochs_that_follow(job(data), tmp_path / "run")
     assert epochs == [3]
-    assert "anew" not in told
+    assert "starts over" not in told
 
 
 @pytest.mark.parametrize("change", [recolour, rename, reword, swap])
-def test_changed_features_begin_anew(
+def test_changed_features_start_over(
     data: Path, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     """Names, modalities, dimensions and the number of items are what they were."""
@@ -129,11 +129,11 @@ def test_changed_features_begin_anew(
     encode(data)
     epochs, told = epochs_that_follow(job(data), tmp_path / "run")
     assert epochs == [1, 2, 3]
-    assert "is of other inputs or options; training begins anew" in told
+    assert "is of other inputs or options; training starts over" in told
     assert not list(tmp_path.glob(".run.*.checkpoint"))
 
 
-def test_a_renamed_user_begins_anew(data: Path, tmp_path: Path) -> None:
+def test_a_renamed_user_starts_over(data: Path, tmp_path: Path) -> None:
     """Whose split stays what it was: it is given."""
     table = pq.read_table(data / "interactions.parquet")
     split = ["test" if n % 4 == 0 else "train" for n in range(table.num_rows)]
@@ -160,7 +160,7 @@ def test_a_garbage_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     killed(job(data), tmp_path / "run")
     (kept,) = tmp_path.glob(".run.*.checkpoint")
     kept.write_bytes(b"garbage")
-    with pytest.raises(RunError, match=r"checkpoint cannot be continued .* delete it to begin"):
+    with pytest.raises(RunError, match=r"cannot be continued .* delete it to start over"):
         fit(job(data), tmp_path / "run")
 
 

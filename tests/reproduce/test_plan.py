@@ -70,8 +70,8 @@ def test_no_plan_at_all() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seeds: [1]\nseeds: [2]\n", "line 2: 'seeds' stands there twice"),
-        ("seeds: [1\n", "is no YAML"),
+        ("seeds: [1]\nseeds: [2]\n", "line 2: 'seeds' is there twice"),
+        ("seeds: [1\n", "is not YAML"),
     ],
 )
 def test_broken_files(tmp_path: Path, text: str, said: str) -> None:

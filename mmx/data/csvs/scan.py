@@ -49,7 +49,7 @@ class Scan:
 def scan(path: Path, name: Place, facts: Scan) -> Scan:
     """Look over a UTF-8 file of this machine; ``name`` is what errors call it.
 
-    Raises DataError for bytes that are no UTF-8 and for rows swallowed by a stray quote.
+    Raises DataError for bytes that are not UTF-8 and for rows swallowed by a stray quote.
     """
     rest = b""
     with path.open("rb") as file:
@@ -102,7 +102,7 @@ def _checked(file: BinaryIO, name: Place) -> Callable[[int], bytes]:
 
 
 def no_utf8(name: Place, line: int, bad: bytes) -> str:
-    """What an error says of bytes that are no UTF-8."""
+    """What an error says of bytes that are not UTF-8."""
     kind = "cp1252" if any(0x80 <= byte < 0xA0 for byte in bad) else "latin-1"
     return (
         f"{name} is not UTF-8: byte 0x{bad[0]:02X} in line {line}; it looks like {kind}: "

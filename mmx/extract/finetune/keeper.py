@@ -98,7 +98,7 @@ class Keeper:
             setattr(state, name, saved[name])
 
     def _damaged(self, path: Path) -> RunError:
-        return RunError(f"{path} is damaged; delete the folder {self.folder} to begin anew")
+        return RunError(f"{path} is damaged; delete the folder {self.folder} to start over")
 
     def save(self, state: State) -> None:
         """After an epoch: the weights when they are the best so far, then the checkpoint."""

@@ -2,7 +2,7 @@
 
 Zhang, Zhu, Liu, Wu, Wang and Wang, "Mining Latent Structures for Multimedia Recommendation",
 MM 2021 (arXiv 2104.09036). Each modality has a frozen k-NN graph of its raw features and a
-learned one of their projections. The learned graph is mined anew at the start of an epoch and
+learned one of their projections. The learned graph is mined again at the start of an epoch and
 whenever the model is scored; its edge weights pass gradients to the projection in the first
 step of the epoch and are constants in the others, as in the authors' code.
 
