@@ -220,6 +220,7 @@ class Grid:
         specs = self.workshop.specs(cell.dataset, cell.features)
         job = TrainJob(
             data=data,
+            images=None if features.end_to_end is None else entry.images,
             model=cell.model,
             features=specs,
             end_to_end=self._end_to_end(features.end_to_end),

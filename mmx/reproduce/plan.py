@@ -41,6 +41,7 @@ class Dataset:
     """A dataset directory, or the sample; and which interactions count and are held out."""
 
     data: Path | None = None
+    images: Path | None = None  # folder of the pictures, if not beside the items table
     sample: Sample | None = None
     split: str = "auto"
     min_rating: float | None = None
@@ -51,6 +52,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if (self.data is None) == (self.sample is None):
             raise OptionError("give either 'data: DIR' or 'sample: {}'")
+        if self.images is not None and self.sample is not None:
+            raise OptionError("images: the sample has its own pictures; leave it out")
         one_of("unknown_items", self.unknown_items, ON_UNKNOWN)
         check_entries(self, min_rating=number(-math.inf), k_core=whole(0), split_seed=SEED)
         _ = self.rule

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
-from mmx.data.dataset import load_items
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import read_table
 from mmx.recommend.training import VALIDATED_ON
@@ -147,7 +146,7 @@ def _embeddings(grid: Grid, finished: Sequence[Finished]) -> Rows:
         seen.add(key)
         own = [FeatureSpec(one.path / "features.parquet")]
         specs = own if ends else grid.workshop.specs(cell.dataset, cell.features)
-        ids = load_items(grid.workshop.data(cell.dataset)).ids
+        ids = grid.workshop.items(cell.dataset).ids
         name = f"{cell.features} ({cell.recommender})" if ends else cell.features
         rows.append({"dataset": cell.dataset, "features": name, **describe(specs, ids)})
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmx.atomic import file_sha256
-from mmx.data.dataset import load_interactions, load_items
+from mmx.data.dataset import Items, load_interactions, load_items
 from mmx.data.sample import write_sample
 from mmx.data.splits import split_interactions
 from mmx.data.tables import find_table
@@ -52,13 +52,18 @@ class Workshop:
             write_sample(path, **asdict(entry.sample))
         return path
 
+    def items(self, name: str) -> Items:
+        """The dataset's catalogue."""
+        return load_items(self.data(name), self.plan.datasets[name].images)
+
     def dataset_identity(self, name: str) -> Any:
         """What tells one content of a dataset from another, wherever it lies."""
         entry = self.plan.datasets[name]
         if entry.sample is not None:
             return asdict(entry.sample)
         data = self.data(name)
-        return [content(find_table(data, table)) for table in ("items", "interactions")]
+        tables = [content(find_table(data, table)) for table in ("items", "interactions")]
+        return tables if entry.images is None else [*tables, str(entry.images)]
 
     def features_identity(self, dataset: str, name: str) -> Any:
         """What tells one features entry from another: ready stores by content, others by spec."""
@@ -98,7 +103,7 @@ class Workshop:
             self.told(f"fine-tuning {spec.model}: epoch {state.epoch} of {state.epochs}")
 
         entry, split = self.plan.datasets[dataset], None
-        items = load_items(self.data(dataset))
+        items = self.items(dataset)
         self.told(f"fine-tuning {spec.model} on {dataset}")
         if "co-interaction" in spec.options.objectives:
             log = self._log(dataset, entry)
@@ -108,10 +113,9 @@ class Workshop:
         finetune(items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress)
 
     def _log(self, dataset: str, entry: Dataset) -> Any:
-        data = self.data(dataset)
         return load_interactions(
-            data,
-            load_items(data),
+            self.data(dataset),
+            self.items(dataset),
             unknown=entry.unknown_items,
             dropped=lambda what: self.told(str(what)),
             rule=entry.rule,
@@ -145,7 +149,7 @@ class Workshop:
             spec, precision=spec.precision, modalities=spec.modalities, **options
         )
         how = ExtractOptions(batch_size=spec.batch_size, part_size=PART, dtype=spec.dtype)
-        extract(load_items(self.data(dataset)), encoder, store, how, progress)
+        extract(self.items(dataset), encoder, store, how, progress)
 
     def _encoder(self, spec: Extraction | FineTuning, **options: Any) -> Any:
         if spec.tokenizer is not None:

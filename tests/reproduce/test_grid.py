@@ -265,6 +265,31 @@ def test_the_three_paradigms(tmp_path: Path) -> None:
     assert moments(kept) == before
 
 
+@pytest.mark.slow
+def test_pictures_elsewhere(tmp_path: Path) -> None:
+    """The plan names their folder, for extraction and for training end to end."""
+    data = plain_catalogue(tmp_path / "shop", items=12)
+    write_interactions(data, random_log(10, 12, 6))
+    (data / "images").rename(tmp_path / "pictures")
+    table = pq.read_table(data / "items.parquet").drop_columns(["image"])
+    names = pa.array([f"{n}.png" for n in range(12)])
+    pq.write_table(table.append_column("image", names), data / "items.parquet")
+    end = {"encoder": "clip:mini", "tune": "projection"}
+    plan = tiny_plan(
+        datasets={"shop": {"data": str(data), "images": str(tmp_path / "pictures")}},
+        features={"pre": {"extract": [{"model": "toy"}]}, "end": {"end_to_end": end}},
+        recommenders={"vbpr": None}, seeds=[1], baseline="pre",
+        training={"epochs": 1},
+    )  # fmt: skip
+    outcome = Grid(plan, tmp_path / "out").run()
+    assert outcome.failures == []
+    for one in outcome.finished:
+        config = json.loads((one.path / "config.json").read_text())
+        found = {f["modality"]: f["items_with_vector"] for f in config["features"]}
+        found |= (config["end_to_end"] or {}).get("items_with_vector", {})
+        assert found["image"] == 12
+
+
 def test_started_twice_and_never_finished(tmp_path: Path) -> None:
     plan = tiny_plan(recommenders={"bpr": None})
     grid = Grid(plan, tmp_path)
