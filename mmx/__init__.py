@@ -27,7 +27,7 @@ _HOMES = {
     "open_encoder": "mmx.extract.encoders",
     "open_run": "mmx.recommend.run",
     "open_store": "mmx.cache.store",
-    "write_sample": "mmx.data.sample",
+    "write_sample": "mmx.sample.catalogue",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -31,10 +31,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from mmx.data.drawing import BACKDROPS, MARKS, PATTERNS, Look, Scene, draw
-from mmx.data.sample import CATEGORIES, COLOUR_NAMES, catalogue, random_look, write_sample
-from mmx.data.wording import describe
 from mmx.extract.images import ImageRule, decode, prepare
+from mmx.sample.catalogue import CATEGORIES, COLOUR_NAMES, catalogue, random_look, write_sample
+from mmx.sample.drawing import BACKDROPS, MARKS, PATTERNS, Look, Scene, draw
+from mmx.sample.wording import describe
 
 OUT = Path(__file__).parents[1] / "mmx" / "extract" / "mini"
 SEED = 20_231  # of training; the shipped sample is seed 7

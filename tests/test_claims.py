@@ -18,7 +18,6 @@ from mmx.cache.schema import store_schema
 from mmx.cache.tools import Target, unite
 from mmx.cli.table_files import check_out, write_table
 from mmx.data.dataset import load_items
-from mmx.data.sample import write_sample
 from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
@@ -27,6 +26,7 @@ from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.fusion import fuse
 from mmx.recommend.run import RUN, open_run, verify_run
 from mmx.renaming import set_aside
+from mmx.sample.catalogue import write_sample
 from tests.cache.stores import CARD, make_store, names, rows, rows_of
 from tests.catalogue import plain_catalogue
 

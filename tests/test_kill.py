@@ -16,9 +16,9 @@ import pytest
 
 from mmx.atomic import file_sha256
 from mmx.cache.store import open_store
-from mmx.data.sample import write_sample
 from mmx.errors import MmxError
 from mmx.recommend.run import open_run
+from mmx.sample.catalogue import write_sample
 from tests.forked import Forks, forks
 
 pytestmark = pytest.mark.slow

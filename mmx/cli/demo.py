@@ -31,9 +31,9 @@ def demo(
     and the store that are there, and trains anew.
     """
     from mmx.data.dataset import load_items
-    from mmx.data.sample import write_sample
     from mmx.extract.encoders import open_encoder
     from mmx.extract.pipeline import extract
+    from mmx.sample.catalogue import write_sample
 
     data, store = out / "sample", out / "cache" / "clip-mini.parquet"
     note(f"1. A catalogue and its shoppers, drawn from a seed → {data}")

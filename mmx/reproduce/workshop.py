@@ -13,7 +13,6 @@ from typing import Any
 
 from mmx.atomic import file_sha256
 from mmx.data.dataset import Items, load_interactions, load_items
-from mmx.data.sample import write_sample
 from mmx.data.splits import split_interactions
 from mmx.data.tables import find_table
 from mmx.errors import MmxError, RunError
@@ -25,6 +24,7 @@ from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 from mmx.reproduce.journal import Journal
 from mmx.reproduce.plan import Dataset, Extraction, FineTuning, Plan
+from mmx.sample.catalogue import write_sample
 
 PART = 512  # rows of a store's part: an extraction that wrote one got on
 

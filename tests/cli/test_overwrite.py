@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from mmx.atomic import file_sha256
 from mmx.cli.app import app
-from mmx.data.sample import write_sample
 from mmx.errors import MmxError, TargetError
+from mmx.sample.catalogue import write_sample
 
 TRAIN = ["train", "--model", "popularity", "--data", "data"]
 FINETUNE = ["finetune", "--model", "clip:mini", "--data", "data", "--epochs", "1"]

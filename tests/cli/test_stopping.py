@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mmx.data.sample import write_sample
+from mmx.sample.catalogue import write_sample
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.descendants import MARK, wait_until, wait_until_gone, workers_of
 from tests.extract.servers import Misbehaving, serving

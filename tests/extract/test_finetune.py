@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from mmx.data.dataset import Items, load_items
-from mmx.data.sample import write_sample
 from mmx.errors import DataError, OptionError, RunError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune
 from mmx.extract.finetune.losses import itc
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import choose_parameters, merged_state, open_trainable
+from mmx.sample.catalogue import write_sample
 from tests.catalogue import write_items
 
 QUICK = {"epochs": 2, "batch_size": 16, "chunk": 8, "lr": 1e-3}

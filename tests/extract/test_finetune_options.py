@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from mmx.data.dataset import Items, load_items
-from mmx.data.sample import write_sample
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
@@ -24,6 +23,7 @@ from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.pairs import Batch, load_pairs
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable, unit
 from mmx.processes import Processes
+from mmx.sample.catalogue import write_sample
 
 QUICK = {"epochs": 2, "batch_size": 16, "chunk": 8, "lr": 1e-3}
 

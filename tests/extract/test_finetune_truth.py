@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from mmx.data.dataset import Items, load_items
-from mmx.data.sample import write_sample
 from mmx.errors import DataError, OptionError, RunError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune, loop
 from mmx.extract.finetune.pairs import _held_out
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable
+from mmx.sample.catalogue import write_sample
 from tests.catalogue import write_items
 
 QUICK = {"epochs": 3, "batch_size": 16, "chunk": 8, "lr": 1e-3}

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from mmx.data.dataset import load_items
-from mmx.data.sample import write_sample
 from mmx.extract.encoders.openclip import MINI
 from mmx.extract.images import ImageRule, prepare
+from mmx.sample.catalogue import write_sample
 
 ODD = ["", "  ", "Ünïcode 日本語 🙂", "nul \0 byte", "zyzzyva qwfpgj", "mug " * 10_000]
 

@@ -15,7 +15,6 @@ import torch
 from mmx.atomic import replacing
 from mmx.cli.table_files import write_table
 from mmx.data.dataset import load_items
-from mmx.data.sample import write_sample
 from mmx.errors import TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
@@ -27,6 +26,7 @@ from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.fusion import fuse
 from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
+from mmx.sample.catalogue import write_sample
 from mmx.torch_files import load_checked, save_checked, save_tensors
 from tests.cache.test_full_disk import FULL, mounted, no_room
 from tests.catalogue import plain_catalogue, random_log, write_interactions

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from mmx.cache.store import open_store
 from mmx.data.dataset import load_items
-from mmx.data.sample import write_sample
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.recommend import checkpoint
@@ -23,6 +22,7 @@ from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.training import TrainOptions, TrainProgress
+from mmx.sample.catalogue import write_sample
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmx.data.drawing import Look
+from mmx.sample.drawing import Look
 
 NOUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # for each of the two shapes
     "mug": (("mug", "coffee mug"), ("cup", "tea cup with saucer")),

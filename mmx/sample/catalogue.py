@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from mmx.atomic import Kind, publishing
 from mmx.bounds import SEED, check, whole
-from mmx.data.drawing import COLOURS, PATTERNS, Look, Scene, draw
-from mmx.data.shapes import SHAPES
-from mmx.data.shoppers import Taste, launch_days, simulate, utilities
-from mmx.data.wording import describe
 from mmx.files import as_path
+from mmx.sample.drawing import COLOURS, PATTERNS, Look, Scene, draw
+from mmx.sample.shapes import SHAPES
+from mmx.sample.shoppers import Taste, launch_days, simulate, utilities
+from mmx.sample.wording import describe
 
 CATEGORIES = tuple(SHAPES)
 COLOUR_NAMES = tuple(COLOURS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from mmx.data.shapes import SHAPES, Ink, Part
+from mmx.sample.shapes import SHAPES, Ink, Part
 
 RGB = tuple[int, int, int]
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from mmx.data.dataset import load_interactions, load_items
-from mmx.data.drawing import BACKDROPS, COLOURS, MARKS, PATTERNS, Look, Scene, draw
-from mmx.data.sample import CATEGORIES, TASTE, catalogue, write_sample
-from mmx.data.shapes import SHAPES
-from mmx.data.shoppers import DAY, START, Taste, launch_days, simulate, utilities
-from mmx.data.wording import COLOUR_WORDS, NOUNS
 from mmx.errors import OptionError
+from mmx.sample.catalogue import CATEGORIES, TASTE, catalogue, write_sample
+from mmx.sample.drawing import BACKDROPS, COLOURS, MARKS, PATTERNS, Look, Scene, draw
+from mmx.sample.shapes import SHAPES
+from mmx.sample.shoppers import DAY, START, Taste, launch_days, simulate, utilities
+from mmx.sample.wording import COLOUR_WORDS, NOUNS
 
 WHITE = Scene("plain", (250, 250, 250), "none", (0, 0, 0))
 

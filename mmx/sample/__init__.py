@@ -1,0 +1,1 @@
+"""The drawn sample: a catalogue of made-up pictures and texts, and its shoppers."""
