@@ -31,7 +31,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from mmx.extract.images import ImageRule, decode, prepare
+from mmx.extract.pictures.images import ImageRule, decode, prepare
 from mmx.sample.catalogue import CATEGORIES, COLOUR_NAMES, catalogue, random_look, write_sample
 from mmx.sample.drawing import BACKDROPS, MARKS, PATTERNS, Look, Scene, draw
 from mmx.sample.wording import describe

@@ -41,7 +41,7 @@ class EncoderCard:
     precision: str  # what the forward pass computes in: "float32", "bfloat16", "float16"
     parameters_sha256: str | None = None  # of names, shapes and values of all parameters
     weights_sha256: str | None = None  # of the weights file, where there is one file
-    image_rule: dict[str, Any] | None = None  # mmx.extract.images.ImageRule as a dict
+    image_rule: dict[str, Any] | None = None  # mmx.extract.pictures.images.ImageRule as a dict
     tokenizer: str | None = None  # the tokenizer's own name
     text_limit: int | None = None  # tokens, special tokens included
     output: str = ""  # which layer or head the vectors are taken from

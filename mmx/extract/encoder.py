@@ -15,7 +15,7 @@ import numpy as np
 
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import numpy as np
 
 from mmx.cache.plan import content_hash
 from mmx.cache.schema import MISSING, OK
-from mmx.extract.decoding import pixels_of
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.decoding import pixels_of
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.reading import Readers
 from mmx.extract.reasons import ImageError, Reason
 
 if TYPE_CHECKING:
-    from mmx.extract.jpegs import Jpegs
+    from mmx.extract.pictures.jpegs import Jpegs
 
 NAME = 80  # characters of what the table says of a picture, in a summary
 

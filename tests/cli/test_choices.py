@@ -14,8 +14,8 @@ from mmx.errors import OptionError, one_of
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.request import Request
 from mmx.extract.finetune import FinetuneOptions
-from mmx.extract.images import ImageRule
 from mmx.extract.options import ExtractOptions
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.fit import TrainJob

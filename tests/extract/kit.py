@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mmx.extract.encoder import Encoder, checked
-from mmx.extract.images import prepare
+from mmx.extract.pictures.images import prepare
 from tests.shared import ROOT
 
 if TYPE_CHECKING:

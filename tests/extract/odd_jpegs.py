@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmx.extract import jpegs
-from mmx.extract.decoding import decode_jpegs
+from mmx.extract.pictures import jpegs
+from mmx.extract.pictures.decoding import decode_jpegs
 from tests.catalogue import write_items
 from tests.extract.files import encoded
 from tests.extract.test_decoding import jpeg, photograph

@@ -11,8 +11,8 @@ from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
-from mmx.extract.images import ImageRule
 from mmx.extract.options import ExtractOptions
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.reasons import ImageError

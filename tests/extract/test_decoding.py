@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from mmx.extract.decoding import COSINE, MARGIN, TOLERANCE, pixels_of
 from mmx.extract.encoders import open_encoder
-from mmx.extract.images import ImageRule, decode, prepare
+from mmx.extract.pictures.decoding import COSINE, MARGIN, TOLERANCE, pixels_of
+from mmx.extract.pictures.images import ImageRule, decode, prepare
 from mmx.extract.reasons import ImageError
 from tests.extract.files import encoded, noise
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import ENCODERS, hub, listing, open_encoder
-from mmx.extract.images import prepare
+from mmx.extract.pictures.images import prepare
 from tests.extract.kit import check_encoder
 
 # The catalogue

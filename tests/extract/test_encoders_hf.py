@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from mmx.errors import EncoderError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.images import prepare
+from mmx.extract.pictures.images import prepare
 from tests.extract.kit import TEXTS, assert_close, check_encoder, ours, pictures, word_tokenizer
 
 

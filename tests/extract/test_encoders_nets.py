@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder, torchvision_nets
-from mmx.extract.images import prepare
+from mmx.extract.pictures.images import prepare
 from tests.extract.kit import check_encoder, pictures, pixel_batch
 from tests.shared import shared
 

@@ -16,7 +16,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from mmx.extract.encoders import huggingface, openclip, timm_nets, torchvision_nets
 from mmx.extract.encoders.torch_encoder import Hardware, normalised_pixels
-from mmx.extract.images import ImageRule, prepare
+from mmx.extract.pictures.images import ImageRule, prepare
 from tests.extract.kit import pictures
 
 CPU = Hardware.of("cpu", "float32")

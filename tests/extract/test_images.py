@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mmx.extract.images import decode
+from mmx.extract.pictures.images import decode
 from mmx.extract.reasons import ImageError
 from tests.extract.files import (
     BLUE,

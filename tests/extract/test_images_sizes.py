@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmx.extract import images
-from mmx.extract.images import ImageRule, decode, prepare
+from mmx.extract.pictures import images
+from mmx.extract.pictures.images import ImageRule, decode, prepare
 from tests.extract.files import BLUE, QUARTERS, RED, encoded, noise, png, reason
 
 
@@ -35,7 +35,7 @@ def test_bombs_are_refused_even_where_another_library_lifts_pillows_limit(
 def test_pillows_warnings_reach_nobody(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(noise(20, 20))))
     code = (
-        "import pathlib, sys; from PIL import Image; from mmx.extract.images import decode;"
+        "import pathlib, sys; from PIL import Image; from mmx.extract.pictures.images import decode;"
         "Image.MAX_IMAGE_PIXELS = 300; print(decode(pathlib.Path(sys.argv[1]).read_bytes()).size)"
     )
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "a.png")]

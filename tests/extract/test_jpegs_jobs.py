@@ -14,12 +14,12 @@ from mmx.cache.store import open_store
 from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError, StoreError
-from mmx.extract import jpegs
-from mmx.extract.decoding import COSINE, decode_jpegs
 from mmx.extract.encoders import open_encoder
 from mmx.extract.fleet import orders
 from mmx.extract.fleet.orders import Orders, Recipe, Station, loader_for
 from mmx.extract.options import ExtractOptions
+from mmx.extract.pictures import jpegs
+from mmx.extract.pictures.decoding import COSINE, decode_jpegs
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pieces
 from mmx.extract.progress import Progress

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.extract.encoders.openclip import MINI
-from mmx.extract.images import ImageRule, prepare
+from mmx.extract.pictures.images import ImageRule, prepare
 from mmx.sample.catalogue import write_sample
 
 ODD = ["", "  ", "Ünïcode 日本語 🙂", "nul \0 byte", "zyzzyva qwfpgj", "mug " * 10_000]

@@ -181,7 +181,7 @@ def opened(spec: str):
 
         from mmx.cache.card import EncoderCard
         from mmx.extract.encoders.torch_encoder import TorchEncoder
-        from mmx.extract.images import ImageRule
+        from mmx.extract.pictures.images import ImageRule
 
         rule = ImageRule(32, 32, "crop", "bicubic", (0.5,) * 3, (0.5,) * 3)
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from mmx.errors import EncoderError
-from mmx.extract.images import ImageRule, prepare
+from mmx.extract.pictures.images import ImageRule, prepare
 from mmx.extract.vlmo import SECOND_IMAGE, VLMo, VLMoConfig, load
 from mmx.extract.vlmo.positions import relative_index
 from tests.shared import ROOT, shared

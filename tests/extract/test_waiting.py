@@ -17,9 +17,9 @@ from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.extract import feeding
 from mmx.extract.encoders import open_encoder
-from mmx.extract.images import ImageRule
 from mmx.extract.inputs import Loaded, Loader, Read
 from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.progress import Progress

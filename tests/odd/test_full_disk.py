@@ -18,7 +18,7 @@ from mmx.data.dataset import load_items
 from mmx.errors import TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pixels import cached_pixels
 from mmx.recommend import checkpoint
 from mmx.recommend.end_to_end import EndToEndJob

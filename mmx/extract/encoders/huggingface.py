@@ -23,7 +23,7 @@ from mmx.extract.encoders.weights import (
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 # By the model_type in config.json; fixed-size SigLIP 2 calls itself siglip too.
 KINDS: dict[str, Any] = {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}

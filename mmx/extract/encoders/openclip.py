@@ -28,7 +28,7 @@ from mmx.extract.encoders.weights import (
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 DEFAULT = "ViT-B-16/openai"
 SCHEMAS = ("local-dir:", "hf-hub:")

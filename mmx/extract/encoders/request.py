@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from mmx.bounds import check, number, whole
 from mmx.errors import EncoderError, OptionError, one_of, some, suggestion
-from mmx.extract.images import INTERPOLATION, Decode, ImageRule
+from mmx.extract.pictures.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
 DECODES = get_args(Decode)
@@ -34,7 +34,7 @@ class Request:
     modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
     progress: Callable[[str], None] = lambda line: None  # told in one line what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
-    decode: Any = "exact"  # a Decode, see mmx.extract.decoding
+    decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
 
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():

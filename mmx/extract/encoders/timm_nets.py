@@ -22,7 +22,7 @@ from mmx.extract.encoders.weights import (
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 MODES = {"center": "crop", "squash": "squash", "border": "pad"}
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmx.cache.card import EncoderCard
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.hardware import PRECISIONS, Hardware
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 
 def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -> torch.Tensor:

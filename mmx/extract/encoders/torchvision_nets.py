@@ -22,7 +22,7 @@ from mmx.extract.encoders.weights import (
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 # How torchvision builds these for their published weights: with an input transform of their
 # own, and without the auxiliary classifiers that only training uses.

@@ -20,7 +20,7 @@ from mmx.cache.card import EncoderCard
 from mmx.errors import OptionError
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.request import Request
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 RULE = ImageRule(8, 8, "squash", "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 LIMIT = 64  # words

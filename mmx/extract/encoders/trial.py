@@ -9,7 +9,7 @@ import torch
 from mmx.errors import EncoderError
 from mmx.extract.encoders.request import Request
 from mmx.extract.encoders.torch_encoder import Hardware
-from mmx.extract.images import ImageRule
+from mmx.extract.pictures.images import ImageRule
 
 
 def pooled_dimension(

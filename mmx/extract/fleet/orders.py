@@ -107,7 +107,7 @@ def loader_for(encoder: Encoder, source: Source) -> Loader:
     """For what the encoder takes; JPEGs on its own device where its image rule says so."""
     rule, jpegs = encoder.image_rule, None
     if rule is not None and rule.decode == "gpu":
-        from mmx.extract.jpegs import Jpegs  # and torch
+        from mmx.extract.pictures.jpegs import Jpegs  # and torch
 
         jpegs = Jpegs(rule, hardware_of(encoder).device)
     return Loader(source, rule, "text" in inputs(encoder.card), jpegs)

@@ -17,7 +17,7 @@ from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.encoders.weights import parameters_sha256
-from mmx.extract.images import Decode, ImageRule
+from mmx.extract.pictures.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
 from mmx.extract.vlmo.heads import lacking

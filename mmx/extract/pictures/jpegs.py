@@ -2,7 +2,7 @@
 
 This is "gpu" of ``ImageRule.decode``. On CUDA torchvision hands them to nvJPEG. Taken are
 upright JPEGs of three colours that become smaller. All other pictures, and what the device
-refuses or has no memory for, go the fast way of mmx.extract.decoding, which also says what is
+refuses or has no memory for, go the fast way of mmx.extract.pictures.decoding, which also says what is
 wrong with a broken one. nvJPEG enlarges the colours otherwise than libjpeg, so the first
 ``CHECKED`` pictures are compared with the exact way.
 
@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.decoding import (
+from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.pictures.decoding import (
     FILTERS,
     TOLERANCE,
     decode_jpegs,
@@ -33,8 +34,7 @@ from mmx.extract.decoding import (
     resized,
     shrinking,
 )
-from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.images import ImageRule, scaled_size
+from mmx.extract.pictures.images import ImageRule, scaled_size
 from mmx.extract.reasons import ImageError
 
 CHECKED = 16  # pictures of each process that are compared with the exact way

@@ -1,6 +1,6 @@
 """An encoded picture to pixels the quick way, within a stated distance of the exact one.
 
-``ImageRule.decode`` says which way is taken. "exact" is mmx.extract.images: Pillow decodes and
+``ImageRule.decode`` says which way is taken. "exact" is mmx.extract.pictures.images: Pillow decodes and
 resizes, and every number equals that of the encoder's own library. "fast" differs in two steps:
 
 - JPEGs are decoded by torchvision (the same numbers as Pillow's, in less time), or by Pillow
@@ -8,7 +8,7 @@ resizes, and every number equals that of the encoder's own library. "fast" diffe
   inverse cosine transform then does the first part of the resize.
 - The resize is torch's on bytes, which rounds its weights otherwise than Pillow.
 
-"gpu" is mmx.extract.jpegs for the JPEGs that it takes, and "fast" for all other pictures.
+"gpu" is mmx.extract.pictures.jpegs for the JPEGs that it takes, and "fast" for all other pictures.
 
 The result stays within ``TOLERANCE`` of the exact pixels, on the mean of a picture. What is not
 made smaller, and what torch has no filter for, goes the exact way.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ExifTags, Image
 
-from mmx.extract.images import (
+from mmx.extract.pictures.images import (
     MAX_PIXELS,
     MAX_SCALED,
     ImageRule,

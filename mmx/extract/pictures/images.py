@@ -2,7 +2,7 @@
 
 Decoding goes through Pillow. A picture is what a person would see: EXIF rotation applied,
 the first frame of an animation, transparency over white, more than 8 bits scaled to 8
-(mmx.extract.shades).
+(mmx.extract.pictures.shades).
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from mmx.errors import one_of
-from mmx.extract.formats import unread
+from mmx.extract.pictures.formats import unread
+from mmx.extract.pictures.shades import narrowed
 from mmx.extract.reasons import ImageError, Reason
-from mmx.extract.shades import narrowed
 
-Decode = Literal["exact", "fast", "gpu"]  # how a picture becomes pixels, see mmx.extract.decoding
+Decode = Literal[
+    "exact", "fast", "gpu"
+]  # how a picture becomes pixels, see mmx.extract.pictures.decoding
 
 MAX_PIXELS = 178_956_970  # Pillow's own bomb limit: a 24-bit picture of half a gigabyte
 MAX_SCALED = 16_000_000  # pixels; of a longer picture only the part that stays is resized
