@@ -35,15 +35,15 @@ from PIL import Image
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
-from mmx.extract.feeding import LIST
 from mmx.extract.fleet.orders import loader_for
-from mmx.extract.inputs import Loader
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
-from mmx.extract.progress import Progress
-from mmx.extract.running import cores
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.feed import LIST
+from mmx.extract.stages.load import Loader
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
 
 
 def main() -> None:

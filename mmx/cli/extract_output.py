@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from mmx.extract.options import ExtractReport
-    from mmx.extract.progress import Progress
+    from mmx.extract.stages.progress import Progress
 
 
 def tell_hosts(examples: dict[str, list[str]], told: set[str]) -> None:

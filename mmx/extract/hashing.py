@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from mmx.extract.inputs import Loader
 from mmx.extract.planning import pairs, rows_of
-from mmx.extract.progress import Progress
-from mmx.extract.running import cores
+from mmx.extract.stages.load import Loader
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
 
 T = TypeVar("T")
 

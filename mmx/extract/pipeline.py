@@ -32,14 +32,14 @@ from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
 from mmx.extract.fleet.orders import Engine, Here, Orders
 from mmx.extract.hashing import present_states
-from mmx.extract.inputs import Loader, Source
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
-from mmx.extract.progress import Progress
 from mmx.extract.reasons import PASSING
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
 from mmx.extract.sources import source_for
+from mmx.extract.stages.load import Loader, Source
+from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
 from mmx.files import Place, as_path, where
 

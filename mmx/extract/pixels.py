@@ -13,11 +13,11 @@ import numpy as np
 
 from mmx.atomic import replacing
 from mmx.data.dataset import Items
-from mmx.extract.inputs import Loader
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.reasons import PASSING
 from mmx.extract.sources import source_for, versions
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.load import Loader
 
 BLOCK = 256  # pictures read ahead, and between two calls of ``progress``
 

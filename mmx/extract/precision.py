@@ -17,8 +17,8 @@ import numpy as np
 
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.inputs import Loader
-from mmx.extract.passes import Halving
+from mmx.extract.stages.load import Loader
+from mmx.extract.stages.passes import Halving
 
 LEAST = 0.999  # cosine of a vector to the one of float32
 SAMPLE = 16  # rows with a picture, and rows with a text

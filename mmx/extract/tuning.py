@@ -7,8 +7,8 @@ from time import perf_counter
 import numpy as np
 
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.passes import Lanes, out_of_memory
-from mmx.extract.progress import Progress
+from mmx.extract.stages.passes import Lanes, out_of_memory
+from mmx.extract.stages.progress import Progress
 
 TRIAL_FROM = 10_000  # items of a job for which the trial pays
 WORTH = 1.1  # another size must be so much faster than the usual one

@@ -11,8 +11,8 @@ import pytest
 from mmx.cache.store import open_store
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
-from mmx.extract.inputs import clean_text
 from mmx.extract.pipeline import extract
+from mmx.extract.stages.load import clean_text
 from tests.catalogue import write_items
 
 WRITTEN = [

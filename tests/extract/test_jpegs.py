@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from mmx.errors import EncoderError
-from mmx.extract.inputs import Loaded, Loader, Read
 from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import TOLERANCE, decode_jpegs, pixels_of
 from mmx.extract.pictures.images import MAX_PIXELS, ImageRule
 from mmx.extract.pictures.jpegs import AT_ONCE, CHECKED, Jpegs, takes
+from mmx.extract.stages.load import Loaded, Loader, Read
 from tests.extract.files import encoded, noise
 from tests.extract.odd_jpegs import BROKEN, ODD, brighter, flawed, progressive, spied
 from tests.extract.test_decoding import SIZES, jpeg, photograph

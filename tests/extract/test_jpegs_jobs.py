@@ -22,8 +22,8 @@ from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import COSINE, decode_jpegs
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pieces
-from mmx.extract.progress import Progress
 from mmx.extract.sources import source_for
+from mmx.extract.stages.progress import Progress
 from tests.catalogue import write_items
 from tests.extract.odd_jpegs import BROKEN, brighter, catalogue, spied
 

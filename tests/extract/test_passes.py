@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mmx.errors import EncoderError
-from mmx.extract.passes import Halving, Lanes, out_of_memory
-from mmx.extract.progress import Progress
+from mmx.extract.stages.passes import Halving, Lanes, out_of_memory
+from mmx.extract.stages.progress import Progress
 
 
 class OutOfMemoryError(RuntimeError):

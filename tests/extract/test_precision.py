@@ -15,12 +15,12 @@ from mmx.extract import precision, tuning
 from mmx.extract.encoder import Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import Hardware
-from mmx.extract.inputs import Loader
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import pairs
 from mmx.extract.settings import accuracy_of, read_settings
 from mmx.extract.sources.paths import read_bytes
+from mmx.extract.stages.load import Loader
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.kit import pictures
 from tests.extract.test_pipeline import Counting

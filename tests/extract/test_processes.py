@@ -27,9 +27,9 @@ from mmx.extract.fleet.processes import Workers, spread
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block
-from mmx.extract.progress import Progress
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.progress import Progress
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import (
     MARK,

@@ -29,7 +29,7 @@ from mmx.extract.fleet.orders import Recipe
 from mmx.extract.fleet.ray_engine import RayActors, shares
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
-from mmx.extract.progress import Progress
+from mmx.extract.stages.progress import Progress
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone
 from tests.extract.test_processes import command, marked  # noqa: F401

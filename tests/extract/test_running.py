@@ -20,14 +20,14 @@ from mmx.errors import StoreError
 from mmx.extract.encoder import Encoder, Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
-from mmx.extract.inputs import Loader
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pending_blocks, pieces, rows_of
-from mmx.extract.progress import Progress
-from mmx.extract.running import run_blocks
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.load import Loader
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import run_blocks
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.test_pipeline import Counting, content, run
 
@@ -224,7 +224,7 @@ def test_decoding_has_the_priority_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A nicer thread would get nothing while another job is running."""
-    from mmx.extract import inputs
+    from mmx.extract.stages import load as inputs
 
     levels, decode = set(), inputs.pixels_of
 

@@ -15,20 +15,20 @@ from typer.testing import CliRunner
 
 from mmx.cli.app import app
 from mmx.data.dataset import load_items
-from mmx.extract import feeding
 from mmx.extract.encoders import open_encoder
-from mmx.extract.inputs import Loaded, Loader, Read
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
-from mmx.extract.progress import Progress
-from mmx.extract.reading import Readers
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources import source_for
 from mmx.extract.sources.fetching import Fetcher, PassingError
 from mmx.extract.sources.hosts import Host
 from mmx.extract.sources.web import Web
+from mmx.extract.stages import feed as feeding
+from mmx.extract.stages.load import Loaded, Loader, Read
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.read import Readers
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.servers import QUICK, Misbehaving, Server, serving
 

@@ -15,9 +15,9 @@ from mmx.data.dataset import Items
 from mmx.errors import DataError
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.augment import Augmentation
-from mmx.extract.inputs import clean_text
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.load import clean_text
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mmx.errors import EncoderError, some
 from mmx.extract.planning import Block, rows_of
-from mmx.extract.progress import Progress
+from mmx.extract.stages.progress import Progress
 
 LIMIT = 3  # workers whose death a block may cost
 HANGS = 2  # workers that may stand still over it; each costs SILENCE

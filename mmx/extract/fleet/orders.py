@@ -16,11 +16,11 @@ from mmx.cache.schema import inputs, store_schema
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoder import Encoder, hardware_of
 from mmx.extract.encoders import open_encoder
-from mmx.extract.inputs import Loader, Source
 from mmx.extract.planning import Block, Piece, pieces
-from mmx.extract.progress import STAGES, Progress
-from mmx.extract.running import run_blocks
-from mmx.extract.writing import Write
+from mmx.extract.stages.load import Loader, Source
+from mmx.extract.stages.progress import STAGES, Progress
+from mmx.extract.stages.run import run_blocks
+from mmx.extract.stages.write import Write
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Orders:
 
 
 class Engine(Protocol):
-    """Encodes blocks elsewhere. See mmx.extract.running.run_blocks for what it must keep to."""
+    """Encodes blocks elsewhere. See mmx.extract.stages.run.run_blocks for what it must keep to."""
 
     def run(
         self,

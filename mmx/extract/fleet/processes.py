@@ -29,8 +29,8 @@ from mmx.extract.fleet.orders import (
 )
 from mmx.extract.fleet.worker import work
 from mmx.extract.planning import Block, rows_of
-from mmx.extract.progress import Progress
-from mmx.extract.writing import Write, Writer
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.write import Write, Writer
 
 PATIENCE = 10.0  # s that a process may take to end after it has closed its line
 TICK = 1.0  # s between two looks at who is silent

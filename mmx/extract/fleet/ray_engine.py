@@ -42,9 +42,9 @@ from mmx.extract.fleet.orders import (
 )
 from mmx.extract.fleet.ray_watch import SIGNS, Watch
 from mmx.extract.planning import Block, pieces
-from mmx.extract.progress import Progress
-from mmx.extract.running import cores
-from mmx.extract.writing import Write, Writer
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
+from mmx.extract.stages.write import Write, Writer
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
 PATIENCE = 5.0  # s until a cluster must answer

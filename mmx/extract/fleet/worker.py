@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from mmx.extract.fleet.orders import Orders, Recipe, Station, counts, packed, sendable, unpacked
 from mmx.extract.planning import Piece
-from mmx.extract.progress import Progress
-from mmx.extract.running import cores
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
 
 EVERY = 0.1  # s between two looks at the counts
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from mmx.data.dataset import Items
-from mmx.extract.inputs import Source
 from mmx.extract.sources.data_uris import is_data
 from mmx.extract.sources.members import Members
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.rows import Rows
 from mmx.extract.sources.web import Web
+from mmx.extract.stages.load import Source
 from mmx.files import Place, is_url
 
 ELSEWHERE = r"^[^,]*://"  # a data URI has a comma before anything that looks like an address

@@ -11,8 +11,8 @@ import torch
 from mmx.data.dataset import Items
 from mmx.errors import DataError
 from mmx.extract.finetune.trainable import Trainable
-from mmx.extract.inputs import clean_text
 from mmx.extract.pixels import Pixels
+from mmx.extract.stages.load import clean_text
 from mmx.recommend.features import Features
 
 BLOCK = 256  # pictures that are hashed at once

@@ -21,9 +21,9 @@ from functools import partial
 import numpy as np
 
 from mmx.cache.schema import MISSING, OK
-from mmx.extract.inputs import Loaded, Loader, Read
-from mmx.extract.progress import Progress
-from mmx.extract.reading import Readers
+from mmx.extract.stages.load import Loaded, Loader, Read
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.read import Readers
 
 LOOK_AHEAD = 3  # batches that may wait for the encoder, besides those being decoded
 FAR = 1024  # items that are read ahead where they come from several hosts

@@ -14,14 +14,14 @@ from itertools import tee
 
 import pyarrow as pa
 
-from mmx.extract.block import BlockEncoder
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.feeding import Feeder
-from mmx.extract.inputs import Loader
-from mmx.extract.passes import Lanes, Passes
 from mmx.extract.planning import Piece, pairs
-from mmx.extract.progress import Progress
-from mmx.extract.writing import Write, Writer
+from mmx.extract.stages.block import BlockEncoder
+from mmx.extract.stages.feed import Feeder
+from mmx.extract.stages.load import Loader
+from mmx.extract.stages.passes import Lanes, Passes
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.write import Write, Writer
 
 
 def run_blocks(

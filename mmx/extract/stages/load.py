@@ -19,8 +19,8 @@ from mmx.cache.plan import content_hash
 from mmx.cache.schema import MISSING, OK
 from mmx.extract.pictures.decoding import pixels_of
 from mmx.extract.pictures.images import ImageRule
-from mmx.extract.reading import Readers
 from mmx.extract.reasons import ImageError, Reason
+from mmx.extract.stages.read import Readers
 
 if TYPE_CHECKING:
     from mmx.extract.pictures.jpegs import Jpegs

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from mmx.extract.progress import Progress
+from mmx.extract.stages.progress import Progress
 
 Write = Callable[[int, pa.Table], None]  # a part's number and its rows
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from mmx.cache.schema import OK
 from mmx.extract.encoder import TextBatch
-from mmx.extract.feeding import Batch
-from mmx.extract.inputs import Loaded
-from mmx.extract.passes import Lanes, Passes
+from mmx.extract.stages.feed import Batch
+from mmx.extract.stages.load import Loaded
+from mmx.extract.stages.passes import Lanes, Passes
 
 
 class BlockEncoder:

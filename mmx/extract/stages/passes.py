@@ -11,7 +11,7 @@ import numpy as np
 
 from mmx.errors import EncoderError
 from mmx.extract.encoder import Encoder, TextBatch, checked
-from mmx.extract.progress import Progress
+from mmx.extract.stages.progress import Progress
 
 T = TypeVar("T")
 
