@@ -35,7 +35,8 @@ def test_bombs_are_refused_even_where_another_library_lifts_pillows_limit(
 def test_pillows_warnings_reach_nobody(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(noise(20, 20))))
     code = (
-        "import pathlib, sys; from PIL import Image; from mmx.extract.pictures.images import decode;"
+        "import pathlib, sys; from PIL import Image;"
+        "from mmx.extract.pictures.images import decode;"
         "Image.MAX_IMAGE_PIXELS = 300; print(decode(pathlib.Path(sys.argv[1]).read_bytes()).size)"
     )
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "a.png")]

@@ -2,8 +2,8 @@
 
 This is "gpu" of ``ImageRule.decode``. On CUDA torchvision hands them to nvJPEG. Taken are
 upright JPEGs of three colours that become smaller. All other pictures, and what the device
-refuses or has no memory for, go the fast way of mmx.extract.pictures.decoding, which also says what is
-wrong with a broken one. nvJPEG enlarges the colours otherwise than libjpeg, so the first
+refuses or has no memory for, go the fast way of mmx.extract.pictures.decoding, which also says
+what is wrong with a broken one. nvJPEG enlarges the colours otherwise than libjpeg, so the first
 ``CHECKED`` pictures are compared with the exact way.
 
 This has never run on a GPU, for none was at hand. On a CPU libjpeg stands in for nvJPEG, and all
