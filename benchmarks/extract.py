@@ -35,7 +35,6 @@ from PIL import Image
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
-from mmx.extract.fleet.orders import loader_for
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.paths import Paths
@@ -44,6 +43,7 @@ from mmx.extract.stages.feed import LIST
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
+from mmx.extract.workers.job import loader_for
 
 
 def main() -> None:

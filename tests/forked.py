@@ -90,8 +90,8 @@ def import_all() -> None:
     import mmx.cli.app
     import mmx.extract.encoders.openclip
     import mmx.extract.finetune
-    import mmx.extract.fleet.engines
     import mmx.extract.pipeline
+    import mmx.extract.workers.engines
     import mmx.recommend.fit
     import mmx.recommend.models.bpr
     import mmx.recommend.models.vbpr  # noqa: F401

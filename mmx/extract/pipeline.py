@@ -30,7 +30,6 @@ from mmx.data.dataset import Items
 from mmx.errors import OptionError, StoreError
 from mmx.extract import tuning
 from mmx.extract.encoder import Encoder
-from mmx.extract.fleet.orders import Engine, Here, Orders
 from mmx.extract.hashing import present_states
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
@@ -41,6 +40,7 @@ from mmx.extract.sources import source_for
 from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
+from mmx.extract.workers.job import Engine, Here, Orders
 from mmx.files import Place, as_path, where
 
 
@@ -58,7 +58,7 @@ def extract(
 
     ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
     ``source`` gives the bytes of a picture, by default as the items table says.
-    ``engine`` encodes in other processes (mmx.extract.fleet), None in this one. Raises
+    ``engine`` encodes in other processes (mmx.extract.workers), None in this one. Raises
     DataError when no item has what the encoder reads; StoreError when ``out`` is of another
     encoder or of other items; TargetError when it is no store, is being written by another
     process, or cannot be written; EncoderError when the encoder returns rubbish.

@@ -15,8 +15,6 @@ from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError, StoreError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.fleet import orders
-from mmx.extract.fleet.orders import Orders, Recipe, Station, loader_for
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import COSINE, decode_jpegs
@@ -24,6 +22,8 @@ from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, pieces
 from mmx.extract.sources import source_for
 from mmx.extract.stages.progress import Progress
+from mmx.extract.workers import job as orders
+from mmx.extract.workers.job import Orders, Recipe, Station, loader_for
 from tests.catalogue import write_items
 from tests.extract.odd_jpegs import BROKEN, brighter, catalogue, spied
 

@@ -20,16 +20,16 @@ from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.toy import Toy
-from mmx.extract.fleet import ledger as ledgers
-from mmx.extract.fleet.ledger import Ledger
-from mmx.extract.fleet.orders import Orders, Recipe, packed, unpacked
-from mmx.extract.fleet.processes import Workers, spread
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
+from mmx.extract.workers import pending as ledgers
+from mmx.extract.workers.job import Orders, Recipe, packed, unpacked
+from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers.processes import Workers, spread
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import (
     MARK,

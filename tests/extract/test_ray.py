@@ -23,13 +23,13 @@ from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.toy import Toy
-from mmx.extract.fleet import ledger as ledgers
-from mmx.extract.fleet.engines import engine_for
-from mmx.extract.fleet.orders import Recipe
-from mmx.extract.fleet.ray_engine import RayActors, shares
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.stages.progress import Progress
+from mmx.extract.workers import pending as ledgers
+from mmx.extract.workers.engines import engine_for
+from mmx.extract.workers.job import Recipe
+from mmx.extract.workers.ray_engine import RayActors, shares
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone
 from tests.extract.test_processes import command, marked  # noqa: F401

@@ -34,7 +34,7 @@ def open_encoder(
     ``vlmo[:VARIANT]``, ``toy``; a ``weights`` file replaces what the name would fetch.
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
     ``decode`` is "exact", "fast" or "gpu", see mmx.extract.pictures.decoding; the toy knows only
-    the first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, to be tested.
+    the first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, for tests.
     ``progress`` is told in one line what may take long.
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),

@@ -1,7 +1,8 @@
 """An encoded picture to pixels the quick way, within a stated distance of the exact one.
 
 ``ImageRule.decode`` says which way is taken. "exact" is mmx.extract.pictures.images: Pillow
-decodes and resizes, and every number equals that of the encoder's own library. "fast" differs in two steps:
+decodes and resizes, and every number equals that of the encoder's own library. "fast" differs in
+two steps:
 
 - JPEGs are decoded by torchvision (the same numbers as Pillow's, in less time), or by Pillow
   at 1/2, 1/4 or 1/8 of their size where at least ``MARGIN`` times the target is left: the

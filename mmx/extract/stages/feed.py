@@ -131,7 +131,7 @@ class Feeder:
         with self._room:
             self._room.wait_for(lambda: self._held < HELD)
         found = []
-        for pair in inputs:  # one by one: each that was read is a sign of life (mmx.extract.fleet)
+        for pair in inputs:  # one by one: each that was read is a sign of life, see workers
             with self.state.working("reading", 1):
                 found.append(self.loader.read(*pair))
         self._hold(found, 1)

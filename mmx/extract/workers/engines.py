@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmx.bounds import check, whole
 from mmx.errors import OptionError, one_of
-from mmx.extract.fleet.orders import Engine, Recipe
+from mmx.extract.workers.job import Engine, Recipe
 
 ENGINES = ("local", "ray")
 MOST_PROCESSES = 1024
@@ -27,12 +27,12 @@ def engine_for(
     if processes is not None:
         check("--processes ", processes, whole(1, MOST_PROCESSES))
     if engine == "ray":
-        from mmx.extract.fleet.ray_engine import RayActors, coordinator_device
+        from mmx.extract.workers.ray_engine import RayActors, coordinator_device
 
         return RayActors(recipe, device, processes, address), coordinator_device(device)
     if address is not None:
         raise OptionError("--ray-address goes with --engine ray")
-    from mmx.extract.fleet.processes import Workers, spread
+    from mmx.extract.workers.processes import Workers, spread
 
     devices = spread(device, processes)
     return (Workers(recipe, devices) if len(devices) > 1 else None), devices[0]

@@ -17,8 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from mmx.errors import OptionError
-from mmx.extract.fleet.ledger import Ledger
-from mmx.extract.fleet.orders import (
+from mmx.extract.planning import Block, rows_of
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.write import Write, Writer
+from mmx.extract.workers.job import (
     Counts,
     Orders,
     Recipe,
@@ -27,10 +29,8 @@ from mmx.extract.fleet.orders import (
     packed,
     unpacked,
 )
-from mmx.extract.fleet.worker import work
-from mmx.extract.planning import Block, rows_of
-from mmx.extract.stages.progress import Progress
-from mmx.extract.stages.write import Write, Writer
+from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers.worker import work
 
 PATIENCE = 10.0  # s that a process may take to end after it has closed its line
 TICK = 1.0  # s between two looks at who is silent
@@ -58,7 +58,7 @@ class Workers:
         """See ``Engine``. A worker that dies is replaced, and what it held is done again.
 
         One that makes no progress for long is killed. Raises the error of a worker; EncoderError
-        when a block has cost too many (mmx.extract.fleet.ledger).
+        when a block has cost too many (mmx.extract.workers.pending).
         """
         _give_back_memory()
         own = Progress()  # of the coordinator: it writes

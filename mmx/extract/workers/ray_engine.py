@@ -1,6 +1,6 @@
 """Several machines: the blocks of a job through actors of a Ray cluster, and one store.
 
-The driver plans, measures and writes, as in mmx.extract.fleet.processes; each actor opens the
+The driver plans, measures and writes, as in mmx.extract.workers.processes; each actor opens the
 encoder and returns finished parts through Ray's object store. All machines must see the
 pictures and weights under the same paths (a shared file system, or URLs); ``--out`` only the
 driver's must.
@@ -28,8 +28,11 @@ from typing import Any
 import pyarrow as pa
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.fleet.ledger import Ledger
-from mmx.extract.fleet.orders import (
+from mmx.extract.planning import Block, pieces
+from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
+from mmx.extract.stages.write import Write, Writer
+from mmx.extract.workers.job import (
     Counts,
     Orders,
     Recipe,
@@ -40,11 +43,8 @@ from mmx.extract.fleet.orders import (
     sendable,
     unpacked,
 )
-from mmx.extract.fleet.ray_watch import SIGNS, Watch
-from mmx.extract.planning import Block, pieces
-from mmx.extract.stages.progress import Progress
-from mmx.extract.stages.run import cores
-from mmx.extract.stages.write import Write, Writer
+from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers.ray_watch import SIGNS, Watch
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
 PATIENCE = 5.0  # s until a cluster must answer
@@ -119,7 +119,7 @@ class Encode:
         return None
 
     def done(self) -> Counts:
-        """What it has done so far: asked while it works (mmx.extract.fleet.ray_watch)."""
+        """What it has done so far: asked while it works (mmx.extract.workers.ray_watch)."""
         return counts(self.state)
 
     def work(self, given: Packed) -> tuple[Packed, str, Counts] | bytes:

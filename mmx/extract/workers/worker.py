@@ -19,10 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmx.extract.fleet.orders import Orders, Recipe, Station, counts, packed, sendable, unpacked
 from mmx.extract.planning import Piece
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
+from mmx.extract.workers.job import Orders, Recipe, Station, counts, packed, sendable, unpacked
 
 EVERY = 0.1  # s between two looks at the counts
 
