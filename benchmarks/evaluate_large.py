@@ -19,9 +19,9 @@ import time
 import numpy as np
 import torch
 
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem, SparseRows
 from mmx.recommend.scoring import Factors, Scorer
 
 

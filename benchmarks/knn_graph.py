@@ -30,7 +30,7 @@ def made_up(items: int, dim: int) -> Features:
 
 def whole(features: Features, k: int) -> float:
     """Seconds to build the normalised graph."""
-    from mmx.recommend.knn import knn_graph
+    from mmx.recommend.blocks.knn import knn_graph
 
     start = time.perf_counter()
     knn_graph(features, k)
@@ -45,7 +45,7 @@ def part(features: Features, k: int, queries: int) -> float:
     import faiss
     import torch
 
-    from mmx.recommend import knn
+    from mmx.recommend.blocks import knn
 
     searching = 0.0
 

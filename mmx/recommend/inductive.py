@@ -17,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 
 from mmx.errors import RunError
+from mmx.recommend.blocks.item_item import ItemItem, sum_of_rows
 from mmx.recommend.fused import Fused
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem, sum_of_rows
 from mmx.recommend.scoring import Factors, Scorer
 
 REG = 1e-2  # λ as a share of the mean squared length of X's columns

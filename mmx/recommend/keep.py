@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from mmx.errors import RunError
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.fused import Fused
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem, SparseRows
 from mmx.recommend.scoring import Factors, Scorer
 
 

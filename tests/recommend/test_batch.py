@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmx.recommend.batch import STEP, different
+from mmx.recommend.blocks.batch import STEP, different
 
 
 @pytest.mark.parametrize("size", [1, STEP, STEP + 1, 3 * STEP])

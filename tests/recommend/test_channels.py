@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from mmx.recommend.channels import Spread
-from mmx.recommend.losses import in_batch
+from mmx.recommend.blocks.channels import Spread
+from mmx.recommend.blocks.losses import in_batch
 from mmx.recommend.models.mmgcl import Draws
 from tests.recommend.toy import (
     ABSENT,
@@ -116,7 +116,7 @@ def test_spread_vectors_give_what_propagation_in_each_step_gives(
     of_users, of_items = channels.propagate(channels.starts())
     torch.testing.assert_close(quick[0], of_users[users])
     torch.testing.assert_close(quick[1], of_items[items])
-    monkeypatch.setattr("mmx.recommend.channels.LARGEST", 0)
+    monkeypatch.setattr("mmx.recommend.blocks.channels.LARGEST", 0)
     monkeypatch.setattr(Spread, "__call__", None)  # must not be asked
     torch.testing.assert_close(channels.rows(users, items), quick)
 

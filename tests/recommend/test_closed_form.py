@@ -12,10 +12,10 @@ import pytest
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import memory
+from mmx.recommend.blocks.item_item import ItemItem
+from mmx.recommend.blocks.modalities import modality_weights
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem
-from mmx.recommend.modalities import modality_weights
 from mmx.recommend.models import MODELS, ease, ease_content, find_model
 from mmx.recommend.models.itemknn import Config as KnnConfig
 from mmx.recommend.world import World
@@ -239,7 +239,7 @@ CASES = [Case(n, () if MODELS[n].features == "none" else ("image", "text")) for 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_small_blocks_change_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmx.recommend import item_item
+    from mmx.recommend.blocks import item_item
 
     whole = scores_of(case.name, toy_world(*case.modalities))
     monkeypatch.setattr(item_item, "BLOCK_BYTES", 16 * N_ITEMS * 2)

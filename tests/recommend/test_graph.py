@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmx.recommend import graph as graph_module
-from mmx.recommend.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks import graph as graph_module
+from mmx.recommend.blocks.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks.propagation import mean_by_side, mean_of_layers
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.propagation import mean_by_side, mean_of_layers
 from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_model, toy_train, triples
 
 NODES = N_USERS + N_ITEMS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmx.recommend import item_item
+from mmx.recommend.blocks import item_item
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows, co_occurrences, kept, sum_of_rows
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem, SparseRows, co_occurrences, kept, sum_of_rows
 from mmx.recommend.models.ease import sparser
 from mmx.recommend.scoring import rank
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, toy_train

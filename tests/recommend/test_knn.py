@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmx.recommend import knn
+from mmx.recommend.blocks import knn
+from mmx.recommend.blocks.knn import (
+    edges_between,
+    knn_edges,
+    knn_graph,
+    normalised,
+    search_in_blocks,
+)
 from mmx.recommend.features import Features
-from mmx.recommend.knn import edges_between, knn_edges, knn_graph, normalised, search_in_blocks
 
 
 def features(n: int = 40, d: int = 6, absent: tuple[int, ...] = (3, 17)) -> Features:

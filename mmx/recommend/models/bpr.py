@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import WIDEST, check_settings, number, whole
-from mmx.recommend.initial import xavier
-from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.initial import xavier
+from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
 
 

@@ -20,8 +20,8 @@ import torch
 
 from mmx.bounds import check_settings, number, whole
 from mmx.errors import RunError
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.memory import must_fit
 from mmx.recommend.world import World
 

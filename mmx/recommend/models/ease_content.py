@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmx.bounds import check_settings, number, whole
-from mmx.recommend.item_item import ItemItem, block_rows
-from mmx.recommend.modalities import modality_weights, parse_weights
+from mmx.recommend.blocks.item_item import ItemItem, block_rows
+from mmx.recommend.blocks.modalities import modality_weights, parse_weights
 from mmx.recommend.models.ease import gram, regress, sparser
 from mmx.recommend.world import World
 

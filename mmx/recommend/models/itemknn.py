@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmx.bounds import check_settings, number, whole
-from mmx.recommend.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.world import World
 
 

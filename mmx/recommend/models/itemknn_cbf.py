@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmx.bounds import check_settings, whole
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows
+from mmx.recommend.blocks.modalities import modality_weights, parse_weights
 from mmx.recommend.features import Features
-from mmx.recommend.item_item import ItemItem, SparseRows, block_rows
-from mmx.recommend.modalities import modality_weights, parse_weights
 from mmx.recommend.models.itemknn import neighbours_of
 from mmx.recommend.world import World
 

@@ -21,11 +21,11 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
+from mmx.recommend.blocks.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks.knn import edges_between, knn_edges, normalised
+from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.features import Features
-from mmx.recommend.graph import Sparse, UserItemGraph
-from mmx.recommend.knn import edges_between, knn_edges, normalised
-from mmx.recommend.losses import bpr_loss, l2_of_batch
-from mmx.recommend.propagation import mean_of_layers
 from mmx.recommend.world import World
 
 

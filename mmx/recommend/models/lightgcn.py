@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
-from mmx.recommend.graph import UserItemGraph
-from mmx.recommend.losses import bpr_loss, l2_of_batch
-from mmx.recommend.propagation import mean_of_layers
+from mmx.recommend.blocks.graph import UserItemGraph
+from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.world import World
 
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.channels import Channels
-from mmx.recommend.initial import linear
-from mmx.recommend.losses import bpr_loss
+from mmx.recommend.blocks.channels import Channels
+from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.world import World
 
 

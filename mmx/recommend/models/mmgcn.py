@@ -29,10 +29,10 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.content import Halved
+from mmx.recommend.blocks.content import Halved
+from mmx.recommend.blocks.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.features import Features
-from mmx.recommend.graph import Sparse, UserItemGraph
-from mmx.recommend.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
 
 SLOPE = 0.01  # of LeakyReLU for negative numbers

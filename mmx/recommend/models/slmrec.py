@@ -15,10 +15,10 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.batch import different
-from mmx.recommend.channels import Channels
-from mmx.recommend.initial import linear
-from mmx.recommend.losses import in_batch
+from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.channels import Channels
+from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.losses import in_batch
 from mmx.recommend.world import World
 
 

@@ -21,10 +21,10 @@ from torch import nn
 
 from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.errors import OptionError, one_of
-from mmx.recommend.batch import different
-from mmx.recommend.content import Content
-from mmx.recommend.initial import xavier
-from mmx.recommend.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.content import Content
+from mmx.recommend.blocks.initial import xavier
+from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.world import World
 
 

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmx.recommend.content import Content, product
-from mmx.recommend.graph import UserItemGraph
-from mmx.recommend.initial import bias, xavier
-from mmx.recommend.propagation import mean_by_side, mean_of_layers
+from mmx.recommend.blocks.content import Content, product
+from mmx.recommend.blocks.graph import UserItemGraph
+from mmx.recommend.blocks.initial import bias, xavier
+from mmx.recommend.blocks.propagation import mean_by_side, mean_of_layers
 from mmx.recommend.world import World
 
 LARGEST = 1 << 30  # bytes of a modality's spread vectors; above, they are propagated in each step

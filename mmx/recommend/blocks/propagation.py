@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmx.recommend.graph import Sparse, UserItemGraph, sum_rows
+from mmx.recommend.blocks.graph import Sparse, UserItemGraph, sum_rows
 
 
 def mean_of_layers(

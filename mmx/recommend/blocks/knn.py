@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmx.recommend.blocks.graph import Sparse
 from mmx.recommend.features import Features
-from mmx.recommend.graph import Sparse
 
 QUERIES_AT_ONCE = 16_384  # rows searched between two looks at memory, on CPU
 BLOCK_BYTES = 256 << 20  # of similarities at once, on an accelerator

@@ -1,0 +1,1 @@
+"""What the papers share: graphs, propagation, item graphs, content, losses, initial values."""
