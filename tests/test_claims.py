@@ -23,7 +23,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.run import RUN, open_run, verify_run
 from mmx.renaming import set_aside
 from mmx.sample.catalogue import write_sample

@@ -28,7 +28,7 @@ def fuse(
 ) -> None:
     """Combine finished runs into one: a weighted sum, the weights learned on validation."""
     from mmx.bounds import SEED, check
-    from mmx.recommend.fusion import fuse as combine
+    from mmx.recommend.fuse import fuse as combine
 
     check("--seed ", seed, SEED)
     with progress_bar() as bar:

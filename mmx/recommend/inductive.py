@@ -18,7 +18,7 @@ import numpy as np
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, sum_of_rows
-from mmx.recommend.fused import Fused
+from mmx.recommend.ensemble import Fused
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 

@@ -34,8 +34,8 @@ from mmx.errors import OptionError, RunError, UnknownIdError
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.keep import pack, unpack
 from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.serialize import pack, unpack
 from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
 from mmx.torch_files import save_tensors
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
-from mmx.recommend.fused import Fused
+from mmx.recommend.ensemble import Fused
 from mmx.recommend.scoring import Factors, Scorer
 
 KINDS: dict[str, tuple[type, ...]] = {  # what config.json has had from the first run on

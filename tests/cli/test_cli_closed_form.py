@@ -13,7 +13,7 @@ import typer.main
 from mmx.cli.app import app
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.models import find_model
 from mmx.recommend.training import TrainOptions
 from tests.catalogue import plain_catalogue, random_log, write_interactions

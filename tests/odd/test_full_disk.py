@@ -23,7 +23,7 @@ from mmx.extract.pixels import cached_pixels
 from mmx.recommend import checkpoint
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample

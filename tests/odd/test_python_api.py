@@ -20,7 +20,7 @@ from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, UnknownIdError
 from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end import EndToEndJob
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.recommendation import recommend, recommend_from
 from mmx.sql import open_sql
 from tests.cache.stores import make_store, rows

@@ -12,11 +12,11 @@ import pytest
 
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, RunError, TargetError
-from mmx.recommend import fusion
+from mmx.recommend import fuse as fusion
+from mmx.recommend.ensemble import Fused, z_scores
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fused import Fused, z_scores
-from mmx.recommend.fusion import fuse, learned_weights
+from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.recommendation import Wanted, recommend, recommend_from

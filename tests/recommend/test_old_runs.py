@@ -16,7 +16,7 @@ import pytest
 from mmx.errors import RunError
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.recommendation import Wanted, recommend, recommend_from
 from mmx.recommend.run import Run, open_run, verify_run
 from mmx.sql import open_sql

@@ -14,7 +14,7 @@ import pytest
 from mmx.data.splits import SplitRule
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import TrainJob, fit
-from mmx.recommend.fusion import fuse
+from mmx.recommend.fuse import fuse
 from mmx.recommend.models import MODELS, find_model
 from mmx.recommend.recommendation import Wanted, recommend_all
 from mmx.recommend.run import Run

@@ -1,6 +1,6 @@
 """``mmx fuse``: several finished runs as one that stands alone.
 
-How the parts' scores add up stands in ``mmx.recommend.fused``. Their weights come from validation
+How the parts' scores add up stands in ``mmx.recommend.ensemble``. Their weights come from validation
 alone, by forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
 Selection from Libraries of Models", ICML 2004): begin with the best single part, then again and
 again give one more vote to the part with which validation Recall@20 is highest; a part's weight is
@@ -20,8 +20,8 @@ from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
 from mmx.files import as_path, as_paths
+from mmx.recommend.ensemble import Fused, z_scores
 from mmx.recommend.evaluation import evaluate_splits
-from mmx.recommend.fused import Fused, z_scores
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of

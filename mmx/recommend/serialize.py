@@ -15,7 +15,7 @@ import torch
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
-from mmx.recommend.fused import Fused
+from mmx.recommend.ensemble import Fused
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
