@@ -17,13 +17,13 @@ import torch
 from mmx.bounds import DEEPEST, WIDEST, Bounds, check, number, whole
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
+from mmx.experiments.plan import Dataset, Extraction, Plan, Recommender, Sample
 from mmx.extract.finetune import FinetuneOptions
 from mmx.extract.options import ExtractOptions
 from mmx.extract.sources.web import Web
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.models import MODELS
 from mmx.recommend.training import TrainOptions
-from mmx.reproduce.plan import Dataset, Extraction, Plan, Recommender, Sample
 from tests.recommend.toy import toy_model, triples
 
 GIVEN: dict[type, dict[str, Any]] = {  # what else an instance needs

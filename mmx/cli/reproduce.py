@@ -25,7 +25,7 @@ from mmx.cli.output import settings as terminal
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mmx.reproduce import GridProgress, Report
+    from mmx.experiments import GridProgress, Report
 
 
 def reproduce(
@@ -61,8 +61,8 @@ def reproduce(
 
     The same command again does what is missing. A cell that fails stops no other.
     """
-    from mmx.reproduce import Grid, load_plan, report
-    from mmx.reproduce.report import legend
+    from mmx.experiments import Grid, load_plan, report
+    from mmx.experiments.report import legend
 
     read = load_plan(plan, data=_directories(data or []), base=base)
     out = out or Path("runs") / plan.stem

@@ -11,6 +11,7 @@ import pytest
 from mmx.data.dataset import load_items
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, one_of
+from mmx.experiments.plan import Dataset, Extraction
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.request import Request
 from mmx.extract.finetune import FinetuneOptions
@@ -20,7 +21,6 @@ from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.fit import TrainJob
 from mmx.recommend.training import TrainOptions
-from mmx.reproduce.plan import Dataset, Extraction
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 

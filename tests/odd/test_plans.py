@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from mmx.errors import OptionError, RunError
-from mmx.reproduce import Grid, load_plan, report
-from mmx.reproduce.journal import Journal
+from mmx.experiments import Grid, load_plan, report
+from mmx.experiments.journal import Journal
 from tests.cli.conftest import Shop
 from tests.odd.shop import attempt
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mmx.errors import OptionError
-from mmx.reproduce.cells import groups
-from tests.reproduce.tiny import tiny_plan
+from mmx.experiments.cells import groups
+from tests.experiments.tiny import tiny_plan
 
 FEATURES = {
     "none": "none",

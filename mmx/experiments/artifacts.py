@@ -16,14 +16,14 @@ from mmx.data.dataset import Items, load_interactions, load_items
 from mmx.data.splits import split_interactions
 from mmx.data.tables import find_table
 from mmx.errors import MmxError, RunError
+from mmx.experiments.journal import Journal
+from mmx.experiments.plan import Dataset, Extraction, FineTuning, Plan
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import finetune
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
-from mmx.reproduce.journal import Journal
-from mmx.reproduce.plan import Dataset, Extraction, FineTuning, Plan
 from mmx.sample.catalogue import write_sample
 
 PART = 512  # rows of a store's part: an extraction that wrote one got on

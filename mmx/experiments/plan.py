@@ -14,12 +14,12 @@ from mmx.cache.schema import DTYPES
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, one_of, suggestion
+from mmx.experiments.yaml_records import Reader, placed, read_yaml
 from mmx.extract.encoders.hardware import PRECISIONS
 from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
 from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
-from mmx.reproduce.strict import Reader, placed, read_yaml
 
 MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
 

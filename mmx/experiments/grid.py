@@ -17,17 +17,17 @@ from typing import Any
 
 from mmx.atomic import write_text
 from mmx.errors import OptionError, RunError, TargetError
+from mmx.experiments.artifacts import Workshop, digest, one_line
+from mmx.experiments.cells import Cell, Group, groups
+from mmx.experiments.journal import Journal
+from mmx.experiments.outcome import Finished, GridProgress, Outcome
+from mmx.experiments.plan import EndToEnd, Plan
 from mmx.locks import locked
 from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import TrainJob, fit
 from mmx.recommend.models import find_model
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
-from mmx.reproduce.cells import Cell, Group, groups
-from mmx.reproduce.journal import Journal
-from mmx.reproduce.outcome import Finished, GridProgress, Outcome
-from mmx.reproduce.plan import EndToEnd, Plan
-from mmx.reproduce.workshop import Workshop, digest, one_line
 
 
 def _refuse_foreign(out: Path) -> None:

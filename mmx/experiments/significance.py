@@ -11,9 +11,9 @@ import numpy as np
 from scipy import stats
 
 from mmx.errors import RunError
+from mmx.experiments.outcome import Finished
+from mmx.experiments.plan import Plan
 from mmx.recommend.run import read_table
-from mmx.reproduce.outcome import Finished
-from mmx.reproduce.plan import Plan
 
 LEVEL = 0.05  # of the corrected p-value below which a difference is marked
 ROUNDING = 1e-12  # means over seeds that differ by less are the same

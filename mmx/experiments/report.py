@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
+from mmx.experiments.embeddings import describe
+from mmx.experiments.grid import Grid
+from mmx.experiments.outcome import Finished, Outcome
+from mmx.experiments.plan import Plan
+from mmx.experiments.significance import LEVEL, compare
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import read_table
 from mmx.recommend.training import VALIDATED_ON
-from mmx.reproduce.embeddings import describe
-from mmx.reproduce.grid import Grid
-from mmx.reproduce.outcome import Finished, Outcome
-from mmx.reproduce.plan import Plan
-from mmx.reproduce.significance import LEVEL, compare
 
 VALID = f"valid {VALIDATED_ON}"
 LEGEND = (

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mmx.data.dataset import load_items
+from mmx.experiments import embeddings
+from mmx.experiments.embeddings import alignment, describe, uniformity
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
-from mmx.reproduce import embeddings
-from mmx.reproduce.embeddings import alignment, describe, uniformity
 from tests.catalogue import plain_catalogue
 
 

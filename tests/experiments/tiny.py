@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmx.reproduce.plan import Plan, parse_plan
+from mmx.experiments.plan import Plan, parse_plan
 
 
 def tiny_content(**changes: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmx.experiments.cells import Cell
 from mmx.recommend.run import read_metrics
-from mmx.reproduce.cells import Cell
 
 
 @dataclass

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmx.errors import OptionError, suggestion
+from mmx.experiments.plan import FeatureEntry, Plan, Recommender
+from mmx.experiments.yaml_records import Reader
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainOptions
-from mmx.reproduce.plan import FeatureEntry, Plan, Recommender
-from mmx.reproduce.strict import Reader
 
 TRAINING = [f.name for f in fields(TrainOptions) if f.name != "seed"]
 

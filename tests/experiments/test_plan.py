@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mmx.errors import OptionError
-from mmx.reproduce.plan import load_plan, parse_plan
-from tests.reproduce.tiny import tiny_content, tiny_plan
+from mmx.experiments.plan import load_plan, parse_plan
+from tests.experiments.tiny import tiny_content, tiny_plan
 
 PLANS = Path(__file__).parents[2] / "plans"
 SAMPLE = {"sample": {}}
@@ -119,7 +119,7 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_plans_make_cells(path: Path) -> None:
-    from mmx.reproduce.cells import groups
+    from mmx.experiments.cells import groups
 
     plan = load_plan(path)
     assert {g.trials[0].dataset for g in groups(plan)} == set(plan.datasets)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.reproduce.tiny import tiny_content
+from tests.experiments.tiny import tiny_content
 
 LIMIT = 120  # s, of each process
 

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmx.errors import OptionError, RunError, TargetError
+from mmx.experiments import Grid, GridProgress, report
+from mmx.experiments.journal import Journal
+from mmx.experiments.outcome import Outcome
 from mmx.locks import locked
-from mmx.reproduce import Grid, GridProgress, report
-from mmx.reproduce.journal import Journal
-from mmx.reproduce.outcome import Outcome
 from tests.catalogue import plain_catalogue, random_log, write_interactions
-from tests.reproduce.tiny import tiny_plan
+from tests.experiments.tiny import tiny_plan
 
 VALID = "valid_recall@20"
 diverges = pytest.mark.filterwarnings("ignore:.* encountered in matmul:RuntimeWarning")

@@ -12,10 +12,10 @@ import pytest
 from scipy import stats
 
 from mmx.errors import RunError
-from mmx.reproduce.cells import groups
-from mmx.reproduce.outcome import Finished
-from mmx.reproduce.significance import compare, holm, paired
-from tests.reproduce.tiny import tiny_plan
+from mmx.experiments.cells import groups
+from mmx.experiments.outcome import Finished
+from mmx.experiments.significance import compare, holm, paired
+from tests.experiments.tiny import tiny_plan
 
 METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")
 
