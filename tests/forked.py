@@ -89,9 +89,9 @@ def import_all() -> None:
     """What commands import, so that a fork need not."""
     import mmx.cli.app
     import mmx.extract.encoders.openclip
+    import mmx.extract.engine
     import mmx.extract.finetune
     import mmx.extract.pipeline
-    import mmx.extract.workers.engines
     import mmx.recommend.fit
     import mmx.recommend.models.bpr
     import mmx.recommend.models.vbpr  # noqa: F401

@@ -149,12 +149,12 @@ def extract(
     from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import check_csv, load_items
+    from mmx.extract.engine import engine_for
     from mmx.extract.naming import default_store
     from mmx.extract.options import ExtractOptions
     from mmx.extract.pipeline import extract as run
     from mmx.extract.sources import source_for
     from mmx.extract.sources.web import LARGEST, Web
-    from mmx.extract.workers.engines import engine_for
     from mmx.extract.workers.job import Recipe
 
     options = ExtractOptions(

@@ -1,6 +1,6 @@
 """``mmx fuse``: several finished runs as one that stands alone.
 
-How the parts' scores add up stands in ``mmx.recommend.ensemble``. Their weights come from validation
+How the parts' scores add up is in ``mmx.recommend.ensemble``. Their weights come from validation
 alone, by forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
 Selection from Libraries of Models", ICML 2004): begin with the best single part, then again and
 again give one more vote to the part with which validation Recall@20 is highest; a part's weight is

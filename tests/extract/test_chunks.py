@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmx.extract.chunks import in_chunks
+from mmx.extract.finetune.chunks import in_chunks
 
 
 class Encoder(nn.Module):

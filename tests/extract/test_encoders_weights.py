@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from mmx.atomic import file_sha256
 from mmx.errors import EncoderError
-from mmx.extract.encoders.weights import (
+from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
     read_state_dict,

@@ -13,8 +13,8 @@ from mmx.data.dataset import Items, load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune import FinetuneOptions, finetune
-from mmx.extract.vlmo.encoder import VLMoEncoder
 from mmx.sample.catalogue import write_sample
 from tests.extract.test_vlmo_encoder import VOCABULARY, weights
 from tests.extract.tiny_vlmo import HEADS, RELPOS

@@ -23,11 +23,11 @@ from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.toy import Toy
+from mmx.extract.engine import engine_for
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers import pending as ledgers
-from mmx.extract.workers.engines import engine_for
 from mmx.extract.workers.job import Recipe
 from mmx.extract.workers.ray_engine import RayActors, shares
 from tests.catalogue import plain_catalogue

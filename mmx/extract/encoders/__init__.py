@@ -107,7 +107,7 @@ def _sbert(request: Request) -> Encoder:
 
 def _vlmo(request: Request) -> Encoder:
     request.only("head", "tokenizer", "image_size")
-    from mmx.extract.vlmo.encoder import open_vlmo
+    from mmx.extract.encoders.vlmo import open_vlmo
 
     return open_vlmo(
         request.name,

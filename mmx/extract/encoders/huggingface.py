@@ -15,15 +15,15 @@ from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, some
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.encoders.weights import (
+from mmx.extract.hub import loading
+from mmx.extract.pictures.images import ImageRule
+from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.pictures.images import ImageRule
 
 # By the model_type in config.json; fixed-size SigLIP 2 calls itself siglip too.
 KINDS: dict[str, Any] = {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}

@@ -20,15 +20,15 @@ from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, some
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.catalogue import MINI
-from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.encoders.weights import (
+from mmx.extract.hub import loading
+from mmx.extract.pictures.images import ImageRule
+from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.pictures.images import ImageRule
 
 DEFAULT = "ViT-B-16/openai"
 SCHEMAS = ("local-dir:", "hf-hub:")

@@ -17,10 +17,10 @@ from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.encoders.weights import (
+from mmx.extract.hub import loading
+from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
     read_state_dict,

@@ -13,16 +13,16 @@ import torch
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
-from mmx.extract.encoders.hub import loading
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.trial import pooled_dimension
-from mmx.extract.encoders.weights import (
+from mmx.extract.hub import loading
+from mmx.extract.pictures.images import ImageRule
+from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
     read_state_dict,
 )
-from mmx.extract.pictures.images import ImageRule
 
 MODES = {"center": "crop", "squash": "squash", "border": "pad"}
 

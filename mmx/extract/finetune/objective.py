@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmx.extract.chunks import in_chunks
 from mmx.extract.encoders.torch_encoder import to_device
+from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.losses import co_interaction, itc
 from mmx.extract.finetune.pairs import Batch, Pairs
 from mmx.extract.finetune.partners import Partners

@@ -8,9 +8,9 @@ import torch
 
 from mmx.errors import OptionError
 from mmx.extract.encoders.torch_encoder import normalised_pixels, to_device
+from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune.pairs import Batch
 from mmx.extract.finetune.trainable import Trainable
-from mmx.extract.vlmo.encoder import VLMoEncoder
 from mmx.extract.vlmo.losses import MLM_WEIGHT, itm_loss, mask_tokens, mlm_loss
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmx.errors import EncoderError, some
-from mmx.extract.encoders.hub import quiet
+from mmx.extract.hub import quiet
 
 if TYPE_CHECKING:
     import torch
