@@ -61,9 +61,9 @@ def extract(
     batch_size: Annotated[
         str, typer.Option(help="Items encoded at once; auto measures, and halves if memory ends.")
     ] = "auto",
-    workers: Annotated[str, typer.Option(help="Decoding threads of a process; auto: by cores.")] = (
-        "auto"
-    ),
+    decode_threads: Annotated[
+        str, typer.Option(help="Decoding threads of a process; auto: by cores.")
+    ] = ("auto"),
     part_size: Annotated[
         str, typer.Option(help="Rows of a part, of which a kill costs two; auto: by batch size.")
     ] = "auto",
@@ -159,7 +159,7 @@ def extract(
 
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
-        workers=_number("workers", workers),
+        decode_threads=_number("decode-threads", decode_threads),
         part_size=_number("part-size", part_size),
         precision=precision,
         compile=compile_,
@@ -182,7 +182,7 @@ def extract(
     names = [name.strip() for given in modalities or () for name in given.split(",")]
     special["modalities"] = tuple(names) or None
     recipe = Recipe(model, {name: value for name, value in special.items() if value is not None})
-    fleet, here = engine_for(
+    chosen, here = engine_for(
         recipe, device, processes=processes, engine=engine, address=ray_address
     )
     told: set[str] = set()
@@ -190,7 +190,7 @@ def extract(
     with progress_bar("rate", "bottleneck") as bar:
         report = run(
             items, recipe.open(here, progress=note), target, options, drawer(bar, told),
-            source_for(items, web), work, fleet,
+            source_for(items, web), work, chosen,
         )  # fmt: skip
     tell_hosts(report.examples, told)
     summarise(report, as_json)

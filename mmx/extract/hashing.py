@@ -22,7 +22,7 @@ def present_states(
     loader: Loader,
     table: pa.Table,
     here: np.ndarray,
-    workers: int | None,
+    decode_threads: int | None,
     state: Progress,
     progress: Callable[[Progress], None],
 ) -> tuple[pa.Array, pa.Array]:
@@ -32,10 +32,10 @@ def present_states(
     """
     state.stage, state.total = "check", len(here)
     found = np.full((2, len(table)), None, dtype=object)
-    workers = workers or cores()
+    decode_threads = decode_threads or cores()
     inputs = rows_of(table.select(["image", "text"]), here)
-    with ThreadPoolExecutor(workers) as pool:
-        work = _ahead(pool, loader.state, pairs(inputs), 64 * workers)
+    with ThreadPoolExecutor(decode_threads) as pool:
+        work = _ahead(pool, loader.state, pairs(inputs), 64 * decode_threads)
         for place, future in zip(here, work, strict=True):
             found[:, place] = future.result()
             state.done += 1

@@ -10,7 +10,7 @@ from mmx.cache.schema import DTYPES, MISSING, OK
 from mmx.errors import OptionError, one_of
 from mmx.files import Place
 
-MOST_WORKERS = 1024  # threads
+MOST_THREADS = 1024  # threads
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ExtractOptions:
     """How to run. Of these only ``precision`` changes a vector, and the card says it."""
 
     batch_size: int | None = None  # items; None: found by mmx.extract.tuning
-    workers: int | None = None  # decoding threads; None: one for each core
+    decode_threads: int | None = None  # decoding threads; None: one for each core
     part_size: int | None = None  # rows of a part, of which a kill costs two; None: by batch size
     precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
     compile: bool = False  # the image pass through torch.compile
@@ -32,7 +32,7 @@ class ExtractOptions:
         check_options(
             self,
             batch_size=whole(1),
-            workers=whole(1, MOST_WORKERS),
+            decode_threads=whole(1, MOST_THREADS),
             part_size=whole(1),
             max_file_rows=whole(1),
         )

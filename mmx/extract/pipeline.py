@@ -40,7 +40,7 @@ from mmx.extract.sources import source_for
 from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
-from mmx.extract.workers.job import Engine, Here, Orders
+from mmx.extract.workers.job import Engine, Here, JobSpec
 from mmx.files import Place, as_path, where
 
 
@@ -162,7 +162,7 @@ class _Job:
                 f"{self.items.path}; set --out elsewhere, or --overwrite"
             )
         hashes, unread = present_states(
-            self.loader, self.items.table, here, self.options.workers, self.state, progress
+            self.loader, self.items.table, here, self.options.decode_threads, self.state, progress
         )
         retry = self.options.retry_failed
         plan = make_plan(
@@ -181,13 +181,13 @@ class _Job:
         progress(self.state)
         self.settings = self._settings(parts)
         blocks = pending_blocks(plan.encode, self.settings.part_size, parts.next_number())
-        orders = Orders.of(self.card, self.options, self.source, self.settings.batch_size)
+        spec = JobSpec.of(self.card, self.options, self.source, self.settings.batch_size)
         engine = self.engine or Here(self.encoder)
         del self.encoder  # whose memory is the workers', where there are some
         if blocks:
             for file in self._old():  # damage is found before hours of encoding, not after
                 read_through(file)
-            engine.run(orders, self.items.table, blocks, parts.write, self.state, progress)
+            engine.run(spec, self.items.table, blocks, parts.write, self.state, progress)
 
     def _settings(self, parts: Parts) -> Settings:
         """What was asked for, or what this job decided before it was killed, or a new choice."""

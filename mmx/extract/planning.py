@@ -29,10 +29,10 @@ def pending_blocks(encode: np.ndarray, size: int, first: int) -> list[Block]:
     return [Block(first + n, group) for n, group in enumerate(groups)]
 
 
-Piece = tuple[int, pa.Table]  # a part's number; item_id, image and text of its rows
+BlockRows = tuple[int, pa.Table]  # a part's number; item_id, image and text of its rows
 
 
-def pieces(table: pa.Table, blocks: Sequence[Block]) -> Iterator[Piece]:
+def with_rows(table: pa.Table, blocks: Sequence[Block]) -> Iterator[BlockRows]:
     """The blocks with their rows, cut when they are asked for."""
     table = table.select(["item_id", "image", "text"])
     return ((block.number, rows_of(table, block.rows)) for block in blocks)

@@ -86,7 +86,7 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_same_rows_are_the_same_bytes_wherever_they_lay(tmp_path: Path) -> None:
-    """Statuses, gaps and long texts in other row groups, files and orders before."""
+    """Statuses, gaps and long texts in other row groups, files and spec before."""
     ids = [f"i{n}" for n in range(60)]
     make_store(tmp_path / "one", ids, block=60)
     order, columns = np.random.default_rng(0).permutation(60), rows_of(ids)

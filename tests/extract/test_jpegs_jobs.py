@@ -19,17 +19,16 @@ from mmx.extract.options import ExtractOptions
 from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import COSINE, decode_jpegs
 from mmx.extract.pipeline import extract
-from mmx.extract.planning import Block, pieces
+from mmx.extract.planning import Block, with_rows
 from mmx.extract.sources import source_for
 from mmx.extract.stages.progress import Progress
-from mmx.extract.workers import job as orders
-from mmx.extract.workers.job import Orders, Recipe, Station, loader_for
+from mmx.extract.workers.job import JobSpec, Recipe, Worker, loader_for
 from tests.catalogue import write_items
 from tests.extract.odd_jpegs import BROKEN, brighter, catalogue, spied
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
-OPTIONS = ExtractOptions(batch_size=8, part_size=16, workers=2)
+OPTIONS = ExtractOptions(batch_size=8, part_size=16, decode_threads=2)
 
 
 @pytest.fixture
@@ -75,17 +74,17 @@ def test_a_worker_decodes_as_the_coordinator(tmp_path: Path, calls: list[int]) -
     extract(items, encoder, tmp_path / "one.parquet", OPTIONS)
     whole = pq.read_table(tmp_path / "one.parquet")
     calls.clear()
-    job = Orders.of(encoder.card, OPTIONS, source_for(items), 8)
-    station, found = Station(recipe, job, "cpu", 1, 1), {}
+    job = JobSpec.of(encoder.card, OPTIONS, source_for(items), 8)
+    worker, found = Worker(recipe, job, "cpu", 1, 1), {}
     assert calls == [1]  # whether it can decode at all
     blocks = [Block(n, np.arange(16 * n, min(16 * n + 16, len(items)))) for n in range(3)]
-    station.run(pieces(items.table, blocks), found.__setitem__, Progress())
+    worker.run(with_rows(items.table, blocks), found.__setitem__, Progress())
     assert sum(calls) > 20
     rows = pa.concat_tables([found[n] for n in range(3)])
     assert rows["image"].to_pylist() == whole["image"].to_pylist()
     fast = Recipe("clip:mini", {"modalities": ("image",), "decode": "fast"})
     with pytest.raises(EncoderError, match="differs in image_rule"):
-        Station(fast, job, "cpu", 1, 1)
+        Worker(fast, job, "cpu", 1, 1)
 
 
 def test_other_ways_do_not_ask_the_device(calls: list[int]) -> None:
@@ -152,7 +151,7 @@ def test_from_the_command_line(
         return open_encoder(spec, device="cpu", **options)  # type: ignore[arg-type]
 
     devices: list[str] = []
-    monkeypatch.setattr(orders, "open_encoder", on_cpu)
+    monkeypatch.setattr(job, "open_encoder", on_cpu)
     data, out = catalogue(tmp_path / "d"), tmp_path / "s.parquet"
     mmx(data, "--gpu-decode", "--device", "cuda", "--out", str(out))
     assert devices == ["cuda"]

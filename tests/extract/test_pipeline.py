@@ -81,7 +81,7 @@ def test_one_row_an_item_in_table_order(tmp_path: Path) -> None:
 def test_batches_do_not_change_the_vectors(tmp_path: Path) -> None:
     data = plain_catalogue(tmp_path / "d", 33)
     run(data, tmp_path / "a.parquet")
-    run(data, tmp_path / "b.parquet", batch_size=7, part_size=13, workers=3)
+    run(data, tmp_path / "b.parquet", batch_size=7, part_size=13, decode_threads=3)
     assert content(tmp_path / "a.parquet").equals(content(tmp_path / "b.parquet"))
 
 

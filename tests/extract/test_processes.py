@@ -26,9 +26,9 @@ from mmx.extract.planning import Block
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
-from mmx.extract.workers import pending as ledgers
-from mmx.extract.workers.job import Orders, Recipe, packed, unpacked
-from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers import pending as pending_blocks
+from mmx.extract.workers.job import JobSpec, Recipe, packed, unpacked
+from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.processes import Workers, spread
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import (
@@ -40,7 +40,7 @@ from tests.extract.descendants import (
     workers_of,
 )
 
-OPTIONS = ExtractOptions(batch_size=5, part_size=10, workers=1)
+OPTIONS = ExtractOptions(batch_size=5, part_size=10, decode_threads=1)
 
 
 def run(data: Path, out: Path, recipe: Recipe, count: int, progress=lambda state: None):
@@ -124,7 +124,7 @@ def test_workers_that_always_die_end_the_job_and_keep_the_parts(tmp_path: Path) 
 def test_a_worker_that_stands_still_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "SILENCE", 15.0)
+    monkeypatch.setattr(pending_blocks, "SILENCE", 15.0)
     data, recipe, stopped = plain_catalogue(tmp_path / "d", 300), Recipe("toy"), []
     run(data, tmp_path / "one.parquet", recipe, 1)
 
@@ -159,7 +159,7 @@ class StoppingRecipe(Recipe):
 def test_a_block_over_which_two_workers_stand_still_ends_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "SILENCE", 5.0)
+    monkeypatch.setattr(pending_blocks, "SILENCE", 5.0)
     data = plain_catalogue(tmp_path / "d", 60)
     said = r"2 workers made no progress for 5 s over part \d \(items i\d+, i\d+, i\d+ and 7 more\)"
     with pytest.raises(EncoderError, match=said):
@@ -232,32 +232,32 @@ def stop_at_once(state: Progress) -> None:
 
 
 def test_hosts_see_no_more_of_many_processes_than_of_one(tmp_path: Path) -> None:
-    orders = Orders(
+    spec = JobSpec(
         open_encoder("toy").card, "float32", Paths(tmp_path, Web(per_host=4)), 5, 1, False
     )
     for count, each in ((1, 4), (2, 2), (3, 1), (9, 1)):
-        assert orders.shared(count).source.web == Web(per_host=each)
+        assert spec.shared(count).source.web == Web(per_host=each)
 
 
 def test_a_block_may_cost_two_workers_and_not_three() -> None:
     one, two = (Block(n, np.arange(n, n + 1)) for n in range(2))
     table, state = pa.table({"item_id": ["a", "b"]}), Progress(note="told before")
-    ledger = Ledger([one, two], table, state)
+    pending = PendingBlocks([one, two], table, state)
     for _ in range(2):
-        assert ledger.take(2) == [one, two]
-        ledger.lost([one, two], "cpu", "killed")
-        ledger.lost([], "cpu", "killed")
-    ledger.opened()
-    ledger.lost([], "cpu", "killed")
+        assert pending.take(2) == [one, two]
+        pending.lost([one, two], "cpu", "killed")
+        pending.lost([], "cpu", "killed")
+    pending.opened()
+    pending.lost([], "cpu", "killed")
     with pytest.raises(
         EncoderError, match=r"3 workers died over part 1 \(items b\), the last on c"
     ):
-        ledger.lost([two], "cuda:1", "killed")
-    ledger.hung([one], "cpu")  # a fault of another kind
+        pending.lost([two], "cuda:1", "killed")
+    pending.hung([one], "cpu")  # a fault of another kind
     with pytest.raises(
         EncoderError, match=r"2 workers made no progress .* over part 0 \(items a\)"
     ):
-        ledger.hung([one, two], "cpu")
+        pending.hung([one, two], "cpu")
     assert state.note.startswith("told before; a worker on cpu made no progress for 900 s")
 
 

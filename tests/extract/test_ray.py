@@ -27,14 +27,14 @@ from mmx.extract.engine import engine_for
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.stages.progress import Progress
-from mmx.extract.workers import pending as ledgers
+from mmx.extract.workers import pending as pending_blocks
 from mmx.extract.workers.job import Recipe
 from mmx.extract.workers.ray_engine import RayActors, shares
 from tests.catalogue import plain_catalogue
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone
 from tests.extract.test_processes import command, marked  # noqa: F401
 
-OPTIONS = ExtractOptions(batch_size=5, part_size=10, workers=1)
+OPTIONS = ExtractOptions(batch_size=5, part_size=10, decode_threads=1)
 ITEMS = 1200
 
 
@@ -165,7 +165,7 @@ def test_an_actor_that_stands_still_is_replaced(
     marked: str,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledgers, "SILENCE", 20.0)  # opening an actor may take long
+    monkeypatch.setattr(pending_blocks, "SILENCE", 20.0)  # opening an actor may take long
     data, told = plain_catalogue(tmp_path / "d", 300), tmp_path / "told"
     extract(load_items(data), open_encoder("toy"), tmp_path / "local.parquet", OPTIONS)
     engine = RayActors(HangingRecipe("toy", {"told": told}), "cpu", address=cluster.address)

@@ -22,7 +22,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
-from mmx.extract.planning import Block, pending_blocks, pieces, rows_of
+from mmx.extract.planning import Block, pending_blocks, rows_of, with_rows
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.load import Loader
@@ -42,8 +42,8 @@ def run_here(data: Path, encoder: Encoder, write, size: int = 10, **options) -> 
     loader = Loader(Paths(data, Web(), remote=False), encoder.image_rule, True)
     state = Progress()
     schema = store_schema(encoder.card, "float32")
-    options = {"batch_size": 4, "workers": 2, **options}
-    run_blocks(encoder, loader, pieces(table, blocks), schema, write, state=state, **options)
+    options = {"batch_size": 4, "decode_threads": 2, **options}
+    run_blocks(encoder, loader, with_rows(table, blocks), schema, write, state=state, **options)
     return state
 
 

@@ -63,7 +63,7 @@ class Feeder:
         loader: Loader,
         blocks: Iterable[list[Inputs]],
         batch_size: int,
-        workers: int,
+        decode_threads: int,
         state: Progress,
         *,
         allocate: Allocate | None = None,
@@ -72,17 +72,17 @@ class Feeder:
         self.allocate = allocate or (lambda shape: np.empty(shape, dtype=np.uint8))
         self._readers = Readers(loader.source)
         readers = self._readers.count
-        self.chunk = min(CHUNK, max(1, batch_size // (2 * max(workers, readers))))
+        self.chunk = min(CHUNK, max(1, batch_size // (2 * max(decode_threads, readers))))
         if loader.jpegs is not None:
             self.chunk = min(LIST, batch_size)
-        self.depth = LOOK_AHEAD + -(-max(workers, readers) * self.chunk // batch_size)
+        self.depth = LOOK_AHEAD + -(-max(decode_threads, readers) * self.chunk // batch_size)
         if self._readers.queue is not None:
             self.depth = max(self.depth, self._far() // batch_size)
-        state.threads |= {"reading": readers, "decoding": workers}
+        state.threads |= {"reading": readers, "decoding": decode_threads}
         self._free: list[np.ndarray] = []
         self._lock = threading.Lock()
         self._room, self._held = threading.Condition(), 0
-        self._decoders = ThreadPoolExecutor(workers, "decode")
+        self._decoders = ThreadPoolExecutor(decode_threads, "decode")
         self._work = _cut(blocks, batch_size)
 
     def _far(self) -> int:
@@ -131,7 +131,7 @@ class Feeder:
         with self._room:
             self._room.wait_for(lambda: self._held < HELD)
         found = []
-        for pair in inputs:  # one by one: each that was read is a sign of life, see workers
+        for pair in inputs:  # one by one: each that was read is a sign of life, see decode_threads
             with self.state.working("reading", 1):
                 found.append(self.loader.read(*pair))
         self._hold(found, 1)

@@ -15,7 +15,7 @@ from itertools import tee
 import pyarrow as pa
 
 from mmx.extract.encoder import Encoder, hardware_of
-from mmx.extract.planning import Piece, pairs
+from mmx.extract.planning import BlockRows, pairs
 from mmx.extract.stages.block import BlockEncoder
 from mmx.extract.stages.feed import Feeder
 from mmx.extract.stages.load import Loader
@@ -27,28 +27,28 @@ from mmx.extract.stages.write import Write, Writer
 def run_blocks(
     encoder: Encoder,
     loader: Loader,
-    pieces: Iterable[Piece],
+    blocks: Iterable[BlockRows],
     schema: pa.Schema,
     write: Write,
     *,
     batch_size: int,
-    workers: int | None = None,
+    decode_threads: int | None = None,
     state: Progress | None = None,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
     """Encode blocks, each given with its rows, and hand them to ``write`` in their order.
 
-    ``pieces`` is asked for the next one, in the caller's thread, some batches before it is due.
+    ``blocks`` is asked for the next one, in the caller's thread, some batches before it is due.
     Batches never cross a block, so what a block becomes depends on nothing but itself and the
     batch size. An error in any thread ends the run and is raised here; blocks that were
     finished before it are written.
     """
     state = state or Progress()
     hardware = hardware_of(encoder)
-    pieces, ahead = tee(pieces)
+    blocks, ahead = tee(blocks)
     inputs = (list(pairs(rows)) for _, rows in ahead)
     feeder = Feeder(
-        loader, inputs, batch_size, workers or cores(), state,
+        loader, inputs, batch_size, decode_threads or cores(), state,
         allocate=hardware.pixel_buffer,
     )  # fmt: skip
     passes = Passes(encoder, state)
@@ -60,7 +60,7 @@ def run_blocks(
         feeder,
     ):
         batches = iter(feeder)
-        for number, rows in pieces:
+        for number, rows in blocks:
             encoding = BlockEncoder(passes, lanes, tokenizer, len(rows))
             for done in encoding.feed(batches, batch_size):
                 state.done += done

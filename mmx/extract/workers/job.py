@@ -16,7 +16,7 @@ from mmx.cache.schema import inputs, store_schema
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoder import Encoder, hardware_of
 from mmx.extract.encoders import open_encoder
-from mmx.extract.planning import Block, Piece, pieces
+from mmx.extract.planning import Block, BlockRows, with_rows
 from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import STAGES, Progress
 from mmx.extract.stages.run import run_blocks
@@ -36,22 +36,22 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Orders:
+class JobSpec:
     """What the coordinator has decided for all workers of a job."""
 
     card: EncoderCard
     dtype: str  # of the stored numbers
     source: Source
     batch_size: int  # items
-    workers: int | None  # decoding threads of a process; None: its share of the cores
+    decode_threads: int | None  # of a process; None: its share of the cores
     compile: bool
 
     @classmethod
-    def of(cls, card: EncoderCard, options: Any, source: Source, batch_size: int) -> Orders:
+    def of(cls, card: EncoderCard, options: Any, source: Source, batch_size: int) -> JobSpec:
         """From the ExtractOptions of a job and what it found out."""
-        return cls(card, options.dtype, source, batch_size, options.workers, options.compile)
+        return cls(card, options.dtype, source, batch_size, options.decode_threads, options.compile)
 
-    def shared(self, count: int) -> Orders:
+    def shared(self, count: int) -> JobSpec:
         """For each of ``count`` workers: the web sees no more of them than of one.
 
         Raises OptionError for a source that cannot go to another process.
@@ -72,7 +72,7 @@ class Engine(Protocol):
 
     def run(
         self,
-        orders: Orders,
+        spec: JobSpec,
         table: pa.Table,
         blocks: Sequence[Block],
         write: Write,
@@ -91,7 +91,7 @@ class Here:
 
     def run(
         self,
-        orders: Orders,
+        spec: JobSpec,
         table: pa.Table,
         blocks: Sequence[Block],
         write: Write,
@@ -99,8 +99,8 @@ class Here:
         progress: Callable[[Progress], None],
     ) -> None:
         """See ``Engine``."""
-        loader = loader_for(self.encoder, orders.source)
-        encode(self.encoder, loader, orders, pieces(table, blocks), write, state, progress)
+        loader = loader_for(self.encoder, spec.source)
+        encode(self.encoder, loader, spec, with_rows(table, blocks), write, state, progress)
 
 
 def loader_for(encoder: Encoder, source: Source) -> Loader:
@@ -116,53 +116,54 @@ def loader_for(encoder: Encoder, source: Source) -> Loader:
 def encode(
     encoder: Encoder,
     loader: Loader,
-    orders: Orders,
-    pieces: Iterable[Piece],
+    spec: JobSpec,
+    blocks: Iterable[BlockRows],
     write: Write,
     state: Progress,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
     """``run_blocks`` as ordered."""
     run_blocks(
-        encoder, loader, pieces, store_schema(encoder.card, orders.dtype), write,
-        batch_size=orders.batch_size, workers=orders.workers, state=state, progress=progress,
+        encoder, loader, blocks, store_schema(encoder.card, spec.dtype), write,
+        batch_size=spec.batch_size, decode_threads=spec.decode_threads, state=state,
+        progress=progress,
     )  # fmt: skip
 
 
-class Station:
+class Worker:
     """A worker's own encoder, opened once and used for many blocks."""
 
-    def __init__(self, recipe: Recipe, orders: Orders, device: str, cores: int, share: int) -> None:
+    def __init__(self, recipe: Recipe, spec: JobSpec, device: str, cores: int, share: int) -> None:
         """``cores`` of the machine are this worker's; torch gives up all but one ``share``-th.
 
         Raises EncoderError when the encoder is not the coordinator's.
         """
         encoder = recipe.open(device)
-        if encoder.card.precision != orders.card.precision:
-            encoder = encoder.in_precision(orders.card.precision)  # type: ignore[attr-defined]
-        differing = orders.card.differences(encoder.card)
+        if encoder.card.precision != spec.card.precision:
+            encoder = encoder.in_precision(spec.card.precision)  # type: ignore[attr-defined]
+        differing = spec.card.differences(encoder.card)
         if differing:
             raise EncoderError(
-                f"a worker on {device} opened another {orders.card.name}: it differs in "
+                f"a worker on {device} opened another {spec.card.name}: it differs in "
                 f"{', '.join(differing)}; give all machines the same --weights and mmx"
             )
         if share > 1 and "torch" in sys.modules:
             import torch
 
             torch.set_num_threads(max(1, torch.get_num_threads() // share))
-        self.encoder = encoder.compiled() if orders.compile else encoder  # type: ignore[attr-defined]
-        self.orders = replace(orders, workers=orders.workers or cores)
-        self.loader = loader_for(encoder, orders.source)
+        self.encoder = encoder.compiled() if spec.compile else encoder  # type: ignore[attr-defined]
+        self.spec = replace(spec, decode_threads=spec.decode_threads or cores)
+        self.loader = loader_for(encoder, spec.source)
 
     def run(
         self,
-        pieces: Iterable[Piece],
+        blocks: Iterable[BlockRows],
         write: Write,
         state: Progress,
         progress: Callable[[Progress], None] = lambda state: None,
     ) -> None:
-        """Encode the pieces as they come."""
-        encode(self.encoder, self.loader, self.orders, pieces, write, state, progress)
+        """Encode blocks as they come."""
+        encode(self.encoder, self.loader, self.spec, blocks, write, state, progress)
 
 
 def packed(table: pa.Table) -> bytes:

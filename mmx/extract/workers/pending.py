@@ -16,7 +16,7 @@ HANGS = 2  # workers that may stand still over it; each costs SILENCE
 SILENCE = 900.0  # s in which a worker must read a picture or finish a batch; Web gives up before
 
 
-class Ledger:
+class PendingBlocks:
     """The blocks of a job that no worker holds."""
 
     def __init__(self, blocks: Sequence[Block], table: pa.Table, state: Progress) -> None:

@@ -22,14 +22,14 @@ from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.write import Write, Writer
 from mmx.extract.workers.job import (
     Counts,
-    Orders,
+    JobSpec,
     Recipe,
     add_up,
     counts,
     packed,
     unpacked,
 )
-from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.worker import work
 
 PATIENCE = 10.0  # s that a process may take to end after it has closed its line
@@ -48,7 +48,7 @@ class Workers:
 
     def run(
         self,
-        orders: Orders,
+        spec: JobSpec,
         table: pa.Table,
         blocks: Sequence[Block],
         write: Write,
@@ -63,19 +63,21 @@ class Workers:
         _give_back_memory()
         own = Progress()  # of the coordinator: it writes
         devices = self.devices[: len(blocks)]
-        orders = orders.shared(len(devices))
-        ledger = Ledger(blocks, table, state)
-        with Writer(write, own) as writer, _Crew(self.recipe, orders, table, ledger) as crew:
-            crew.start(devices)
-            while crew.hands:
-                for finished in crew.listen():
+        spec = spec.shared(len(devices))
+        pending = PendingBlocks(blocks, table, state)
+        with Writer(write, own) as writer, _Pool(self.recipe, spec, table, pending) as pool:
+            pool.start(devices)
+            while pool.workers:
+                for finished in pool.listen():
                     writer.put(*finished)
-                add_up(state, own, [*crew.past, *(hand.counts for hand in crew.hands.values())])
+                add_up(
+                    state, own, [*pool.past, *(worker.counts for worker in pool.workers.values())]
+                )
                 progress(state)
 
 
 @dataclass
-class _Hand:
+class _Worker:
     """One worker process and what it holds."""
 
     process: BaseProcess
@@ -88,59 +90,61 @@ class _Hand:
     counts: Counts = field(default_factory=lambda: counts(Progress()))
 
 
-class _Crew:
+class _Pool:
     """The worker processes of a job (a context manager that leaves none of them behind)."""
 
-    def __init__(self, recipe: Recipe, orders: Orders, table: pa.Table, ledger: Ledger) -> None:
-        self.recipe, self.orders = recipe, orders
+    def __init__(
+        self, recipe: Recipe, spec: JobSpec, table: pa.Table, pending: PendingBlocks
+    ) -> None:
+        self.recipe, self.spec = recipe, spec
         self.table = table.select(["item_id", "image", "text"])
-        self.ledger = ledger
-        self.hands: dict[Connection, _Hand] = {}
+        self.pending = pending
+        self.workers: dict[Connection, _Worker] = {}
         self.past: list[Counts] = []  # of workers that are gone
         self.share = 1
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hand in self.hands.values():
-            hand.process.kill()
-        for hand in self.hands.values():
-            hand.process.join()
-            hand.line.close()
+        for worker in self.workers.values():
+            worker.process.kill()
+        for worker in self.workers.values():
+            worker.process.join()
+            worker.line.close()
 
     def start(self, devices: Sequence[str]) -> None:
         """One worker for each device."""
         self.share = len(devices)
         for device in devices:
-            self._hire(device)
+            self._spawn(device)
 
     def listen(self) -> list[tuple[int, Callable[[], pa.Table]]]:
         """Hear whoever has something to say; gives the finished blocks."""
         found = []
         start = monotonic()
-        lines = wait(list(self.hands), TICK)
+        lines = wait(list(self.workers), TICK)
         self._mind_silence(min(monotonic() - start, TICK), lines)
         for line in lines:
             assert isinstance(line, Connection)
             try:
-                kind, body, self.hands[line].counts = line.recv()
+                kind, body, self.workers[line].counts = line.recv()
             except (EOFError, OSError):
-                self._gone(self.hands.pop(line))
+                self._gone(self.workers.pop(line))
                 continue
             if kind == "error":
                 raise body
             if kind == "next":
-                self._hand_out(self.hands[line])
+                self._give(self.workers[line])
             if kind == "part":
-                found.append(self._take(self.hands[line], *body))
+                found.append(self._take(self.workers[line], *body))
         return found
 
-    def _hire(self, device: str) -> None:
+    def _spawn(self, device: str) -> None:
         context = get_context("spawn")  # CUDA and threads do not survive a fork
         line, theirs = context.Pipe()
         process = context.Process(
-            target=work, args=(theirs, self.recipe, self.orders, device, self.share), daemon=True
+            target=work, args=(theirs, self.recipe, self.spec, device, self.share), daemon=True
         )
         # Ctrl-C is for the coordinator alone, also while the worker is still being imported.
         resource_tracker.ensure_running()  # when it starts later it undoes the mask
@@ -150,45 +154,47 @@ class _Crew:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the end of the process is the end of the line
-        self.hands[line] = _Hand(process, line, device)
+        self.workers[line] = _Worker(process, line, device)
 
-    def _hand_out(self, hand: _Hand) -> None:
+    def _give(self, worker: _Worker) -> None:
         message = None
-        for block in self.ledger.take():
-            hand.blocks[block.number] = block
+        for block in self.pending.take():
+            worker.blocks[block.number] = block
             message = (block.number, packed(rows_of(self.table, block.rows)))
-        hand.dismissed = message is None
+        worker.dismissed = message is None
         with suppress(OSError):  # dead: the line's end will say so
-            hand.line.send(message)
+            worker.line.send(message)
 
-    def _take(self, hand: _Hand, number: int, data: bytes) -> tuple[int, Callable[[], pa.Table]]:
-        hand.delivered += len(hand.blocks.pop(number).rows)
+    def _take(
+        self, worker: _Worker, number: int, data: bytes
+    ) -> tuple[int, Callable[[], pa.Table]]:
+        worker.delivered += len(worker.blocks.pop(number).rows)
         return number, lambda: unpacked(data)
 
     def _mind_silence(self, waited: float, heard: Sequence[object]) -> None:
         """Kill who has not been heard for too long; time in which we were stopped is not theirs."""
-        for line, hand in list(self.hands.items()):
-            hand.silent = 0.0 if line in heard else hand.silent + waited
-            if hand.silent > self.ledger.silence:
-                hand.process.kill()
-                self._gone(self.hands.pop(line), hung=True)
+        for line, worker in list(self.workers.items()):
+            worker.silent = 0.0 if line in heard else worker.silent + waited
+            if worker.silent > self.pending.silence:
+                worker.process.kill()
+                self._gone(self.workers.pop(line), hung=True)
 
-    def _gone(self, hand: _Hand, hung: bool = False) -> None:
+    def _gone(self, worker: _Worker, hung: bool = False) -> None:
         """Let a worker go that has finished; replace one that has died, or was killed as hung."""
-        hand.line.close()
-        hand.process.join(PATIENCE)
-        hand.process.kill()
-        if hand.dismissed and not hand.blocks:
-            self.past.append(hand.counts)
+        worker.line.close()
+        worker.process.join(PATIENCE)
+        worker.process.kill()
+        if worker.dismissed and not worker.blocks:
+            self.past.append(worker.counts)
             return
-        idle = dict.fromkeys(hand.counts["threads"], 0)
-        self.past.append({**hand.counts, "done": hand.delivered, "threads": idle})
-        held = list(hand.blocks.values())
+        idle = dict.fromkeys(worker.counts["threads"], 0)
+        self.past.append({**worker.counts, "done": worker.delivered, "threads": idle})
+        held = list(worker.blocks.values())
         if hung:
-            self.ledger.hung(held, hand.device)
+            self.pending.hung(held, worker.device)
         else:
-            self.ledger.lost(held, hand.device, _how(hand.process.exitcode))
-        self._hire(hand.device)
+            self.pending.lost(held, worker.device, _how(worker.process.exitcode))
+        self._spawn(worker.device)
 
 
 def _give_back_memory() -> None:

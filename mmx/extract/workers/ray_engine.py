@@ -28,22 +28,22 @@ from typing import Any
 import pyarrow as pa
 
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.planning import Block, pieces
+from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.stages.write import Write, Writer
 from mmx.extract.workers.job import (
     Counts,
-    Orders,
+    JobSpec,
     Recipe,
-    Station,
+    Worker,
     add_up,
     counts,
     packed,
     sendable,
     unpacked,
 )
-from mmx.extract.workers.pending import Ledger
+from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.ray_watch import SIGNS, Watch
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
@@ -78,7 +78,7 @@ class RayActors:
 
     def run(
         self,
-        orders: Orders,
+        spec: JobSpec,
         table: pa.Table,
         blocks: Sequence[Block],
         write: Write,
@@ -93,20 +93,20 @@ class RayActors:
         with (
             _cluster(self.address) as ray,
             Writer(write, own) as writer,
-            _Crew(ray, self, orders, table, Ledger(blocks, table, state)) as crew,
+            _Pool(ray, self, spec, table, PendingBlocks(blocks, table, state)) as pool,
         ):
-            for number, rows in crew.parts():
+            for number, rows in pool.parts():
                 writer.put(number, partial(unpacked, rows))
-                add_up(state, own, list(crew.counts.values()))
+                add_up(state, own, list(pool.counts.values()))
                 progress(state)
 
 
 class Encode:
-    """An actor: packed pieces in, packed parts out. Its errors come back as pickled exceptions."""
+    """An actor: packed blocks in, packed parts out. Its errors come back as pickled exceptions."""
 
-    def __init__(self, recipe: Recipe, orders: Orders, device: str, cpus: int, folder: str) -> None:
+    def __init__(self, recipe: Recipe, spec: JobSpec, device: str, cpus: int, folder: str) -> None:
         self.name, self.state = uuid.uuid4().hex, Progress()
-        self._make = partial(Station, recipe, orders, device, cpus, 1)
+        self._make = partial(Worker, recipe, spec, device, cpus, 1)
         self._folder = folder
 
     def open(self) -> bytes | None:
@@ -136,28 +136,28 @@ class Encode:
             return pickle.dumps(sendable(error))
 
 
-class _Crew:
+class _Pool:
     """The actors of a job (a context manager that ends them)."""
 
     def __init__(
-        self, ray: Any, engine: RayActors, orders: Orders, table: pa.Table, ledger: Ledger
+        self, ray: Any, engine: RayActors, spec: JobSpec, table: pa.Table, pending: PendingBlocks
     ) -> None:
-        self.ray, self.table, self.ledger, self.watch = ray, table, ledger, Watch(ray)
+        self.ray, self.table, self.pending, self.watch = ray, table, pending, Watch(ray)
         cuda = engine.device == "cuda"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         count, cpus = shares(nodes, cuda, engine.processes)
-        self.stretch = max(1, min(STRETCH, len(ledger.waiting) // (4 * count)))
-        self.count = min(count, len(ledger.waiting))
-        orders = orders.shared(self.count)
+        self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
+        self.count = min(count, len(pending.waiting))
+        spec = spec.shared(self.count)
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
-        self.make = partial(kind.remote, engine.recipe, orders, engine.device, cpus, os.getcwd())
+        self.make = partial(kind.remote, engine.recipe, spec, engine.device, cpus, os.getcwd())
         self.idle: list[Any] = []  # actors, as often as they could take a task
         self.flying: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,8 +167,8 @@ class _Crew:
     def parts(self) -> Iterator[tuple[int, bytes]]:
         """Finished parts as they come, packed."""
         for _ in range(self.count):
-            self._hire()
-        while self.ledger.waiting or any(blocks for _, blocks in self.flying.values()):
+            self._spawn()
+        while self.pending.waiting or any(blocks for _, blocks in self.flying.values()):
             start = monotonic()
             results = self.ray.wait(list(self.flying), timeout=TICK)[0]
             self._mind_silence(min(monotonic() - start, TICK))
@@ -177,15 +177,15 @@ class _Crew:
                     yield from self._land(result)
             self._deal()
 
-    def _hire(self) -> None:
+    def _spawn(self) -> None:
         """Ask for an actor. Where there is no room for it now, the others go on meanwhile."""
         actor = self.make()
         self.flying[actor.open.remote()] = actor, []
 
     def _deal(self) -> None:
-        while self.idle and self.ledger.waiting:
-            actor, blocks = self.idle.pop(0), self.ledger.take(self.stretch)
-            given = [(number, packed(rows)) for number, rows in pieces(self.table, blocks)]
+        while self.idle and self.pending.waiting:
+            actor, blocks = self.idle.pop(0), self.pending.take(self.stretch)
+            given = [(number, packed(rows)) for number, rows in with_rows(self.table, blocks)]
             self.flying[actor.work.remote(given)] = actor, blocks
 
     def _land(self, result: Any) -> Packed:
@@ -194,13 +194,13 @@ class _Crew:
             found = self.ray.get(result)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            self.ledger.lost(blocks + self._gone(actor), CLUSTER, reason)
+            self.pending.lost(blocks + self._gone(actor), CLUSTER, reason)
             return []
         if isinstance(found, bytes):
             raise pickle.loads(found)
         self.idle += [actor] * (1 if blocks else AHEAD)
         if found is None:
-            self.ledger.opened()
+            self.pending.opened()
             return []
         parts, name, self.counts[name] = found
         return parts
@@ -208,8 +208,8 @@ class _Crew:
     def _mind_silence(self, waited: float) -> None:
         """Replace who stands still. Actors that wait for room or for a task may do so."""
         busy = {actor for actor, blocks in self.flying.values() if blocks}
-        for actor in self.watch.silent(busy, waited, self.ledger.silence):
-            self.ledger.hung(self._gone(actor), CLUSTER)
+        for actor in self.watch.silent(busy, waited, self.pending.silence):
+            self.pending.hung(self._gone(actor), CLUSTER)
 
     def _gone(self, actor: Any) -> list[Block]:
         """An actor died, stands still, or its machine died; what it held. Another one is hired."""
@@ -219,7 +219,7 @@ class _Crew:
             blocks += self.flying.pop(result)[1]
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)  # it may only have been out of reach
-        self._hire()
+        self._spawn()
         return blocks
 
 

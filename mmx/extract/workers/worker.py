@@ -19,23 +19,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmx.extract.planning import Piece
+from mmx.extract.planning import BlockRows
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
-from mmx.extract.workers.job import Orders, Recipe, Station, counts, packed, sendable, unpacked
+from mmx.extract.workers.job import JobSpec, Recipe, Worker, counts, packed, sendable, unpacked
 
 EVERY = 0.1  # s between two looks at the counts
 
 
-def work(line: Connection, recipe: Recipe, orders: Orders, device: str, share: int) -> None:
+def work(line: Connection, recipe: Recipe, spec: JobSpec, device: str, share: int) -> None:
     """Encode what comes over the ``line``, as one of ``share`` processes of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the coordinator ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     talk = Talk(line)
     threading.Thread(target=talk.count, daemon=True).start()
     try:
-        station = Station(recipe, orders, device, max(1, cores() // share), share)
-        station.run(talk.pieces(), talk.part, talk.state)
+        worker = Worker(recipe, spec, device, max(1, cores() // share), share)
+        worker.run(talk.blocks(), talk.part, talk.state)
     except BaseException as error:
         with suppress(OSError):  # nobody listens any more
             talk.say("error", sendable(error))
@@ -53,7 +53,7 @@ class Talk:
         with self._lock:
             self.line.send((kind, body, counts(self.state)))
 
-    def pieces(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[BlockRows]:
         """Pieces as they are asked for."""
         while True:
             self.say("next")
