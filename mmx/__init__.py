@@ -17,7 +17,7 @@ _HOMES = {
     "FeatureSpec": "mmx.recommend.features",
     "MmxError": "mmx.errors",
     "SplitRule": "mmx.data.splits",
-    "TrainJob": "mmx.recommend.fit",
+    "TrainJob": "mmx.recommend.job",
     "TrainOptions": "mmx.recommend.training",
     "Wanted": "mmx.recommend.recommendation",
     "evaluate": "mmx.recommend.evaluation",

@@ -22,8 +22,9 @@ from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.run import RUN, open_run, verify_run
 from mmx.renaming import set_aside
 from mmx.sample.catalogue import write_sample
@@ -235,7 +236,8 @@ from pathlib import Path
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
 from mmx.data.dataset import load_items
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.job import TrainJob
+from mmx.recommend.fit import fit
 from mmx.recommend.training import TrainOptions
 items = load_items("data")
 run = fit(TrainJob("data", "bpr", training=TrainOptions(epochs=1, batch_size=64)))

@@ -61,7 +61,8 @@ def demo(
 def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
     from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
-    from mmx.recommend.fit import TrainJob, fit
+    from mmx.recommend.fit import fit
+    from mmx.recommend.job import TrainJob
     from mmx.recommend.training import TrainOptions
 
     features = [FeatureSpec(store)] if store else []

@@ -143,7 +143,8 @@ def train(
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
     from mmx.recommend.features import FeatureSpec
-    from mmx.recommend.fit import TrainJob, fit
+    from mmx.recommend.fit import fit
+    from mmx.recommend.job import TrainJob
     from mmx.recommend.models import find_model
     from mmx.recommend.training import TrainOptions
 

@@ -25,7 +25,8 @@ from mmx.experiments.plan import EndToEnd, Plan
 from mmx.locks import locked
 from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
 from mmx.recommend.training import VALIDATED_ON, TrainProgress
 

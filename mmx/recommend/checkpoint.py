@@ -14,7 +14,7 @@ from mmx.recommend.scoring import Factors
 from mmx.torch_files import load_checked, save_checked
 
 if TYPE_CHECKING:
-    from mmx.recommend.training import Trained
+    from mmx.recommend.trained import Trained
 
 EVERY = 30.0  # s between checkpoints at least, so that quick epochs are not slowed down
 

@@ -14,7 +14,7 @@ from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, where
-from mmx.recommend.blocks.principal import along_principal_axes
+from mmx.recommend.principal import along_principal_axes
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
 ABSURD = 1e6  # times the median norm

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,62 +12,25 @@ import torch
 
 from mmx.atomic import Claim, all_unfinished, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
-from mmx.data.csvs.format import PLAIN, CsvFormat
-from mmx.data.dataset import ON_UNKNOWN
+from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
-from mmx.data.splits import SplitRule
-from mmx.errors import OptionError, one_of, some
-from mmx.extract.naming import default_store
-from mmx.files import Place, as_path, where
+from mmx.errors import OptionError, some
+from mmx.files import as_path, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
-from mmx.recommend.features import FeatureSpec
 from mmx.recommend.inputs import Inputs, load_inputs
+from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
-from mmx.recommend.training import TrainOptions, TrainProgress, train
+from mmx.recommend.training import TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
 from mmx.recommend.world import World
 
 if TYPE_CHECKING:
-    from mmx.recommend.end_to_end import EndToEndJob
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """What to train on what."""
-
-    data: Place | str
-    model: str = "vbpr"
-    features: Sequence[FeatureSpec] = ()  # or their paths as text, or a single one
-    settings: Sequence[str] = ()  # of the model, each NAME=VALUE
-    split: SplitRule = field(default_factory=SplitRule)
-    unknown_items: str = "error"  # or "drop"
-    csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
-    training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
-    end_to_end: EndToEndJob | None = None  # in place of ready features
-    images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
-
-    def __post_init__(self) -> None:
-        one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
-        where(self.data)  # which may be text, and refuses what is no path
-        given: Any = self.features
-        several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
-        specs = [FeatureSpec.of(one) for one in (given if several else [given])]
-        settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
-        object.__setattr__(self, "features", specs)
-        object.__setattr__(self, "settings", settings)
-
-    @property
-    def name(self) -> str:
-        """What the run is called where the user names none: ``vbpr-clip``."""
-        stems = [spec.path.name.removesuffix(".parquet") for spec in self.features]
-        if self.end_to_end is not None:
-            stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
-        return "-".join([self.model, *stems])
+    pass
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mmx.recommend.interactions import Interactions
 
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end.catalogue import Catalogue
-    from mmx.recommend.fit import TrainJob
+    from mmx.recommend.job import TrainJob
 
 Tell = Callable[[str], None]
 

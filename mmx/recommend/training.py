@@ -22,6 +22,7 @@ from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.sampling import RULES, NegativeSampler
 from mmx.recommend.scoring import Factors
+from mmx.recommend.trained import Trained
 from mmx.recommend.validation import validates
 
 VALIDATED_ON = "recall@20"
@@ -71,17 +72,6 @@ class TrainProgress:
     seconds: float  # training alone
     evaluation_seconds: float
     valid: dict[str, float] = field(default_factory=dict)
-    best_epoch: int = 0
-    best: float = float("-inf")  # validation Recall@20
-
-
-@dataclass
-class Trained:
-    """The model at its best epoch so far, and how it got there."""
-
-    scorer: Factors
-    state: dict[str, torch.Tensor]  # parameters of the best epoch
-    history: list[dict[str, float]] = field(default_factory=list)  # one row per epoch
     best_epoch: int = 0
     best: float = float("-inf")  # validation Recall@20
 

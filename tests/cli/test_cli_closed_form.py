@@ -12,8 +12,9 @@ import typer.main
 
 from mmx.cli.app import app
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
 from mmx.recommend.training import TrainOptions
 from tests.catalogue import plain_catalogue, random_log, write_interactions

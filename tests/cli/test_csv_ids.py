@@ -20,7 +20,8 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.recommendation import Wanted, recommend, recommend_all
 from mmx.recommend.run import open_run
 from mmx.sql import open_sql

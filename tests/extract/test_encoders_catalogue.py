@@ -82,8 +82,8 @@ def test_records_of_timm_and_torchvision_are_true() -> None:
 
 
 def test_records_of_vlmo_are_true() -> None:
-    from mmx.extract.encoders.vlmo_records import find
     from mmx.extract.vlmo.config import ARCHITECTURES
+    from mmx.extract.vlmo.records import find
 
     named = {spec.partition(":")[2]: r for spec, r in ENCODERS.items() if r.family == "vlmo"}
     for name, record in named.items():

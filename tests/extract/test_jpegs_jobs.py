@@ -22,6 +22,7 @@ from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.sources import source_for
 from mmx.extract.stages.progress import Progress
+from mmx.extract.workers import job as jobs
 from mmx.extract.workers.job import JobSpec, Recipe, Worker, loader_for
 from tests.catalogue import write_items
 from tests.extract.odd_jpegs import BROKEN, brighter, catalogue, spied
@@ -151,7 +152,7 @@ def test_from_the_command_line(
         return open_encoder(spec, device="cpu", **options)  # type: ignore[arg-type]
 
     devices: list[str] = []
-    monkeypatch.setattr(job, "open_encoder", on_cpu)
+    monkeypatch.setattr(jobs, "open_encoder", on_cpu)
     data, out = catalogue(tmp_path / "d"), tmp_path / "s.parquet"
     mmx(data, "--gpu-decode", "--device", "cuda", "--out", str(out))
     assert devices == ["cuda"]

@@ -14,12 +14,11 @@ from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoders import vlmo_records as records
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
-from mmx.extract.encoders.vlmo_records import RECORDS, find, told
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
-from mmx.extract.vlmo import VLMoConfig
+from mmx.extract.vlmo import VLMoConfig, records
+from mmx.extract.vlmo.records import RECORDS, find, told
 from mmx.extract.vlmo.tokenizer import open_tokenizer
 from tests.extract.kit import check_encoder, pictures, pixel_batch
 from tests.extract.tiny_vlmo import ABSPOS, HEADS, RELPOS, tiny

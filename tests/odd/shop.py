@@ -13,7 +13,8 @@ from mmx.data.splits import SplitRule
 from mmx.errors import MmxError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import extract
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.recommendation import recommend_all
 from mmx.sql import open_sql
 from tests.odd.arrow_kinds import WORDS

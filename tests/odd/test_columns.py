@@ -18,7 +18,8 @@ from mmx.data.splits import SplitRule, split_interactions
 from mmx.errors import DataError, MmxError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import extract
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from tests.cli.conftest import Shop
 from tests.odd.arrow_kinds import KINDS, WORDS
 from tests.odd.shop import (

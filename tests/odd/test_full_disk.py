@@ -22,8 +22,9 @@ from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pixels import cached_pixels
 from mmx.recommend import checkpoint
 from mmx.recommend.end_to_end import EndToEndJob
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from mmx.cli.app import app
 from mmx.errors import RunError
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
 from tests.cli.conftest import Shop

@@ -23,7 +23,8 @@ from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.settings import accuracy_of, read_settings
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.sql import open_sql
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from mmx.cache.card import EncoderCard
 from mmx.cache.schema import metadata, store_schema
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
 from mmx.recommend.recommendation import Wanted, recommend
 from mmx.recommend.run import Run

@@ -15,10 +15,11 @@ from mmx.errors import OptionError, RunError, TargetError
 from mmx.recommend import fuse as fusion
 from mmx.recommend.ensemble import Fused, z_scores
 from mmx.recommend.evaluation import evaluate
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
+from mmx.recommend.job import TrainJob
 from mmx.recommend.recommendation import Wanted, recommend, recommend_from
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.scoring import Factors

@@ -15,8 +15,9 @@ import pytest
 
 from mmx.errors import RunError
 from mmx.recommend.evaluation import evaluate
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.recommendation import Wanted, recommend, recommend_from
 from mmx.recommend.run import Run, open_run, verify_run
 from mmx.sql import open_sql

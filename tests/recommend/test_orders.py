@@ -13,8 +13,9 @@ import pytest
 
 from mmx.data.splits import SplitRule
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
 from mmx.recommend.recommendation import Wanted, recommend_all
 from mmx.recommend.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmx.recommend.blocks import principal
+from mmx.recommend import principal
 from mmx.recommend.features import Features
 
 

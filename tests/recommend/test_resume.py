@@ -20,7 +20,8 @@ from mmx.extract.pipeline import extract
 from mmx.recommend import checkpoint, memory
 from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.fit import TrainJob, fit
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.training import TrainOptions, TrainProgress
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 

@@ -63,7 +63,7 @@ def open_encoder(
     with importing():
         encoder = opener(request)
     if decode == "gpu":
-        from mmx.extract.pictures.jpegs import must_decode
+        from mmx.extract.encoders.gpu_decode import must_decode
 
         must_decode(encoder)
     return encoder

@@ -16,12 +16,12 @@ from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
-from mmx.extract.encoders.vlmo_records import Record, find, obtain
 from mmx.extract.pictures.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
 from mmx.extract.vlmo.heads import lacking
 from mmx.extract.vlmo.model import VLMo
+from mmx.extract.vlmo.records import Record, find, obtain
 from mmx.extract.vlmo.tokenizer import Tokenizer, open_tokenizer
 from mmx.extract.weights import parameters_sha256
 

@@ -17,7 +17,7 @@ from mmx.extract.finetune.trainable import Trainable, unit
 from mmx.processes import Processes
 
 if TYPE_CHECKING:
-    from mmx.extract.finetune.loop import FinetuneOptions
+    from mmx.extract.finetune.options import FinetuneOptions
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 

@@ -14,7 +14,7 @@ from mmx.extract.finetune.trainable import Trainable
 from mmx.extract.vlmo.losses import MLM_WEIGHT, itm_loss, mask_tokens, mlm_loss
 
 if TYPE_CHECKING:
-    from mmx.extract.finetune.loop import FinetuneOptions
+    from mmx.extract.finetune.options import FinetuneOptions
 
 
 def fused_losses(

@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.errors import EncoderError
 from mmx.extract.pictures.decoding import (
     FILTERS,
     TOLERANCE,
@@ -155,21 +154,6 @@ class Jpegs:
                 f"pixels, {TOLERANCE} is allowed; drop --gpu-decode"
             )
         return True
-
-
-def must_decode(encoder: Encoder) -> None:
-    """Raises OptionError where "gpu" was asked for and nothing could be decoded so."""
-    rule, name = encoder.image_rule, encoder.card.name
-    if rule is None or rule.decode != "gpu":
-        raise OptionError(f"{name} decodes no pictures on a GPU; drop --gpu-decode")
-    if rule.interpolation not in FILTERS:
-        raise OptionError(f"no {rule.interpolation} filter on a GPU; drop --gpu-decode")
-    device = hardware_of(encoder).device
-    try:
-        Jpegs(rule, device).must_work()
-    except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"{device} decodes no JPEGs ({reason}); drop --gpu-decode") from error
 
 
 def takes(data: bytes, rule: ImageRule) -> tuple[int, int] | None:

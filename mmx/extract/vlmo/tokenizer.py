@@ -14,7 +14,7 @@ from torch import Tensor
 from mmx.errors import EncoderError
 from mmx.extract.download import fetch
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.vlmo_records import told
+from mmx.extract.vlmo.records import told
 
 NAME = "bert-base-uncased"
 REPOSITORIES = ("google-bert/bert-base-uncased", "bert-base-uncased")  # its new and old address

@@ -1,0 +1,54 @@
+"""What to train on what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.dataset import ON_UNKNOWN
+from mmx.data.splits import SplitRule
+from mmx.errors import one_of
+from mmx.extract.naming import default_store
+from mmx.files import Place, where
+from mmx.recommend.features import FeatureSpec
+from mmx.recommend.training import TrainOptions
+
+if TYPE_CHECKING:
+    from mmx.recommend.end_to_end import EndToEndJob
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What to train on what."""
+
+    data: Place | str
+    model: str = "vbpr"
+    features: Sequence[FeatureSpec] = ()  # or their paths as text, or a single one
+    settings: Sequence[str] = ()  # of the model, each NAME=VALUE
+    split: SplitRule = field(default_factory=SplitRule)
+    unknown_items: str = "error"  # or "drop"
+    csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
+    training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
+    end_to_end: EndToEndJob | None = None  # in place of ready features
+    images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
+
+    def __post_init__(self) -> None:
+        one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
+        where(self.data)  # which may be text, and refuses what is no path
+        given: Any = self.features
+        several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
+        specs = [FeatureSpec.of(one) for one in (given if several else [given])]
+        settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
+        object.__setattr__(self, "features", specs)
+        object.__setattr__(self, "settings", settings)
+
+    @property
+    def name(self) -> str:
+        """What the run is called where the user names none: ``vbpr-clip``."""
+        stems = [spec.path.name.removesuffix(".parquet") for spec in self.features]
+        if self.end_to_end is not None:
+            stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
+        return "-".join([self.model, *stems])
