@@ -14,7 +14,7 @@ from mmx.errors import OptionError
 from mmx.recommend.end_to_end import EndToEnd, EndToEndOptions
 from mmx.recommend.features import Features
 from mmx.recommend.models import find_model
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 from tests.recommend.toy import ABSENT, N_ITEMS, toy_train, triples
 
 D = 4
@@ -58,7 +58,7 @@ def build(name: str, **options: Any) -> tuple[EndToEnd, FakeCatalogue]:
         settings |= {"neighbours": 4, "frozen": 0.5}
     inner = module.Model(module.Config(**settings), world, generator)
     chosen = EndToEndOptions(**{"chunk": 2, **options})
-    return EndToEnd(inner, catalogue, chosen, normalise=True), catalogue  # type: ignore[arg-type]
+    return EndToEnd(inner, catalogue, chosen), catalogue  # type: ignore[arg-type]
 
 
 def encoder_gradients(catalogue: FakeCatalogue) -> list[torch.Tensor]:
@@ -129,7 +129,7 @@ def test_a_model_without_features_is_refused() -> None:
     module = find_model("bpr").load()
     inner = module.Model(module.Config(), World(toy_train()), torch.Generator())
     with pytest.raises(OptionError, match="a model with features"):
-        EndToEnd(inner, FakeCatalogue(), EndToEndOptions(), normalise=True)  # type: ignore[arg-type]
+        EndToEnd(inner, FakeCatalogue(), EndToEndOptions())  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="--refresh never"):
         EndToEndOptions(refresh="never")
 
