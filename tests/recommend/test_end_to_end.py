@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.end_to_end import EndToEnd, EndToEndOptions
 from mmx.recommend.features import Features
 from mmx.recommend.models import find_model
@@ -139,3 +140,25 @@ def test_the_recommender_keeps_its_weight_decay() -> None:
     recommender, encoder = torch.optim.Adam(model.parameter_groups(0.01)).param_groups
     assert recommender["weight_decay"] == model.inner.config.reg > 0
     assert encoder["weight_decay"] == 0
+
+
+def test_the_generator_of_the_recommender_is_kept_in_checkpoints() -> None:
+    model, _ = build("mmgcl")
+    optimiser = torch.optim.Adam(model.parameter_groups(0.01))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 1.0)
+    mine = torch.Generator()
+    assert Checkpoint(None, model, optimiser, schedule, mine).generators == [
+        mine,
+        model.inner.generator,
+    ]
+
+
+def test_the_hooks_of_the_recommender_are_called() -> None:
+    model, _ = build("vbpr", chunk=64)
+    called: list[str] = []
+    model.inner.epoch_start = lambda generator: called.append("start")  # type: ignore[method-assign]
+    model.inner.after_backward = lambda: called.append("backward")  # type: ignore[method-assign]
+    model.epoch_start(torch.Generator())
+    model.loss(*triples()).backward()
+    model.after_backward()
+    assert called == ["start", "backward"]
