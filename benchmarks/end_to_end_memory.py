@@ -66,7 +66,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from mmx.recommend.end_to_end.catalogue import Catalogue
     from mmx.recommend.interactions import UserItems
     from mmx.recommend.models.vbpr import Config, Model
-    from mmx.recommend.world import World
+    from mmx.recommend.protocol import World
 
     torch.set_num_threads(1)
     encoder, n, users = open_encoder("clip:mini", precision="float32"), options.items, 2_000
@@ -89,8 +89,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         pairs = rng.integers(0, users * n, 5 * users)
         world = World(UserItems.from_pairs(pairs // n, pairs % n, users, n),
                       {"image": made_up(n, rng), "text": made_up(n, rng)})  # fmt: skip
-        inner = Model(Config(), world, torch.Generator().manual_seed(0))
-        model = EndToEnd(inner, catalogue, EndToEndOptions(chunk=options.chunk), normalise=False)
+        inner = Model(Config(normalise=False), world, torch.Generator().manual_seed(0))
+        model = EndToEnd(inner, catalogue, EndToEndOptions(chunk=options.chunk))
         optimiser = torch.optim.Adam(model.parameter_groups(1e-3))
         unique = 0
         for _ in range(options.steps):

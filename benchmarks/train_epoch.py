@@ -67,9 +67,9 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
 
     from mmx.recommend.evaluation import evaluate
     from mmx.recommend.models import find_model
+    from mmx.recommend.protocol import World
     from mmx.recommend.settings import parse_settings
     from mmx.recommend.training import TrainOptions, TrainProgress, train
-    from mmx.recommend.world import World
 
     torch.set_num_threads(options.threads)
     record = find_model(name)

@@ -9,8 +9,6 @@ import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table
 
-SHOWN = ("recall", "ndcg", "precision", "map", "hitrate", "mrr")
-
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
@@ -77,12 +75,14 @@ def _cutoffs(texts: list[str]) -> tuple[int, ...]:
 
 def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
     """One row per metric and split, one column per cut-off."""
+    from mmx.recommend.metrics import METRICS
+
     splits = [name for name in ("valid", "test") if name in metrics]
     cutoffs = sorted({int(key.partition("@")[2]) for key in metrics[splits[0]]})
     rows = [
         [split, metric, *(metrics[split].get(f"{metric}@{k}", float("nan")) for k in cutoffs)]
         for split in splits
-        for metric in SHOWN
+        for metric in METRICS
     ]
     print_table(["split", "metric", *(f"@{k}" for k in cutoffs)], rows, decimals=4)
     for split in splits:

@@ -19,6 +19,7 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "trained": "in closed form" if record.closed_form else "in epochs",
             "cold items": record.cold_items,
             "new users": record.new_users,
+            "end to end": record.end_to_end,
             "settings": {f.name: f.default for f in fields(record.load().Config)},
             "citation": record.citation,
         }

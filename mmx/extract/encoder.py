@@ -7,14 +7,15 @@ base class to inherit from and no registry to enter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError
+from mmx.errors import EncoderError, OptionError
 from mmx.extract.pictures.images import ImageRule
 
 
@@ -34,12 +35,14 @@ class Encoder(Protocol):
     passes return float32 arrays of shape (B, d) and are called from one thread;
     ``tokenize`` is called from another. Pixels belong to the caller again after the pass.
 
-    An encoder may also have:
+    An encoder may also have what the functions below look for, and nothing else does:
 
-    - ``hardware``, with the attributes of ``Plain``: how a job divides the device. Where its
+    - ``hardware: Device``: how a job divides the device; by default ``Plain``. Where its
       ``lanes`` are more than one, passes are called from that many threads;
-    - ``in_precision(precision)``: a copy that computes in another one;
-    - ``compiled()``: a copy that has gone through a compiler.
+    - ``in_precision(precision: str) -> Encoder``: a copy that computes in another one, which
+      its card says; by default the precision of the card is the only one;
+    - ``compiled() -> Encoder``: a copy that has gone through a compiler; by default --compile
+      is refused.
     """
 
     card: EncoderCard
@@ -62,13 +65,45 @@ class Encoder(Protocol):
         ...
 
 
+class Device(Protocol):
+    """How a job divides the device of an encoder."""
+
+    @property
+    def lanes(self) -> int:
+        """Passes at once, at least 1."""
+        ...
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Items in a batch that are worth a trial, the usual number first."""
+        ...
+
+    @property
+    def fast_precision(self) -> str:
+        """What ``--precision auto`` tries: "float32", "bfloat16" or "float16"."""
+        ...
+
+    @property
+    def device(self) -> Any:
+        """As torch names it; decodes JPEGs, if the image rule's ``decode`` is "gpu"."""
+        ...
+
+    def session(self) -> AbstractContextManager[int]:
+        """Around a job: how many lanes it has."""
+        ...
+
+    def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
+        """uint8 memory of this shape that pixels are decoded into."""
+        ...
+
+
 class Plain:
     """The hardware of an encoder that says nothing of it: one pass at a time."""
 
-    lanes: ClassVar[int] = 1  # passes at once
-    batch_sizes: ClassVar[tuple[int, ...]] = (32,)  # worth a trial, the usual one first
-    fast_precision: ClassVar[str] = "float32"
-    device: ClassVar[str] = "cpu"  # decodes JPEGs, if the image rule's ``decode`` is "gpu"
+    lanes: int = 1
+    batch_sizes: tuple[int, ...] = (32,)
+    fast_precision: str = "float32"
+    device: str = "cpu"
 
     def session(self) -> AbstractContextManager[int]:
         """Around a job: how many lanes it has."""
@@ -79,9 +114,23 @@ class Plain:
         return np.empty(shape, dtype=np.uint8)
 
 
-def hardware_of(encoder: Encoder) -> Any:
+def hardware_of(encoder: Encoder) -> Device:
     """The encoder's ``hardware``, or ``Plain``."""
     return getattr(encoder, "hardware", None) or Plain()
+
+
+def in_precision(encoder: Encoder, precision: str) -> Encoder | None:
+    """A copy that computes in ``precision``; None where the encoder has only its own."""
+    make: Callable[[str], Encoder] | None = getattr(encoder, "in_precision", None)
+    return make(precision) if make else None
+
+
+def compiled(encoder: Encoder) -> Encoder:
+    """A copy that has gone through a compiler. Raises OptionError where there is none."""
+    make: Callable[[], Encoder] | None = getattr(encoder, "compiled", None)
+    if make is None:
+        raise OptionError(f"{encoder.card.name} cannot be compiled; drop --compile")
+    return make()
 
 
 def checked(vectors: np.ndarray, rows: int, dimension: int, encoder: str) -> np.ndarray:

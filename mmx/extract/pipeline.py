@@ -29,7 +29,7 @@ from mmx.cache.store import open_store, read_through
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, StoreError
 from mmx.extract import tuning
-from mmx.extract.encoder import Encoder
+from mmx.extract.encoder import Encoder, compiled
 from mmx.extract.hashing import present_states
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
@@ -139,9 +139,7 @@ class _Job:
         same = before.precision == choice.encoder.card.precision
         self.accuracy = choice.accuracy or (before.accuracy if same else None)
         if self.options.compile:
-            if not hasattr(self.encoder, "compiled"):
-                raise OptionError(f"{self.encoder.card.name} cannot be compiled; drop --compile")
-            self.encoder = self.encoder.compiled()
+            self.encoder = compiled(self.encoder)
 
     def _sample(self) -> Sample:
         takes_text = "text" in inputs(self.encoder.card)

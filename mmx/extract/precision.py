@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmx.errors import OptionError
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.encoder import Encoder, hardware_of, in_precision
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.passes import Halving
 
@@ -56,18 +56,18 @@ def choose(
     ``precision`` and ``accuracy`` are what an earlier run into the same store decided and
     measured: "auto" follows it. Raises OptionError for one that the encoder has not.
     """
-    fast = str(hardware_of(encoder).fast_precision)
+    fast = hardware_of(encoder).fast_precision
     target = encoder.card.precision if wanted is None else wanted
     if wanted == "auto":
         target = precision or fast
     if target == encoder.card.precision:
         return Choice(encoder)
-    if not hasattr(encoder, "in_precision"):
+    lower = in_precision(encoder, target)
+    if lower is None:
         if wanted == "auto":
             return Choice(encoder)
         name = encoder.card.name
         raise OptionError(f"{name} computes in {encoder.card.precision}; drop --precision")
-    lower = encoder.in_precision(target)
     if precision == target and accuracy is not None:
         return Choice(lower, accuracy)
     measured = measure(encoder, lower, sample())

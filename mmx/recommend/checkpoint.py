@@ -10,6 +10,7 @@ import torch
 
 from mmx.atomic import replacing, sweep
 from mmx.errors import RunError
+from mmx.recommend.protocol import GradientModel
 from mmx.recommend.scoring import Factors
 from mmx.torch_files import load_checked, save_checked
 
@@ -25,7 +26,7 @@ class Checkpoint:
     def __init__(
         self,
         path: Path | None,
-        model: Any,
+        model: GradientModel,
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         generator: torch.Generator,
@@ -34,7 +35,7 @@ class Checkpoint:
         self.optimiser, self.schedule = optimiser, schedule
         # a model may draw from a generator of its own
         self.generators = [generator]
-        if isinstance(getattr(model, "generator", None), torch.Generator):
+        if model.generator is not None:
             self.generators.append(model.generator)
         self._last = time.monotonic()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,13 @@ from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
-from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.models import ModelRecord, find_model, trained_along
+from mmx.recommend.protocol import GradientModel, World
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
-from mmx.recommend.world import World
 
 if TYPE_CHECKING:
     pass
@@ -63,9 +63,9 @@ def fit(
     out = None if out is None else as_path(out)
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
-    if job.end_to_end is not None and hasattr(config, "components"):
-        config = replace(config, components=0)  # the axes of vectors that change would change too
     _check_options(job, record)
+    if job.end_to_end is not None:
+        config = config.end_to_end()
     if out is not None:
         _refuse_input(job, out)
     processes = Processes(job.training.device)
@@ -160,14 +160,13 @@ def _trained(
     generator = torch.Generator().manual_seed(job.training.seed)
     model = record.load().Model(config, world, generator)
     if job.end_to_end is not None:
-        return _trained_along(model, config, job, inputs, progress, checkpoint, tell)
+        return _trained_along(model, job, inputs, progress, checkpoint, tell)
     trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
     return Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
 
 
 def _trained_along(
-    inner: Any,
-    config: Any,
+    inner: GradientModel,
     job: TrainJob,
     inputs: Inputs,
     progress: Callable[[TrainProgress], None],
@@ -180,7 +179,7 @@ def _trained_along(
     joint, catalogue = job.end_to_end, inputs.catalogue
     assert joint is not None
     assert catalogue is not None
-    model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
+    model = EndToEnd(inner, catalogue, joint.options)
     trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
     return Fitted(
         trained.scorer,
@@ -235,6 +234,6 @@ def _check_options(job: TrainJob, record: ModelRecord) -> None:
 def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
     if job.features:
         raise OptionError("--end-to-end makes its own features; drop --features")
-    if record.closed_form or record.features == "none":
+    if not record.end_to_end:
         raise OptionError(f"{job.model} cannot train an encoder along; --end-to-end takes "
-                          "vbpr, mmgcn, mmgcl, slmrec or lattice")  # fmt: skip
+                          f"{trained_along()}")  # fmt: skip

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import RULES, NegativeSampler
 from mmx.recommend.scoring import Factors
 from mmx.recommend.trained import Trained
@@ -77,7 +77,7 @@ class TrainProgress:
 
 
 def train(
-    model: Any,
+    model: GradientModel,
     data: Interactions,
     options: TrainOptions,
     progress: Callable[[TrainProgress], None] = lambda p: None,
@@ -97,7 +97,7 @@ def train(
     device = processes.device
     model.to(device)
     generator = torch.Generator(device).manual_seed(options.seed)
-    groups = _groups(model, options.lr)
+    groups = model.parameter_groups(options.lr)
     parameters = [p for group in groups for p in group["params"]]
     optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
@@ -105,7 +105,6 @@ def train(
     if sampler.skipped:
         tell(sampler.skipped)
     best = Trained(score(model), {})
-    whole = getattr(model, "whole_batch", False)  # the loss contrasts the rows of a batch
     keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
@@ -114,18 +113,16 @@ def train(
         start = time.perf_counter()
         losses = []
         model.train()
-        if hasattr(model, "epoch_start"):  # papers that rebuild or resample a graph every epoch
-            model.epoch_start(generator)
+        model.epoch_start(generator)
         for users, positives, negatives in _batches(sampler, options, generator):
-            batch, share = processes.share(users, positives, negatives, whole=whole)
+            batch, share = processes.share(users, positives, negatives, whole=model.whole_batch)
             if not share:  # fewer rows than processes: the mean of none would be NaN
                 batch = users, positives, negatives
             with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
                 loss = model.loss(*batch) * share
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            if hasattr(model, "after_backward"):  # the encoder takes its gradients from here
-                model.after_backward()
+            model.after_backward()
             processes.sum_gradients(parameters)
             if options.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, options.clip)
@@ -145,16 +142,8 @@ def train(
     return best
 
 
-def _groups(model: Any, lr: float) -> list[dict[str, Any]]:
-    """Parameters by learning rate; a model trained end to end has two."""
-    if hasattr(model, "parameter_groups"):
-        return model.parameter_groups(lr)
-    mine = [p for p in model.parameters() if p.requires_grad]
-    return [{"params": mine, "lr": lr, "weight_decay": getattr(model, "weight_decay", 0.0)}]
-
-
 def _validate(
-    model: Any, data: Interactions, best: Trained, epoch: int, processes: Processes
+    model: GradientModel, data: Interactions, best: Trained, epoch: int, processes: Processes
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
     scorer, valid = score(model), {}
@@ -176,7 +165,7 @@ def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOption
 
 
 @torch.no_grad()
-def score(model: Any) -> Factors:
+def score(model: GradientModel) -> Factors:
     """The scorer of a model as it is now."""
     model.eval()
     users, items = (x.detach().float().cpu().contiguous() for x in model.factors())

@@ -153,6 +153,8 @@ def test_models_say_what_they_can(store: Shop) -> None:
     assert all(found[name]["trained"] == "in closed form" for name in CLOSED)
     assert found["bpr"]["trained"] == "in epochs"
     assert all(found[name]["new users"] for name in CLOSED)
+    along = {name for name, record in found.items() if record["end to end"]}
+    assert along == {"vbpr", "lattice", "mmgcn", "mmgcl", "slmrec"}
 
 
 def test_the_help_names_the_true_defaults() -> None:

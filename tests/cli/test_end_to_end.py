@@ -29,5 +29,7 @@ def test_contradictions_are_named(shop: Shop) -> None:
     assert "--refresh needs --end-to-end" in line
     line = shop.refused("train", "--data", "data", "--allow-private", code=2)
     assert "--allow-private needs --end-to-end" in line
+    line = shop.refused(*along, "--encoder", "clip:mini", "--model", "ease", code=2)
+    assert "--end-to-end takes vbpr, lattice, mmgcn, mmgcl or slmrec" in line
     line = shop.refused(*along, "--encoder", "toy", code=2)
     assert "cannot be fine-tuned" in line

@@ -17,13 +17,11 @@ STEPPED = [name for name, record in MODELS.items() if not record.closed_form]
 def step(model: Any, half: bool) -> tuple[float, torch.Tensor]:
     """The loss and all gradients, side by side."""
     model.train()
-    if hasattr(model, "epoch_start"):
-        model.epoch_start(torch.Generator().manual_seed(0))
+    model.epoch_start(torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16, half):
         loss = model.loss(*triples())
     loss.backward()
-    if hasattr(model, "after_backward"):
-        model.after_backward()
+    model.after_backward()
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return loss.item(), torch.cat([part.flatten() for part in parts])
 

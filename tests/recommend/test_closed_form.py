@@ -18,7 +18,7 @@ from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models import MODELS, ease, ease_content, find_model
 from mmx.recommend.models.itemknn import Config as KnnConfig
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 from tests.recommend.toy import ABSENT, N_ITEMS, N_USERS, TAKEN, toy_features, toy_train, toy_world
 
 X = np.array([[float(i in TAKEN[u]) for i in range(N_ITEMS)] for u in range(N_USERS)])

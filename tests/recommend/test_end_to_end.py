@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from mmx.errors import OptionError
+from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.end_to_end import EndToEnd, EndToEndOptions
 from mmx.recommend.features import Features
 from mmx.recommend.models import find_model
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 from tests.recommend.toy import ABSENT, N_ITEMS, toy_train, triples
 
 D = 4
@@ -58,7 +59,7 @@ def build(name: str, **options: Any) -> tuple[EndToEnd, FakeCatalogue]:
         settings |= {"neighbours": 4, "frozen": 0.5}
     inner = module.Model(module.Config(**settings), world, generator)
     chosen = EndToEndOptions(**{"chunk": 2, **options})
-    return EndToEnd(inner, catalogue, chosen, normalise=True), catalogue  # type: ignore[arg-type]
+    return EndToEnd(inner, catalogue, chosen), catalogue  # type: ignore[arg-type]
 
 
 def encoder_gradients(catalogue: FakeCatalogue) -> list[torch.Tensor]:
@@ -129,7 +130,7 @@ def test_a_model_without_features_is_refused() -> None:
     module = find_model("bpr").load()
     inner = module.Model(module.Config(), World(toy_train()), torch.Generator())
     with pytest.raises(OptionError, match="a model with features"):
-        EndToEnd(inner, FakeCatalogue(), EndToEndOptions(), normalise=True)  # type: ignore[arg-type]
+        EndToEnd(inner, FakeCatalogue(), EndToEndOptions())  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="--refresh never"):
         EndToEndOptions(refresh="never")
 
@@ -139,3 +140,25 @@ def test_the_recommender_keeps_its_weight_decay() -> None:
     recommender, encoder = torch.optim.Adam(model.parameter_groups(0.01)).param_groups
     assert recommender["weight_decay"] == model.inner.config.reg > 0
     assert encoder["weight_decay"] == 0
+
+
+def test_the_generator_of_the_recommender_is_kept_in_checkpoints() -> None:
+    model, _ = build("mmgcl")
+    optimiser = torch.optim.Adam(model.parameter_groups(0.01))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 1.0)
+    mine = torch.Generator()
+    assert Checkpoint(None, model, optimiser, schedule, mine).generators == [
+        mine,
+        model.inner.generator,
+    ]
+
+
+def test_the_hooks_of_the_recommender_are_called() -> None:
+    model, _ = build("vbpr", chunk=64)
+    called: list[str] = []
+    model.inner.epoch_start = lambda generator: called.append("start")  # type: ignore[method-assign]
+    model.inner.after_backward = lambda: called.append("backward")  # type: ignore[method-assign]
+    model.epoch_start(torch.Generator())
+    model.loss(*triples()).backward()
+    model.after_backward()
+    assert called == ["start", "backward"]

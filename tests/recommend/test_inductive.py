@@ -14,10 +14,10 @@ from mmx.recommend.features import Features
 from mmx.recommend.inductive import REG, newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models import popularity, vbpr
+from mmx.recommend.protocol import World
 from mmx.recommend.recommendation import Wanted, recommend, recommend_from
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Factors
-from mmx.recommend.world import World
 from tests.recommend import kit
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, toy_model, toy_train, toy_world
 

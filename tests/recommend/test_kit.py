@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from mmx.errors import UnknownIdError
 from mmx.recommend.features import FeatureSpec, load_features
 from mmx.recommend.models import MODELS, find_model
+from mmx.recommend.protocol import World
 from mmx.recommend.recommendation import recommend
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import score
-from mmx.recommend.world import World
 from tests.recommend import kit
 
 SMALL = {"dim": 16}  # settings that all models which have them take here

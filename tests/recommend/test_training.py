@@ -14,10 +14,10 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend import checkpoint
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import bpr
+from mmx.recommend.protocol import World
 from mmx.recommend.trained import Trained
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
-from mmx.recommend.world import World
 from tests.catalogue import random_log
 
 

@@ -15,7 +15,7 @@ import torch
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models import find_model
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 TAKEN = {0: [0, 1, 2], 1: [1, 2, 3], 2: [0], 3: [4, 5, 6, 7], 4: [3, 5, 6], 5: [4, 7]}
 N_USERS, N_ITEMS = 6, 9

@@ -25,7 +25,7 @@ SBERT = "Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 VLMO = "Bao et al., VLMo: Unified Vision-Language Pre-Training, NeurIPS 2022"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
     """What one encoder is, for the person who chooses."""
 
@@ -71,83 +71,109 @@ def _mini() -> list[EncoderRecord]:
     size = sum(path.stat().st_size for path in MINI.glob("*.safetensors"))
     return [
         EncoderRecord(
-            "clip:mini", "open_clip", _both(facts["embed_dim"]),
-            facts["vision_cfg"]["image_size"], facts["text_cfg"]["context_length"],
-            round(size / 1e6),
-            "shipped with mmx for its demo: knows the drawn products only", CLIP, "Apache-2.0",
+            spec="clip:mini", library="open_clip", dimensions=_both(facts["embed_dim"]),
+            pixels=facts["vision_cfg"]["image_size"], tokens=facts["text_cfg"]["context_length"],
+            megabytes=round(size / 1e6),
+            about="shipped with mmx for its demo: knows the drawn products only", citation=CLIP,
+            licence="Apache-2.0",
         )
     ]  # fmt: skip
 
 
 _RECORDS = [
     EncoderRecord(
-        "clip", "open_clip", _both(512), 224, 77, 598,
-        "the default: clip:ViT-B-16/openai", CLIP, "MIT",
+        spec="clip", library="open_clip", dimensions=_both(512), pixels=224, tokens=77,
+        megabytes=598, about="the default: clip:ViT-B-16/openai", citation=CLIP, licence="MIT",
     ),
     *_mini(),
     EncoderRecord(
-        "clip:ViT-B-32/laion2b_s34b_b79k", "open_clip", _both(512), 224, 77, 605,
-        "a quarter of the image tokens of ViT-B-16, so quicker", OPENCLIP, "MIT",
+        spec="clip:ViT-B-32/laion2b_s34b_b79k", library="open_clip", dimensions=_both(512),
+        pixels=224, tokens=77, megabytes=605,
+        about="a quarter of the image tokens of ViT-B-16, so quicker", citation=OPENCLIP,
+        licence="MIT",
     ),
     EncoderRecord(
-        "clip:ViT-L-14/openai", "open_clip", _both(768), 224, 77, 1710,
-        "the large one of the first CLIP", CLIP, "MIT",
+        spec="clip:ViT-L-14/openai", library="open_clip", dimensions=_both(768), pixels=224,
+        tokens=77, megabytes=1710, about="the large one of the first CLIP", citation=CLIP,
+        licence="MIT",
     ),
     EncoderRecord(
-        "clip:ViT-B-16-SigLIP/webli", "open_clip", _both(768), 224, 64, 813,
-        "sigmoid loss; its tokenizer comes from the hub", SIGLIP, "Apache-2.0", ("tokenizer",),
+        spec="clip:ViT-B-16-SigLIP/webli", library="open_clip", dimensions=_both(768), pixels=224,
+        tokens=64, megabytes=813, about="sigmoid loss; its tokenizer comes from the hub",
+        citation=SIGLIP, licence="Apache-2.0", options=("tokenizer",),
     ),
     EncoderRecord(
-        "clip:hf:openai/clip-vit-base-patch16", "transformers", _both(512), 224, 77, 598,
-        "any CLIP or SigLIP in the Hugging Face layout, on the hub or in a directory", CLIP, "MIT",
+        spec="clip:hf:openai/clip-vit-base-patch16", library="transformers", dimensions=_both(512),
+        pixels=224, tokens=77, megabytes=598,
+        about="any CLIP or SigLIP in the Hugging Face layout, on the hub or in a directory",
+        citation=CLIP, licence="MIT",
     ),
     EncoderRecord(
-        "timm:resnet50.a1_in1k", "timm", {"image": 2048}, 224, None, 94,
-        "the usual image baseline, a good recipe; any timm:ARCH[.TAG]", TIMM, "Apache-2.0",
+        spec="timm:resnet50.a1_in1k", library="timm", dimensions={"image": 2048}, pixels=224,
+        tokens=None, megabytes=94,
+        about="the usual image baseline, a good recipe; any timm:ARCH[.TAG]", citation=TIMM,
+        licence="Apache-2.0",
     ),
     EncoderRecord(
-        "timm:convnext_tiny.in12k_ft_in1k", "timm", {"image": 768}, 224, None, 111,
-        "a convolutional network of the size of ResNet-50", CONVNEXT, "Apache-2.0",
+        spec="timm:convnext_tiny.in12k_ft_in1k", library="timm", dimensions={"image": 768},
+        pixels=224, tokens=None, megabytes=111,
+        about="a convolutional network of the size of ResNet-50", citation=CONVNEXT,
+        licence="Apache-2.0",
     ),
     EncoderRecord(
-        "timm:vit_small_patch14_dinov2.lvd142m", "timm", {"image": 384}, 518, None, 88,
-        "self-supervised, no labels; --image-size 224 is much quicker", DINOV2, "Apache-2.0",
+        spec="timm:vit_small_patch14_dinov2.lvd142m", library="timm", dimensions={"image": 384},
+        pixels=518, tokens=None, megabytes=88,
+        about="self-supervised, no labels; --image-size 224 is much quicker", citation=DINOV2,
+        licence="Apache-2.0",
     ),
     EncoderRecord(
-        "torchvision:resnet50", "torchvision", {"image": 2048}, 224, None, 94,
-        "any torchvision:ARCH[.TAG]; IMAGENET1K_V2 weights by default", RESNET, "BSD-3-Clause",
+        spec="torchvision:resnet50", library="torchvision", dimensions={"image": 2048}, pixels=224,
+        tokens=None, megabytes=94,
+        about="any torchvision:ARCH[.TAG]; IMAGENET1K_V2 weights by default", citation=RESNET,
+        licence="BSD-3-Clause",
     ),
     EncoderRecord(
-        "torchvision:vgg16", "torchvision", {"image": 4096}, 224, None, 537,
-        "the second fully connected layer, as in much older work", VGG, "BSD-3-Clause",
+        spec="torchvision:vgg16", library="torchvision", dimensions={"image": 4096}, pixels=224,
+        tokens=None, megabytes=537,
+        about="the second fully connected layer, as in much older work", citation=VGG,
+        licence="BSD-3-Clause",
     ),
     EncoderRecord(
-        "torchvision:squeezenet1_0", "torchvision", {"image": 512}, 224, None, 3,
-        "very small; the mean of the last feature map", SQUEEZENET, "BSD-3-Clause",
+        spec="torchvision:squeezenet1_0", library="torchvision", dimensions={"image": 512},
+        pixels=224, tokens=None, megabytes=3, about="very small; the mean of the last feature map",
+        citation=SQUEEZENET, licence="BSD-3-Clause",
     ),
     EncoderRecord(
-        "sbert:all-MiniLM-L6-v2", "sentence-transformers", {"text": 384}, None, 256, 91,
-        "the usual text baseline; any sbert:NAME_OR_PATH", SBERT, "Apache-2.0",
+        spec="sbert:all-MiniLM-L6-v2", library="sentence-transformers", dimensions={"text": 384},
+        pixels=None, tokens=256, megabytes=91,
+        about="the usual text baseline; any sbert:NAME_OR_PATH", citation=SBERT,
+        licence="Apache-2.0",
     ),
     EncoderRecord(
-        "sbert:all-mpnet-base-v2", "sentence-transformers", {"text": 768}, None, 384, 438,
-        "better and slower", SBERT, "Apache-2.0",
+        spec="sbert:all-mpnet-base-v2", library="sentence-transformers", dimensions={"text": 768},
+        pixels=None, tokens=384, megabytes=438, about="better and slower", citation=SBERT,
+        licence="Apache-2.0",
     ),
     EncoderRecord(
-        "vlmo", "mmx", _all(544), 224, 40, 740,
-        "vlmo:base_plus, one network for images, texts and pairs", VLMO, "MIT", _OF_VLMO,
+        spec="vlmo", library="mmx", dimensions=_all(544), pixels=224, tokens=40, megabytes=740,
+        about="vlmo:base_plus, one network for images, texts and pairs", citation=VLMO,
+        licence="MIT", options=_OF_VLMO,
     ),
     EncoderRecord(
-        "vlmo:base", "mmx", _all(768), 224, 40, 810,
-        "wider and less deep, relative positions", VLMO, "MIT", _OF_VLMO,
+        spec="vlmo:base", library="mmx", dimensions=_all(768), pixels=224, tokens=40,
+        megabytes=810, about="wider and less deep, relative positions", citation=VLMO,
+        licence="MIT", options=_OF_VLMO,
     ),
     EncoderRecord(
-        "vlmo:large", "mmx", _all(1024), 224, 40, 2396, "the large one", VLMO, "MIT", _OF_VLMO,
+        spec="vlmo:large", library="mmx", dimensions=_all(1024), pixels=224, tokens=40,
+        megabytes=2396, about="the large one", citation=VLMO, licence="MIT", options=_OF_VLMO,
     ),
     *(
         EncoderRecord(
-            f"vlmo:{size}_384_{task}", "mmx", _both(d), 384, 40, megabytes,
-            f"fine-tuned for retrieval on {name}; no fused pass", VLMO, "MIT", _OF_VLMO,
+            spec=f"vlmo:{size}_384_{task}", library="mmx", dimensions=_both(d), pixels=384,
+            tokens=40, megabytes=megabytes,
+            about=f"fine-tuned for retrieval on {name}; no fused pass", citation=VLMO,
+            licence="MIT", options=_OF_VLMO,
         )
         for size, d, megabytes in (
             ("base_plus", 544, 740), ("base", 768, 810), ("large", 1024, 2396),
@@ -155,8 +181,9 @@ _RECORDS = [
         for task, name in (("coco", "COCO"), ("f30k", "Flickr30K"))
     ),
     EncoderRecord(
-        "toy", "mmx", _both(8), 8, 64, 0,
-        "colours and letter counts: for tests and first steps, no torch", "none", "Apache-2.0",
+        spec="toy", library="mmx", dimensions=_both(8), pixels=8, tokens=64, megabytes=0,
+        about="colours and letter counts: for tests and first steps, no torch", citation="none",
+        licence="Apache-2.0",
     ),
 ]  # fmt: skip
 

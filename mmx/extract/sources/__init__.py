@@ -23,9 +23,12 @@ ELSEWHERE = r"^[^,]*://"  # a data URI has a comma before anything that looks li
 def source_for(items: Items, web: Web | None = None) -> Source:
     """What reads the pictures of ``items``; safe to call from many threads, and picklable.
 
-    A source may say more than the protocol asks: ``readers``, the threads that it can keep busy;
-    ``queue(image)``, the host that a picture waits for, or None, of which ``per_queue`` answer at
-    once; and ``identity(image)``, what stands for a picture too dear to be read for its hash.
+    A source may say more than the protocol asks: ``readers``, the threads that it can keep busy
+    (4 by default); ``queue(image)``, the host that a picture waits for, or None (so by default),
+    of which ``per_queue`` answer at once (by default as many as there are readers);
+    ``identity(image)``, the bytes that stand for a picture too dear to be read for its hash, or
+    None (by default its own bytes); and ``share(count)``, the source as one of ``count``
+    processes has it (by default itself).
     """
     if items.form == "rows":
         return Rows(items.path)

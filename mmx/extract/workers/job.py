@@ -14,7 +14,7 @@ import pyarrow as pa
 from mmx.cache.card import EncoderCard
 from mmx.cache.schema import inputs, store_schema
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.encoder import Encoder, compiled, hardware_of, in_precision
 from mmx.extract.encoders import open_encoder
 from mmx.extract.planning import Block, BlockRows, with_rows
 from mmx.extract.stages.load import Loader, Source
@@ -140,7 +140,7 @@ class Worker:
         """
         encoder = recipe.open(device)
         if encoder.card.precision != spec.card.precision:
-            encoder = encoder.in_precision(spec.card.precision)  # type: ignore[attr-defined]
+            encoder = in_precision(encoder, spec.card.precision) or encoder
         differing = spec.card.differences(encoder.card)
         if differing:
             raise EncoderError(
@@ -151,7 +151,7 @@ class Worker:
             import torch
 
             torch.set_num_threads(max(1, torch.get_num_threads() // share))
-        self.encoder = encoder.compiled() if spec.compile else encoder  # type: ignore[attr-defined]
+        self.encoder = compiled(encoder) if spec.compile else encoder
         self.spec = replace(spec, decode_threads=spec.decode_threads or cores)
         self.loader = loader_for(encoder, spec.source)
 

@@ -20,7 +20,7 @@ from mmx.recommend.blocks.content import Content, product
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import bias, xavier
 from mmx.recommend.blocks.propagation import mean_by_side, mean_of_layers
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 LARGEST = 1 << 30  # bytes of a modality's spread vectors; above, they are propagated in each step
 COLUMNS = 64  # of them that are propagated at once

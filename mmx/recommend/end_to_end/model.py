@@ -13,7 +13,6 @@ rebuilds all features once an epoch without gradient, so its encoder never learn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,25 +22,25 @@ from mmx.errors import OptionError
 from mmx.extract.finetune.trainable import unit
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
+from mmx.recommend.models import trained_along
+from mmx.recommend.protocol import GradientModel
 
 
-class EndToEnd(nn.Module):
-    """A GradientModel that trains its encoder along: wraps one that reads feature tables."""
+class EndToEnd(GradientModel):
+    """A model that trains its encoder along: wraps one that reads feature tables."""
 
     def __init__(
-        self, inner: Any, catalogue: Catalogue, options: EndToEndOptions, *, normalise: bool
+        self, inner: GradientModel, catalogue: Catalogue, options: EndToEndOptions
     ) -> None:
-        """``normalise`` as in the recommender's own Config: centre vectors, scale them to norm 1.
-
-        Raises OptionError when the recommender reads no features.
-        """
+        """Raises OptionError when the recommender reads no features."""
         super().__init__()
         self.inner, self.options, self.catalogue = inner, options, catalogue
-        self.normalise = normalise
+        self.whole_batch, self.generator = inner.whole_batch, inner.generator
+        self.normalise = inner.normalise
         self.encoder = catalogue.trainable.model
-        self.tables = {m: list(_tables(inner, m)) for m in catalogue.present}
+        self.tables = {m: list(inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
-            raise OptionError("--end-to-end needs a model with features, such as vbpr")
+            raise OptionError(f"--end-to-end needs a model with features: {trained_along()}")
         self._rows = torch.zeros(0, dtype=torch.long)
         self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
         self._stale = True  # whether the encoder has moved since the tables were filled
@@ -49,16 +48,9 @@ class EndToEnd(nn.Module):
         self._autocast = (False, torch.bfloat16)  # of the forward pass, for the second encoding
         self.register_load_state_dict_post_hook(_mark_stale)
 
-    @property
-    def whole_batch(self) -> bool:
-        """As the wrapped model says."""
-        return bool(getattr(self.inner, "whole_batch", False))
-
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The recommender's parameters at ``lr``, the encoder's at theirs."""
-        recommender = [p for p in self.inner.parameters() if p.requires_grad]
-        decay = getattr(self.inner, "weight_decay", 0.0)
-        groups = [{"params": recommender, "lr": lr, "weight_decay": decay}]
+        groups = self.inner.parameter_groups(lr)
         mine = [p for p in self.encoder.parameters() if p.requires_grad]
         if self.options.refresh == "batch":
             groups.append({"params": mine, "lr": self.options.encoder_lr})
@@ -67,8 +59,7 @@ class EndToEnd(nn.Module):
     def epoch_start(self, generator: torch.Generator) -> None:
         """Bring every row of the tables up to date."""
         self._refresh()
-        if hasattr(self.inner, "epoch_start"):
-            self.inner.epoch_start(generator)
+        self.inner.epoch_start(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -90,6 +81,7 @@ class EndToEnd(nn.Module):
 
     def after_backward(self) -> None:
         """Pass the gradients at the batch's rows on into the encoder, chunk by chunk."""
+        self.inner.after_backward()
         if self.options.refresh == "epoch":
             return
         self._stale = True
@@ -148,10 +140,3 @@ class EndToEnd(nn.Module):
 def _mark_stale(model: nn.Module, _: object) -> None:
     """Other weights were loaded: the tables are of the old ones."""
     model._stale = True  # type: ignore[assignment]
-
-
-def _tables(model: nn.Module, modality: str) -> Iterator[Any]:
-    """The modules that hold the modality's feature matrix: named for it, with a ``matrix``."""
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == modality and hasattr(module, "matrix"):
-            yield module

@@ -21,6 +21,7 @@ class ModelRecord:
     closed_form: bool = False  # fit(config, world) → Scorer; else Model is trained by gradients
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
+    end_to_end: bool = False  # trains an encoder along: its Model has ``feature_tables``
 
     def load(self) -> Any:
         """The module with its ``Config`` and its ``Model`` or ``fit`` (imports torch)."""
@@ -87,6 +88,7 @@ MODELS = {
             "required",
             "He and McAuley, VBPR: Visual Bayesian Personalized Ranking, AAAI 2016",
             cold_items=True,
+            end_to_end=True,
         ),
         ModelRecord(
             "lightgcn",
@@ -102,6 +104,7 @@ MODELS = {
             "mmx.recommend.models.lattice",
             "required",
             "Zhang et al., Mining Latent Structures for Multimedia Recommendation, MM 2021",
+            end_to_end=True,
         ),
         ModelRecord(
             "mmgcn",
@@ -110,6 +113,7 @@ MODELS = {
             "required",
             "Wei et al., MMGCN: Multi-modal Graph Convolution Network for Personalized "
             "Recommendation of Micro-video, MM 2019",
+            end_to_end=True,
         ),
         ModelRecord(
             "mmgcl",
@@ -118,6 +122,7 @@ MODELS = {
             "required",
             "Yi et al., Multi-modal Graph Contrastive Learning for Micro-video Recommendation, "
             "SIGIR 2022",
+            end_to_end=True,
         ),
         ModelRecord(
             "slmrec",
@@ -125,6 +130,7 @@ MODELS = {
             "mmx.recommend.models.slmrec",
             "required",
             "Tao et al., Self-supervised Learning for Multimedia Recommendation, TMM 2022",
+            end_to_end=True,
         ),
     )
 }
@@ -135,3 +141,9 @@ def find_model(name: str) -> ModelRecord:
     if name not in MODELS:
         raise OptionError(f"unknown --model '{name}'{suggestion(name, MODELS)}")
     return MODELS[name]
+
+
+def trained_along() -> str:
+    """The models that ``--end-to-end`` takes, as a message lists them."""
+    *others, last = (record.name for record in MODELS.values() if record.end_to_end)
+    return f"{', '.join(others)} or {last}"

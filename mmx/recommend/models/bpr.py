@@ -15,11 +15,11 @@ from torch import nn
 from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
-from mmx.recommend.world import World
+from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of MF-BPR."""
 
     dim: int = 64  # length of user and item embeddings
@@ -30,7 +30,7 @@ class Config:
         check_settings(self, dim=whole(1, WIDEST), reg=number(0))
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """x̂_ui = γ_u · γ_i (+ β_i)."""
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:

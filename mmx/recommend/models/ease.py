@@ -23,7 +23,7 @@ from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.memory import must_fit
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 
 @dataclass(frozen=True)

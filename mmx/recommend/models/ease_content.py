@@ -28,7 +28,7 @@ from mmx.bounds import check_settings, number, whole
 from mmx.recommend.blocks.item_item import ItemItem, block_rows
 from mmx.recommend.blocks.modalities import modality_weights, parse_weights
 from mmx.recommend.models.ease import gram, regress, sparser
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 
 @dataclass(frozen=True)

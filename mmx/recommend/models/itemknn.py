@@ -19,7 +19,7 @@ import numpy as np
 
 from mmx.bounds import check_settings, number, whole
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 
 @dataclass(frozen=True)

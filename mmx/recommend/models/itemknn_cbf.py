@@ -25,7 +25,7 @@ from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows
 from mmx.recommend.blocks.modalities import modality_weights, parse_weights
 from mmx.recommend.features import Features
 from mmx.recommend.models.itemknn import neighbours_of
-from mmx.recommend.world import World
+from mmx.recommend.protocol import World
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ without any vector keeps its collaborative embedding alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,11 +27,11 @@ from mmx.recommend.blocks.knn import edges_between, knn_edges, normalised
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.features import Features
-from mmx.recommend.world import World
+from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of LATTICE."""
 
     dim: int = 64  # length of user and item embeddings
@@ -94,7 +95,7 @@ class Modality(nn.Module):
         return edges.rows, edges.columns, normalised(edges.rows, edges.columns, cosine, len(unit))
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """ŷ_ui = x̃_u · x̂_i with x̂_i = x̃_i + h_i/‖h_i‖   (equations 8 and 9).
 
     x̃ comes from LightGCN over the user-item graph, h = A^L x from the item graph A.
@@ -108,6 +109,7 @@ class Model(nn.Module):
                 "lattice needs item features; give --features, or choose --model lightgcn"
             )
         self.config = config
+        self.normalise = config.normalise
         self.graph = UserItemGraph(world.train)
         self.nodes = nn.Parameter(torch.empty(self.graph.shape[0], config.dim))
         for part in self.graph.split(self.nodes.data):  # of users, of items
@@ -139,6 +141,10 @@ class Model(nn.Module):
         i, j = (own + F.normalize(F.embedding(items, alike))).split(len(users))  # (B, k) each
         loss = bpr_loss((u * i).sum(1), (u * j).sum(1))
         return loss + self.config.reg * l2_of_batch(u, i, j)
+
+    def feature_tables(self, modality: str) -> list[FeatureTable]:
+        """The modality's vectors."""
+        return [cast(FeatureTable, self.modalities[modality])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final (users, k) and (items, k), with the item graph of the parameters as they are."""

@@ -16,11 +16,11 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.blocks.propagation import mean_of_layers
-from mmx.recommend.world import World
+from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of LightGCN."""
 
     dim: int = 64  # length of user and item embeddings
@@ -31,7 +31,7 @@ class Config:
         check_settings(self, dim=whole(1, WIDEST), layers=whole(0, DEEPEST), reg=number(0))
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """ŷ_ui = e_u · e_i with e = Σ_k α_k e^(k), α_k = 1/(K + 1)   (equations 4 and 5).
 
     A node without training interactions keeps α_0 of its own embedding.

@@ -8,22 +8,22 @@ positive item with one modality exchanged for that of the sampled negative item.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Channels
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss
-from mmx.recommend.world import World
+from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of MMGCL."""
 
     dim: int = 64  # length of every channel's embeddings and of the fused ones
@@ -47,6 +47,10 @@ class Config:
             components=whole(0),
         )
 
+    def end_to_end(self) -> Config:
+        """All components: the axes of vectors that change would change too."""
+        return replace(self, components=0)
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -58,7 +62,7 @@ class Draws:
     exchanged: int  # which modality of the positive item the hard negative exchanges
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
 
     whole_batch = True  # the other rows of a batch are the contrast
@@ -69,6 +73,7 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("mmgcl needs item features; give --features")
         self.config, k = config, config.dim
+        self.normalise = config.normalise
         self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise,
                                  components=config.components)  # fmt: skip
         self.read_user = linear(self.channels.width, k, generator)
@@ -96,6 +101,10 @@ class Model(nn.Module):
             )
         )
         return main + self.config.ssl_weight * contrast
+
+    def feature_tables(self, modality: str) -> list[FeatureTable]:
+        """The modality's vectors."""
+        return [cast(FeatureTable, self.channels.content[modality])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k) and (items, k)."""

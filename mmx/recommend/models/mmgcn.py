@@ -20,8 +20,8 @@ paper trains them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +33,13 @@ from mmx.recommend.blocks.content import Halved
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.features import Features
-from mmx.recommend.world import World
+from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 SLOPE = 0.01  # of LeakyReLU for negative numbers
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of MMGCN."""
 
     dim: int = 64  # length of id embeddings and of every layer's output
@@ -59,6 +59,10 @@ class Config:
             layers=whole(1, DEEPEST),
             reg=number(0),
         )
+
+    def end_to_end(self) -> Config:
+        """All components: the axes of vectors that change would change too."""
+        return replace(self, components=0)
 
 
 Sides = tuple[torch.Tensor, torch.Tensor]  # of users and of items
@@ -165,7 +169,7 @@ class Channel(nn.Module):
         return items.index_copy(0, self.absent, default)
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """ŷ_ui = u* · i*, each the mean over modalities of the last layer."""
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
@@ -174,6 +178,7 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("mmgcn needs item features; give --features, or --model lightgcn")
         self.config = config
+        self.normalise = config.normalise
         self.means = Means(UserItemGraph(world.train))
         self.user = _drawn(world.n_users, config.dim, generator)  # u_id
         self.item = _drawn(world.n_items, config.dim, generator)  # i_id
@@ -193,6 +198,10 @@ class Model(nn.Module):
         loss = bpr_loss((u * i).sum(1), (u * j).sum(1))
         touched = self.user[users], self.item[positives], self.item[negatives]
         return loss + self.config.reg * l2_of_batch(*touched)
+
+    def feature_tables(self, modality: str) -> list[FeatureTable]:
+        """The modality's vectors."""
+        return [cast(FeatureTable, self.channels[modality])]
 
     def factors(self) -> Sides:
         """Final (users, k) and (items, k)."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmx.recommend.protocol import World
 from mmx.recommend.scoring import Factors
-from mmx.recommend.world import World
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ this is "feature fine and coarse" (FAC), its best and the default of the public 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,11 @@ from mmx.recommend.blocks.batch import different
 from mmx.recommend.blocks.channels import Channels
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import in_batch
-from mmx.recommend.world import World
+from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of SLMRec."""
 
     dim: int = 64  # length of every channel's embeddings and of the fused ones
@@ -47,8 +48,12 @@ class Config:
             components=whole(0),
         )
 
+    def end_to_end(self) -> Config:
+        """All components: the axes of vectors that change would change too."""
+        return replace(self, components=0)
 
-class Model(nn.Module):
+
+class Model(GradientModel):
     """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
 
     whole_batch = True  # the other rows of a batch are the contrast
@@ -59,6 +64,7 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("slmrec needs item features; give --features")
         self.config, k = config, config.dim
+        self.normalise = config.normalise
         self.weight_decay = config.reg
         self.channels = Channels(world, k, config.layers, generator, normalise=config.normalise,
                                  components=config.components)  # fmt: skip
@@ -79,6 +85,10 @@ class Model(nn.Module):
         z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
         main = in_batch(z_u, z_i, self.config.temperature, place, counts)
         return main + self.config.ssl_weight * self._fine_and_coarse(of_items, counts)
+
+    def feature_tables(self, modality: str) -> list[FeatureTable]:
+        """The modality's vectors."""
+        return [cast(FeatureTable, self.channels.content[modality])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Fused (users, k) and (items, k)."""

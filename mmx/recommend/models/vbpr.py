@@ -14,6 +14,7 @@ learn nothing but that it is not wanted. ``cold=trained`` scores it with them, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +26,11 @@ from mmx.recommend.blocks.batch import different
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
-from mmx.recommend.world import World
+from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Hyper-parameters of VBPR."""
 
     dim: int = 64  # length of the latent factors γ
@@ -50,7 +51,7 @@ class Config:
         one_of("--set cold", self.cold, ("trained", "prior"))
 
 
-class Model(nn.Module):
+class Model(GradientModel):
     """x̂_ui = β_i + γ_u·γ_i + Σ_m [θ_u·(E_m f_im) + β'_m·f_im]   (equation 4).
 
     α and β_u of the paper cancel in every ranking of one user's items and are left out.
@@ -64,6 +65,7 @@ class Model(nn.Module):
         if not world.features:
             raise OptionError("vbpr needs item features; give --features, or choose --model bpr")
         self.config = config
+        self.normalise = config.normalise
         users, items = world.n_users, world.n_items
         self.user = xavier(users, config.dim, generator)  # γ_u
         self.item = xavier(items, config.dim, generator)  # γ_i
@@ -100,6 +102,10 @@ class Model(nn.Module):
             square = torch.stack([w.square().sum() for w in weights]).sum()
             loss = loss + self.config.content_reg * square / 2
         return loss
+
+    def feature_tables(self, modality: str) -> list[FeatureTable]:
+        """The modality's vectors."""
+        return [cast(FeatureTable, self.content[modality])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
