@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from mmx.cache.modality import names_fault
+from mmx.cache.modality import clashes
 from mmx.errors import StoreError
 from mmx.files import parse_json
 
@@ -77,10 +77,9 @@ class EncoderCard:
                     raise ValueError(f"{name} is {str(value)[:40]!r}")
         if not self.dimensions:
             raise ValueError("it names no modality")
-        fault = names_fault(self.dimensions)
-        if fault:
-            raise ValueError(fault)
         for modality, d in self.dimensions.items():
+            if not modality or clashes(modality) or not modality.isprintable():
+                raise ValueError(f"{modality[:40]!r} cannot name vectors")
             if not isinstance(d, int) or isinstance(d, bool) or not 0 < d <= LARGEST:
                 raise ValueError(f"{modality} has dimension {str(d)[:40]!r}")
 

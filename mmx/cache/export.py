@@ -32,6 +32,7 @@ from mmx.atomic import Kind, check_target, file_sha256, publishing
 from mmx.cache.card import EncoderCard
 from mmx.cache.matrices import create_npy, create_safetensors
 from mmx.cache.merge import RowSource
+from mmx.cache.modality import names_fault
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
 from mmx.errors import StoreError, one_of
@@ -66,7 +67,8 @@ def export(
     """Write the store at ``path`` as the folder ``out``, atomically.
 
     Raises TargetError when ``out`` exists (unless ``overwrite``, and it is such a folder), and
-    StoreError when the layout has no place for any of the store's modalities.
+    StoreError when the layout has no place for any of the store's modalities, or one has a name
+    that is no file name (see ``name_fault``).
     """
     check_layout("--to", layout)
     path, out = as_path(path), as_path(out)
@@ -76,6 +78,9 @@ def export(
     if not chosen:
         takes = "MMRec takes image, text" if layout == "mmrec" else "use another layout"
         raise StoreError(f"{path} holds {', '.join(store.card.modalities)}; {takes}")
+    fault = names_fault(chosen)
+    if fault:
+        raise StoreError(f"{path}: {fault}")
     dimensions = {m: store.card.dimensions[m] for m in chosen}
     job = _Export(store, layout, replace(store.card, dimensions=dimensions))
     with publishing(out, EXPORT, overwrite=overwrite, folder=True) as folder:
@@ -95,8 +100,10 @@ def check_layout(option: str, layout: str) -> None:
 
 def _has_place(layout: str, modality: str) -> bool:
     """Whether the layout can hold it: what it calls img is the image."""
-    return modality in MMREC if layout == "mmrec" else (
-        layout != "embeddings" or modality not in SHORT.values()
+    return (
+        modality in MMREC
+        if layout == "mmrec"
+        else (layout != "embeddings" or modality not in SHORT.values())
     )
 
 

@@ -78,7 +78,10 @@ def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece
     found = {long.get(n, n): _numbered(folder / f"{n}_emb", "npy") for n in names}
     found = _named({m: files for m, files in found.items() if files}, folder)
     if not tables or any(files.keys() != tables.keys() for files in found.values()):
-        counts = {"metadata": len(tables), **{embeddings_folder(m): len(f) for m, f in found.items()}}
+        counts = {
+            "metadata": len(tables),
+            **{embeddings_folder(m): len(f) for m, f in found.items()},
+        }
         listed = ", ".join(f"{number} in {name}" for name, number in counts.items())
         raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it anew")
     return [

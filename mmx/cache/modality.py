@@ -11,14 +11,21 @@ LONGEST = 64  # letters of a name
 EXPECTED = f"letters, digits, _ and - after a letter are expected, {LONGEST} at most"
 
 
+def clashes(name: str) -> bool:
+    """Whether another column of a store has the name, so that no file can mean vectors by it.
+
+    All that is asked of a store that was written already; what mmx writes has fit names.
+    """
+    return name in OWN or name.endswith("_status")
+
+
 def name_fault(name: str) -> str | None:
     """What makes ``name`` unfit for a column of vectors; None for a fit one.
 
     A name is a column in SQL, where capitals do not matter, a file name, and a word in
     ``--features STORE:NAME,NAME`` and ``--set weights=NAME:NUMBER``.
     """
-    plain = name.lower()
-    if plain in OWN or plain.endswith("_status") or plain.startswith("mmx_"):
+    if clashes(name.lower()) or name.lower().startswith("mmx_"):
         return f"{name!r} cannot name vectors: a store has such columns of its own"
     if not re.fullmatch(rf"[^\W\d_][\w-]{{0,{LONGEST - 1}}}", name):
         return f"{name[:LONGEST]!r} cannot name vectors: {EXPECTED}"

@@ -32,6 +32,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.content import Halved
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
 from mmx.recommend.world import World
 
@@ -179,7 +180,7 @@ class Model(nn.Module):
         self.item = _drawn(world.n_items, config.dim, generator)  # i_id
         self.channels = nn.ModuleDict(
             {
-                name: Channel(features, world.n_users, config, generator)
+                module_key(name): Channel(features, world.n_users, config, generator)
                 for name, features in sorted(world.features.items())
             }
         )
