@@ -80,7 +80,7 @@ def export(
         raise StoreError(f"{path} holds {', '.join(store.card.modalities)}; {takes}")
     fault = names_fault(chosen)
     if fault:
-        raise StoreError(f"{path}: {fault}")
+        raise StoreError(f"{path}: {fault}; make the store again under another name")
     dimensions = {m: store.card.dimensions[m] for m in chosen}
     job = _Export(store, layout, replace(store.card, dimensions=dimensions))
     with publishing(out, EXPORT, overwrite=overwrite, folder=True) as folder:
@@ -100,11 +100,9 @@ def check_layout(option: str, layout: str) -> None:
 
 def _has_place(layout: str, modality: str) -> bool:
     """Whether the layout can hold it: what it calls img is the image."""
-    return (
-        modality in MMREC
-        if layout == "mmrec"
-        else (layout != "embeddings" or modality not in SHORT.values())
-    )
+    if layout == "mmrec":
+        return modality in MMREC
+    return layout != "embeddings" or modality not in SHORT.values()
 
 
 def embeddings_folder(modality: str) -> str:
