@@ -159,11 +159,21 @@ class _Adopt:
             facts["mmx.versions"] = json.dumps(written["versions"], sort_keys=True)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise StoreError(f"{path} is unreadable ({error}); delete it, say --encoder") from error
+        self._refuse_others(card, path)
         if changed:  # other numbers are of another encoder
             raise StoreError(
                 f"{changed[0]} is not what {path} says of it; delete card.json and say --encoder"
             )
         return facts
+
+    def _refuse_others(self, card: EncoderCard, path: Path) -> None:
+        """Raise StoreError unless the folder holds vectors of what its card names."""
+        there, said = sorted(self.dimensions), sorted(card.dimensions)
+        if there != said:
+            raise StoreError(
+                f"{self.folder} holds {', '.join(there)}, and {path} is of {', '.join(said)}; move "
+                "the others elsewhere, or delete card.json and say --encoder"
+            )
 
     def _unknown_card(self, name: str) -> EncoderCard:
         """A card of vectors of which only the encoder's name is known, and what can be seen."""

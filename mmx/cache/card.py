@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from mmx.cache.modality import clashes
 from mmx.errors import StoreError
 from mmx.files import parse_json
 
@@ -21,7 +22,6 @@ KINDS: dict[tuple[str, ...], tuple[type, ...]] = {  # of the fields of a card
     ("image_rule",): (dict, type(None)),
     ("text_limit",): (int, float, type(None)),
 }
-OWN = ("", "item_id", "text_tokens", "text_truncated", "content_hash")  # columns of a store
 LARGEST = 1 << 24  # numbers of a vector: 64 MiB
 
 
@@ -78,8 +78,8 @@ class EncoderCard:
         if not self.dimensions:
             raise ValueError("it names no modality")
         for modality, d in self.dimensions.items():
-            if modality in OWN or modality.endswith("_status") or not modality.isprintable():
-                raise ValueError(f"{modality[:40]!r} is no name of a modality")
+            if not modality or clashes(modality) or not modality.isprintable():
+                raise ValueError(f"{modality[:40]!r} cannot name vectors")
             if not isinstance(d, int) or isinstance(d, bool) or not 0 < d <= LARGEST:
                 raise ValueError(f"{modality} has dimension {str(d)[:40]!r}")
 

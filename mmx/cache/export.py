@@ -1,11 +1,12 @@
 """A store in the files that other tools read.
 
-    npy          image.npy, text.npy … and ids.parquet, row for row
+    npy          image.npy, text.npy, NAME.npy … and ids.parquet, row for row
     safetensors  vectors.safetensors with the tensors image, text … and ids.parquet
     mmrec        image_feat.npy and text_feat.npy by itemID, i_id_mapping.csv (asin ⇥ itemID),
                  missed_img_itemIDs.csv and missed_text_itemIDs.csv; ids.parquet
-    embeddings   img_emb/img_emb_0.npy, text_emb/text_emb_0.npy, metadata/metadata_0.parquet …,
-                 as clip-retrieval writes and embedding-reader reads them
+    embeddings   img_emb/img_emb_0.npy, text_emb/text_emb_0.npy, NAME_emb/NAME_emb_0.npy …,
+                 metadata/metadata_0.parquet …, as clip-retrieval writes and embedding-reader
+                 reads them
 
 A row without a vector is NaN there; MMRec, which trains on whatever stands in its files, gets
 the mean of the other rows, as its own preprocessing does, and a list of whom it was given to.
@@ -31,6 +32,7 @@ from mmx.atomic import Kind, check_target, file_sha256, publishing
 from mmx.cache.card import EncoderCard
 from mmx.cache.matrices import create_npy, create_safetensors
 from mmx.cache.merge import RowSource
+from mmx.cache.modality import names_fault
 from mmx.cache.schema import store_schema
 from mmx.cache.store import Store, open_store
 from mmx.errors import StoreError, one_of
@@ -39,7 +41,7 @@ from mmx.files import as_path, parse_json
 LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
 MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
 MISSED = {"image": "missed_img_itemIDs.csv", "text": "missed_text_itemIDs.csv"}
-EMBEDDINGS = {"image": "img_emb", "text": "text_emb", "fused": "fused_emb"}
+SHORT = {"image": "img"}  # in the layout embeddings, where others are called as they are
 PIECE = 1_000_000  # rows of one file of embeddings
 AT_ONCE = 4096  # rows in memory
 
@@ -65,17 +67,20 @@ def export(
     """Write the store at ``path`` as the folder ``out``, atomically.
 
     Raises TargetError when ``out`` exists (unless ``overwrite``, and it is such a folder), and
-    StoreError when the layout has no place for any of the store's modalities.
+    StoreError when the layout has no place for any of the store's modalities, or one has a name
+    that is no file name (see ``name_fault``).
     """
     check_layout("--to", layout)
     path, out = as_path(path), as_path(out)
     check_target(out, EXPORT, overwrite)
     store = open_store(path)
-    chosen = [m for m in store.card.modalities if layout != "mmrec" or m in MMREC]
+    chosen = [m for m in store.card.modalities if _has_place(layout, m)]
     if not chosen:
-        raise StoreError(
-            f"{path} holds {', '.join(store.card.modalities)}; MMRec takes image, text"
-        )
+        takes = "MMRec takes image, text" if layout == "mmrec" else "use another layout"
+        raise StoreError(f"{path} holds {', '.join(store.card.modalities)}; {takes}")
+    fault = names_fault(chosen)
+    if fault:
+        raise StoreError(f"{path}: {fault}; make the store again under another name")
     dimensions = {m: store.card.dimensions[m] for m in chosen}
     job = _Export(store, layout, replace(store.card, dimensions=dimensions))
     with publishing(out, EXPORT, overwrite=overwrite, folder=True) as folder:
@@ -93,11 +98,23 @@ def check_layout(option: str, layout: str) -> None:
     one_of(option, layout, LAYOUTS)
 
 
+def _has_place(layout: str, modality: str) -> bool:
+    """Whether the layout can hold it: what it calls img is the image."""
+    if layout == "mmrec":
+        return modality in MMREC
+    return layout != "embeddings" or modality not in SHORT.values()
+
+
+def embeddings_folder(modality: str) -> str:
+    """The folder of a modality's vectors in the layout embeddings."""
+    return f"{SHORT.get(modality, modality)}_emb"
+
+
 @dataclass
 class _Export:
     store: Store
     layout: str
-    card: EncoderCard  # of what is written: MMRec has no place for fused
+    card: EncoderCard  # of what is written: MMRec has a place for image and text only
 
     def write(self, folder: Path, progress: Callable[[int, int], None]) -> dict[str, int]:
         """All rows, piece by piece; how many lack a vector, by modality."""
@@ -190,7 +207,7 @@ def _npy(folder: Path, layout: str, modality: str, piece: str) -> Path:
         return folder / f"{modality}.npy"
     if layout == "mmrec":
         return folder / MMREC[modality]
-    name = EMBEDDINGS[modality]
+    name = embeddings_folder(modality)
     (folder / name).mkdir(exist_ok=True)
     return folder / name / f"{name}_{piece}.npy"
 

@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmx.cache.export import EMBEDDINGS, MISSED, MMREC
+from mmx.cache.export import MISSED, MMREC, SHORT, embeddings_folder
 from mmx.cache.matrices import Matrix, open_npy, open_safetensors
-from mmx.cache.schema import MODALITIES
+from mmx.cache.modality import in_order, names_fault
 from mmx.data.columns import id_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.csvs.reader import read_csv
@@ -21,8 +22,8 @@ from mmx.data.id_lists import read_lines
 from mmx.data.tables import require
 from mmx.errors import StoreError
 
-KNOWN = {  # columns of a store that a table of ids may have as well
-    **{f"{modality}_status": pa.string() for modality in MODALITIES},
+T = TypeVar("T")
+KNOWN = {  # columns of a store that a table of ids may have as well, beside statuses
     "text_tokens": pa.int32(),
     "text_truncated": pa.bool_(),
     "content_hash": pa.string(),
@@ -39,9 +40,10 @@ class Piece:
 
 
 def _npy(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
-    """image.npy, text.npy … and a table of ids."""
-    matrices = {m: open_npy(p) for m in MODALITIES if (p := folder / f"{m}.npy").exists()}
-    return [Piece(_ids(folder, id_name, csv), matrices)]
+    """image.npy, NAME.npy … and a table of ids."""
+    visible = [path for path in folder.glob("*.npy") if not path.name.startswith(".")]
+    files = _named({path.stem: path for path in visible}, folder)
+    return [Piece(_ids(folder, id_name, csv), {m: _vectors(p) for m, p in files.items()})]
 
 
 def _safetensors(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
@@ -49,8 +51,8 @@ def _safetensors(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piec
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise StoreError(f"{folder} holds {len(files)} .safetensors files; one is expected")
-    found = open_safetensors(files[0])
-    return [Piece(_ids(folder, id_name, csv), {m: found[m] for m in MODALITIES if m in found})]
+    found = _named(open_safetensors(files[0]), files[0])
+    return [Piece(_ids(folder, id_name, csv), found)]
 
 
 def _mmrec(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
@@ -71,10 +73,15 @@ def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece
     """Folders of numbered files, as clip-retrieval writes them."""
     tables = _numbered(folder / "metadata", "parquet")
     refuse_unused(csv, list(tables.values()))
-    found = {m: _numbered(folder / name, "npy") for m, name in EMBEDDINGS.items()}
-    found = {m: files for m, files in found.items() if files}
+    long = {short: name for name, short in SHORT.items()}
+    names = [path.name.removesuffix("_emb") for path in folder.glob("?*_emb")]
+    found = {long.get(n, n): _numbered(folder / f"{n}_emb", "npy") for n in names}
+    found = _named({m: files for m, files in found.items() if files}, folder)
     if not tables or any(files.keys() != tables.keys() for files in found.values()):
-        counts = {"metadata": len(tables), **{EMBEDDINGS[m]: len(f) for m, f in found.items()}}
+        counts = {
+            "metadata": len(tables),
+            **{embeddings_folder(m): len(f) for m, f in found.items()},
+        }
         listed = ", ".join(f"{number} in {name}" for name, number in counts.items())
         raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it anew")
     return [
@@ -89,6 +96,22 @@ READERS: dict[str, Callable[[Path, str | None, CsvFormat], list[Piece]]] = {
     "mmrec": _mmrec,
     "embeddings": _embeddings,
 }
+
+
+def _named(found: dict[str, T], path: Path) -> dict[str, T]:
+    """By modality, in store order. Raises StoreError when one cannot be called as it is."""
+    fault = names_fault(found)
+    if fault:
+        raise StoreError(f"{path}: {fault}; rename it, or move it elsewhere")
+    return {name: found[name] for name in in_order(found)}
+
+
+def _vectors(path: Path) -> Matrix:
+    try:
+        return open_npy(path)
+    except StoreError as error:
+        hint = "each NAME.npy is vectors, so move what is none elsewhere"
+        raise StoreError(f"{error}; {hint}") from error
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
@@ -153,8 +176,13 @@ def _rows(path: Path, id_name: str | None, csv: CsvFormat) -> pa.Table:
             f"{path} has no column {name}; --ids names the one that holds the ids: "
             f"{', '.join(table.column_names)}"
         )
-    known = [n for n, kind in KNOWN.items() if n in table.column_names and table[n].type == kind]
+    known = [n for n in table.column_names if n != name and table[n].type == _kind(n)]
     return pa.table({"item_id": id_column(table, name, path), **{n: table[n] for n in known}})
+
+
+def _kind(name: str) -> pa.DataType | None:
+    """The type of a store's column that a table of ids may have as well; None for others."""
+    return pa.string() if name.endswith("_status") else KNOWN.get(name)
 
 
 def _csv(path: Path, name: str, csv: CsvFormat) -> pa.Table:
@@ -170,5 +198,5 @@ def _parquet(path: Path, name: str) -> pa.Table:
     schema = pq.read_schema(path)
     if name not in schema.names:
         return schema.empty_table()
-    columns = [n for n in (name, *KNOWN) if n in schema.names]
+    columns = [name, *(n for n in schema.names if n != name and _kind(n))]
     return pq.read_table(path, columns=columns, page_checksum_verification=True)

@@ -1,9 +1,9 @@
 """The columns of an embedding store and the metadata that travels with them.
 
     item_id                        the identity
-    image, text, fused             fixed-size lists of float32 or float16, null where there is none
-    image_status, text_status,     'ok', 'missing', or the reason why it could not be encoded
-      fused_status
+    image, text, fused             fixed-size lists of float32 or float16, null where there is none;
+                                   any other name (audio, review …) of vectors of other tools
+    image_status, text_status …    'ok', 'missing', or the reason why it could not be encoded
     text_tokens, text_truncated    what the tokenizer saw; null without a text
     content_hash                   of the inputs the encoder was given
 
@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 import pyarrow as pa
 
 from mmx.cache.card import EncoderCard
+from mmx.cache.modality import MODALITIES
 from mmx.errors import StoreError
 
-MODALITIES = ("image", "text", "fused")
 FORMAT = "1"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 OK, MISSING = "ok", "missing"
@@ -36,6 +36,7 @@ def inputs(card: EncoderCard) -> tuple[str, ...]:
 def status_columns(card: EncoderCard) -> tuple[str, ...]:
     """Names of the status columns in store order."""
     names = [m for m in MODALITIES if m in inputs(card) or m in card.dimensions]
+    names += [m for m in card.dimensions if m not in MODALITIES]
     return tuple(f"{name}_status" for name in names)
 
 

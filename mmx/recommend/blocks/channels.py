@@ -19,6 +19,7 @@ from torch import nn
 from mmx.recommend.blocks.content import Content, product
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import bias, xavier
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_by_side, mean_of_layers
 from mmx.recommend.protocol import World
 
@@ -76,12 +77,13 @@ class Channels(nn.Module):
         self.graph = UserItemGraph(world.train)
         self.user = xavier(world.n_users, dim, generator)
         self.item = xavier(world.n_items, dim, generator)
-        self.names = sorted(world.features)
+        self.names: list[str] = []  # keys of the modules below
         self.content = nn.ModuleDict()
         self.project, self.offset = nn.ParameterDict(), nn.ParameterDict()
-        for name in self.names:
-            features = world.features[name]
-            features = (features.normalised() if normalise else features).principal(components)
+        for modality, given in sorted(world.features.items()):
+            name = module_key(modality)
+            self.names.append(name)
+            features = (given.normalised() if normalise else given).principal(components)
             self.content[name] = Content(features, normalise=False)
             self.project[name] = xavier(dim, features.dimension, generator)  # W_m
             self.offset[name] = bias(features.dimension, dim, generator)  # b_m

@@ -25,6 +25,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.knn import edges_between, knn_edges, normalised
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.features import Features
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
@@ -115,7 +116,10 @@ class Model(GradientModel):
         for part in self.graph.split(self.nodes.data):  # of users, of items
             nn.init.xavier_uniform_(part, generator=generator)
         self.modalities = nn.ModuleDict(
-            {name: Modality(f, config, generator) for name, f in sorted(world.features.items())}
+            {
+                module_key(name): Modality(f, config, generator)
+                for name, f in sorted(world.features.items())
+            }
         )
         self.importance = nn.Parameter(torch.zeros(len(self.modalities)))  # softmax: α_m
         self._mined: tuple[Sparse, torch.Tensor] | None = None  # this epoch's item graph

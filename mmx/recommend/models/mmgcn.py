@@ -32,6 +32,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.content import Halved
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
@@ -184,7 +185,7 @@ class Model(GradientModel):
         self.item = _drawn(world.n_items, config.dim, generator)  # i_id
         self.channels = nn.ModuleDict(
             {
-                name: Channel(features, world.n_users, config, generator)
+                module_key(name): Channel(features, world.n_users, config, generator)
                 for name, features in sorted(world.features.items())
             }
         )

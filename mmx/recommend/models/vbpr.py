@@ -26,6 +26,7 @@ from mmx.recommend.blocks.batch import different
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
@@ -75,7 +76,8 @@ class Model(GradientModel):
         self.register_buffer("taken", taken, persistent=False)
         self.content, self.project = nn.ModuleDict(), nn.ParameterDict()
         self.content_bias = nn.ParameterDict()
-        for name, features in sorted(world.features.items()):
+        for modality, features in sorted(world.features.items()):
+            name = module_key(modality)
             self.content[name] = Content(features, normalise=config.normalise)
             self.project[name] = xavier(config.content_dim, features.dimension, generator)  # E
             self.content_bias[name] = nn.Parameter(torch.zeros(features.dimension))  # β'
