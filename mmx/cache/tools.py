@@ -24,7 +24,7 @@ from mmx.data.csvs.format import PLAIN, CsvFormat, refuse_unused
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.id_lists import read_ids
 from mmx.data.vocabulary import repeated
-from mmx.errors import OptionError, QueryError, StoreError, one_of, some
+from mmx.errors import OptionError, QueryError, StoreError, first_line, one_of, some
 from mmx.files import as_path, as_paths
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
@@ -166,7 +166,7 @@ def _meeting(store: Store, where: str) -> np.ndarray:
             for file in store.files:  # the condition may be right, and the store damaged
                 read_through(file)
             columns = ", ".join(store_schema(store.card, store.dtype).names)
-            raise QueryError(f"--where: {_first_line(error)}; columns: {columns}") from error
+            raise QueryError(f"--where: {first_line(error)}; columns: {columns}") from error
     starts = np.cumsum([0, *store.file_rows])
     chosen = np.zeros(store.rows, dtype=bool)
     chosen[starts[found["mmx_file"].to_numpy()] + found["mmx_row"].to_numpy()] = True
@@ -215,7 +215,3 @@ def _versions(stores: Sequence[Store]) -> dict[str, str]:
         name: " and ".join(sorted({s.versions[name] for s in stores if name in s.versions}))
         for name in names
     }
-
-
-def _first_line(error: Exception) -> str:
-    return next(line for line in str(error).splitlines() if line.strip())

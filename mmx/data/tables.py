@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mmx.data.columns import without_views
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
 from mmx.data.csvs.reader import read_csv
-from mmx.errors import DataError, some
+from mmx.errors import DataError, first_line, some
 from mmx.files import Place, RemotePath, readable
 
 UNREADABLE = (  # whatever Arrow raises on bytes that nobody wrote
@@ -62,7 +62,7 @@ def read_table(
             _refuse_twice(names, path)
             return without_views(parquet.read(columns=names))
     except UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise DataError(f"{path} is unreadable: {reason}; write it again") from error
 
 

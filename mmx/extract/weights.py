@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmx.errors import EncoderError, some
+from mmx.errors import EncoderError, first_line, some
 from mmx.extract.hub import quiet
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise EncoderError(f"--weights {path} is unreadable ({_first_line(error)})") from error
+        raise EncoderError(f"--weights {path} is unreadable ({first_line(error)[:120]})") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -67,11 +67,7 @@ def _read_pickle(path: Path) -> Any:
                 f"--weights {path} holds Python objects besides tensors, which may run code; "
                 "save its state_dict() as safetensors"
             ) from error
-        raise EncoderError(f"--weights {path} is unreadable ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise EncoderError(f"--weights {path} is unreadable ({first_line(error)[:120]})") from error
 
 
 def _unwrapped(content: Any) -> dict[str, Any]:
