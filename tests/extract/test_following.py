@@ -19,7 +19,7 @@ from mmx.extract.pipeline import extract
 from mmx.files import where
 from tests.catalogue import plain_catalogue, write_items
 from tests.cli.conftest import Shop
-from tests.extract.test_pipeline import Counting, run
+from tests.extract.counting import Counting, run
 
 ITEMS = 23
 

@@ -21,7 +21,7 @@ from mmx.recommend.recommendation import Wanted, recommend_all
 from mmx.recommend.run import Run
 from mmx.recommend.training import TrainOptions
 from tests.recommend import kit
-from tests.recommend.test_metrics import slow as slow_metric
+from tests.recommend.slow import slow_metric
 
 EPOCHS = 3
 CUTOFFS = (5, 10, 20, 50)
