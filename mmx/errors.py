@@ -80,7 +80,7 @@ def first_line(error: BaseException) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
-def some(values: Iterable[object], limit: int = 3) -> str:
+def first_few(values: Iterable[object], limit: int = 3) -> str:
     """The first few values for an error message: ``a, b, c and 7 more``."""
     listed = [str(value) or "''" for value in values]
     head = ", ".join(listed[:limit])

@@ -18,7 +18,7 @@ from mmx.data.shards import is_shards, read_shards, shards_folder
 from mmx.data.splits import SplitRule
 from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
 from mmx.data.vocabulary import repeated
-from mmx.errors import DataError, one_of, some
+from mmx.errors import DataError, first_few, one_of
 from mmx.files import Place, where
 
 ON_UNKNOWN = ("error", "drop")  # what an item may mean that the catalogue lacks
@@ -113,7 +113,7 @@ def _checked(items: Items) -> Items:
     twice = repeated(ids)
     if twice:
         raise DataError(
-            f"{path}: item_id is not unique ({some(twice)} occur more than once); "
+            f"{path}: item_id is not unique ({first_few(twice)} occur more than once); "
             "keep one row per item"
         )
     rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
@@ -195,7 +195,7 @@ def load_interactions(
         if unknown == "error":
             raise DataError(
                 f"{path}: {lost.num_rows} interactions name items that {items.path.name} lacks "
-                f"({some(names.to_pylist())}); add them, or "
+                f"({first_few(names.to_pylist())}); add them, or "
                 "--unknown-items drop"
             )
         dropped(Dropped(lost.num_rows, table.num_rows, len(names)))
@@ -229,5 +229,7 @@ def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:
     known = pa.array(["train", "valid", "test"])
     odd = pc.unique(column.filter(pc.invert(pc.is_in(column, value_set=known))))
     if len(odd):
-        raise DataError(f"{path}: split holds {some(odd.to_pylist())}; known: train, valid, test")
+        raise DataError(
+            f"{path}: split holds {first_few(odd.to_pylist())}; known: train, valid, test"
+        )
     return column

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mmx.data.columns import without_views
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
 from mmx.data.csvs.reader import read_csv
-from mmx.errors import DataError, first_line, some
+from mmx.errors import DataError, first_few, first_line
 from mmx.files import Place, RemotePath, readable
 
 UNREADABLE = (  # whatever Arrow raises on bytes that nobody wrote
@@ -69,7 +69,7 @@ def read_table(
 def _refuse_twice(names: Sequence[str], path: Place) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{path} has the column {some(twice)} twice; rename or remove one")
+        raise DataError(f"{path} has the column {first_few(twice)} twice; rename or remove one")
 
 
 def require(table: pa.Table, columns: tuple[str, ...], path: Place) -> None:

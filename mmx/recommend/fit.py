@@ -14,7 +14,7 @@ from mmx.atomic import Claim, all_unfinished, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
-from mmx.errors import OptionError, some
+from mmx.errors import OptionError, first_few
 from mmx.files import as_path, where
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
@@ -206,7 +206,7 @@ def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
     path = unfinished(out, digest, "checkpoint")
     others = [kept for kept in all_unfinished(out, "checkpoint") if kept != path]
     if others and not path.exists():
-        tell(f"{some(others, 1)} is of other inputs or options; training starts over")
+        tell(f"{first_few(others, 1)} is of other inputs or options; training starts over")
     return path
 
 
