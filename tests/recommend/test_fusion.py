@@ -20,7 +20,7 @@ from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import Wanted, recommend, recommend_from
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.scoring import Factors
 from tests.catalogue import random_log, write_interactions, write_items
@@ -201,11 +201,11 @@ def test_the_fused_run_is_a_run_like_any_other(fused: Run) -> None:
     measured = evaluate(fused.scorer, fused.data.test, fused.data.train).means
     assert kept["test"] == pytest.approx(measured)
     user = fused.data.users.ids[3].as_py()
-    lists = recommend(fused, [user], Wanted(k=5))
+    lists = recommend(fused, [user], RecommendOptions(k=5))
     assert lists["rank"].to_pylist() == [1, 2, 3, 4, 5]
     assert fused.can("new_users")
     assert not fused.can("cold_items")
-    assert recommend_from(fused, ["i1", "i2"], Wanted(k=3)).num_rows == 3
+    assert recommend_from(fused, ["i1", "i2"], RecommendOptions(k=3)).num_rows == 3
     for item, text in zip(*(fused.items[n].to_pylist() for n in ("item_id", "text")), strict=True):
         assert text == f"item {item[1:]}"
 

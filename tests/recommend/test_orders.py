@@ -17,7 +17,7 @@ from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
-from mmx.recommend.recommendation import Wanted, recommend_all
+from mmx.recommend.recommendation import RecommendOptions, recommend_all
 from mmx.recommend.run import Run
 from mmx.recommend.training import TrainOptions
 from tests.recommend import kit
@@ -46,7 +46,9 @@ def trained(place: kit.Place, name: str, out: Path, rule: str = "given") -> Run:
 
 
 def lists(run: Run, k: int = 50) -> pa.Table:
-    return pa.concat_tables(recommend_all(run, Wanted(k=k, seen="train"))).combine_chunks()
+    return pa.concat_tables(
+        recommend_all(run, RecommendOptions(k=k, seen="train"))
+    ).combine_chunks()
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
