@@ -144,7 +144,7 @@ class RemotePath:
 Place = Path | RemotePath
 
 
-def where(text: str | Path | RemotePath) -> Place:
+def as_place(text: str | Path | RemotePath) -> Place:
     """A place from what the user typed. Raises OptionError when it is empty, or no text or path."""
     if isinstance(text, Path | RemotePath):
         return text

@@ -41,7 +41,7 @@ from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
 from mmx.extract.workers.job import Engine, Here, JobSpec
-from mmx.files import Place, as_path, where
+from mmx.files import Place, as_path, as_place
 
 
 def extract(
@@ -64,7 +64,7 @@ def extract(
     process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
-    target, work = where(out), None if work is None else as_path(work)
+    target, work = as_place(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:

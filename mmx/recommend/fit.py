@@ -15,7 +15,7 @@ from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
 from mmx.errors import OptionError, first_few
-from mmx.files import as_path, where
+from mmx.files import as_path, as_place
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
@@ -212,8 +212,8 @@ def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
 
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
-    inputs = [where(job.data), *(spec.path for spec in job.features)]
-    inputs += [] if job.images is None else [where(job.images)]
+    inputs = [as_place(job.data), *(spec.path for spec in job.features)]
+    inputs += [] if job.images is None else [as_place(job.images)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
             raise OptionError(
