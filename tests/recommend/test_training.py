@@ -118,7 +118,7 @@ def test_one_who_took_everything_stops_nobody_and_is_said_once(negatives: str) -
     data, said = with_one_who_took_all(log()), list[str]()
     model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
     options = TrainOptions(epochs=2, batch_size=128, lr=0.01, negatives=negatives)
-    trained = train(model, data, options, tell=said.append)
+    trained = train(model, data, options, log=said.append)
     assert [line for line in said if "took every item" in line] == said
     assert len(said) == 1
     assert "90 of 621 training pairs are skipped" in said[0]
