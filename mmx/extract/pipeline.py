@@ -35,7 +35,7 @@ from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.reasons import PASSING
-from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
+from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_previous, read_settings
 from mmx.extract.sources import source_for
 from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import Progress
@@ -95,7 +95,7 @@ class _Job:
         check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None
-        before = what_was(self.out, anew=self.options.overwrite)
+        before = read_previous(self.out, anew=self.options.overwrite)
         self._choose_encoder(before)
         if self.items.left_out:
             self.state.remark(self.items.left_out)
