@@ -212,11 +212,11 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
 
 def _target(out: str | None, work: Path | None, default: Path) -> Place:
     from mmx.errors import OptionError
-    from mmx.files import is_url, where
+    from mmx.files import as_place, is_url
 
     if work is not None and (out is None or not is_url(out)):
         raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
-    return default if out is None else where(out)
+    return default if out is None else as_place(out)
 
 
 def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:

@@ -148,7 +148,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        return [cast(FeatureTable, self.modalities[modality])]
+        return [cast(FeatureTable, self.modalities[module_key(modality)])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final (users, k) and (items, k), with the item graph of the parameters as they are."""

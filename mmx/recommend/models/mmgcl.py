@@ -19,6 +19,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Channels
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
@@ -104,7 +105,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        return [cast(FeatureTable, self.channels.content[modality])]
+        return [cast(FeatureTable, self.channels.content[module_key(modality)])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k) and (items, k)."""

@@ -202,7 +202,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        return [cast(FeatureTable, self.channels[modality])]
+        return [cast(FeatureTable, self.channels[module_key(modality)])]
 
     def factors(self) -> Sides:
         """Final (users, k) and (items, k)."""

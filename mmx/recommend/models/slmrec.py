@@ -16,10 +16,11 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.channels import Channels
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import in_batch
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
 
@@ -80,7 +81,7 @@ class Model(GradientModel):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of (B,) users and items, the batch's other items being the negatives."""
-        items, place, counts = different(positives)  # (n,), (B,), (n,)
+        items, place, counts = unique_padded(positives)  # (n,), (B,), (n,)
         of_users, of_items = self.channels.rows(users, items)  # (B, width), (n, width)
         z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
         main = in_batch(z_u, z_i, self.config.temperature, place, counts)
@@ -88,7 +89,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        return [cast(FeatureTable, self.channels.content[modality])]
+        return [cast(FeatureTable, self.channels.content[module_key(modality)])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Fused (users, k) and (items, k)."""

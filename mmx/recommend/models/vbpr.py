@@ -22,7 +22,7 @@ from torch import nn
 
 from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.errors import OptionError, one_of
-from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
@@ -87,7 +87,7 @@ class Model(GradientModel):
     ) -> torch.Tensor:
         """BPR-Opt over (B,) triples (section 3.3); each item's content is projected once."""
         batch = len(users)
-        items, place, _ = different(torch.cat([positives, negatives]))  # (n,), (2B,)
+        items, place, _ = unique_padded(torch.cat([positives, negatives]))  # (n,), (2B,)
         content, content_bias = self._content(items)  # (n, c), (n,)
         u, t = F.embedding(users, self.user), F.embedding(users, self.taste)  # (B, k), (B, c)
         own = F.embedding(items, self.item)  # (n, k)
@@ -107,7 +107,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        return [cast(FeatureTable, self.content[modality])]
+        return [cast(FeatureTable, self.content[module_key(modality)])]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
