@@ -17,7 +17,7 @@ import torch
 from mmx.bounds import DEEPEST, WIDEST, Bounds, check, number, whole
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
-from mmx.experiments.plan import Dataset, Extraction, Plan, Recommender, Sample
+from mmx.experiments.plan import Dataset, Extraction, Plan, Recommender, SampleEntry
 from mmx.extract.finetune import FinetuneOptions
 from mmx.extract.options import ExtractOptions
 from mmx.extract.sources.web import Web
@@ -54,7 +54,7 @@ def kind_of(hint: Any) -> type:
 
 
 def cases() -> Iterator[Any]:
-    for record in (*CONFIGS, *OPTIONS, Sample, Dataset, Extraction):
+    for record in (*CONFIGS, *OPTIONS, SampleEntry, Dataset, Extraction):
         hints = typing.get_type_hints(record)
         for f in fields(record):
             kind = kind_of(hints[f.name])
@@ -70,7 +70,7 @@ def test_every_field_refuses_what_it_cannot_be(record: type, name: str, kind: ty
             record(**{**GIVEN.get(record, {}), name: value})
 
 
-@pytest.mark.parametrize("record", [*CONFIGS, *OPTIONS, Sample, Dataset, Extraction])
+@pytest.mark.parametrize("record", [*CONFIGS, *OPTIONS, SampleEntry, Dataset, Extraction])
 def test_the_defaults_are_within(record: type) -> None:
     record(**GIVEN.get(record, {}))
     needed = {f.name for f in fields(record) if f.default is MISSING}
@@ -141,7 +141,7 @@ def test_seeds_have_one_range() -> None:
             lambda s: TrainOptions(seed=s),
             lambda s: SplitRule(seed=s),
             lambda s: FinetuneOptions(seed=s),
-            lambda s: Sample(seed=s),
+            lambda s: SampleEntry(seed=s),
             lambda s: Dataset(data=Path("d"), split_seed=s),
             lambda s: Plan(**entries, seeds=(s,)),
         ):

@@ -130,3 +130,13 @@ def test_no_test_file_is_imported() -> None:
         if re.match(r"\s*(from|import) [\w.]*\btest_\w+", line)
     ]
     assert not found
+
+
+def test_a_class_name_belongs_to_one_class() -> None:
+    """But for Config and Model, which every recommender's file has."""
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name not in ("Config", "Model"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}

@@ -23,7 +23,7 @@ def content_hash(image: bytes | None, text: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StorePlan:
     """What happens to each item, in the order of the items table."""
 
     encode: np.ndarray  # (n,) bool, True where the encoder must run
@@ -57,7 +57,7 @@ def make_plan(
     *,
     retry_failed: bool = False,
     passing: Sequence[str] = (),
-) -> Plan:
+) -> StorePlan:
     """Compare what is wanted with what is there.
 
     ``finished`` has item_id, content_hash and the status columns, later rows overriding
@@ -81,7 +81,7 @@ def make_plan(
     source[np.flatnonzero(here)[~good]] = -1
     known = pc.unique(finished["item_id"])
     kept = pc.sum(pc.is_in(known, value_set=items.combine_chunks())).as_py() or 0
-    return Plan(encode=source < 0, source=source, removed=len(known) - kept)
+    return StorePlan(encode=source < 0, source=source, removed=len(known) - kept)
 
 
 def failed_rows(rows: pa.Table) -> np.ndarray:

@@ -37,7 +37,7 @@ NARROWEST = 10  # characters of a column, its border included
 
 
 @dataclass
-class Settings:
+class PrintSettings:
     """What --debug and --quiet said, for the whole process, and what a command leaves behind."""
 
     debug: bool = False
@@ -46,7 +46,7 @@ class Settings:
     program: bool = False  # whether the process is ours, and not one that tests the commands
 
 
-settings = Settings()
+settings = PrintSettings()
 
 
 def _set_debug(value: bool) -> bool:

@@ -30,7 +30,7 @@ SPECIAL = re.compile(r"[{*?\[]")
 
 
 @dataclass
-class Sample:
+class ShardSample:
     """What a shard holds for one key."""
 
     image: str | None = None
@@ -67,7 +67,7 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
     told.
     """
     folder = shards_folder(data)
-    found: dict[str, Sample] = {}
+    found: dict[str, ShardSample] = {}
     home: dict[str, str] = {}
     for shard in _listed(data, folder):
         name = str(shard).removeprefix(f"{folder}/")
@@ -92,7 +92,7 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
     return folder, table, left_out
 
 
-def _further(data: str, found: dict[str, Sample]) -> str:
+def _further(data: str, found: dict[str, ShardSample]) -> str:
     """What is left out of pictures with a further dot. Raises DataError if a key has no other."""
     lost = [name for sample in found.values() if sample.image is None for name in sample.further]
     if lost:
@@ -145,23 +145,28 @@ def _choices(inside: str) -> list[str]:
     return [f"{n:0{width}d}" for n in range(int(first), int(last) + 1)]
 
 
-def _scan(shard: Place, name: str) -> dict[str, Sample]:
+def _scan(shard: Place, name: str) -> dict[str, ShardSample]:
     """What one shard holds, by key."""
-    samples: dict[str, Sample] = {}
+    samples: dict[str, ShardSample] = {}
     with reaching(shard), shard.open("rb") as file:
         for member in _members(file, shard):
             folder, _, last = member.name.removeprefix("./").rpartition("/")
             stem, _, extension = last.partition(".")
             if not stem or not extension:
                 continue
-            sample = samples.setdefault(f"{folder}/{stem}" if folder else stem, Sample())
+            sample = samples.setdefault(f"{folder}/{stem}" if folder else stem, ShardSample())
             _add(sample, member, extension.lower(), f"{name}@{member.offset_data}+{member.size}",
                  file, shard)  # fmt: skip
     return samples
 
 
 def _add(
-    sample: Sample, member: tarfile.TarInfo, extension: str, place: str, file: Any, shard: Place
+    sample: ShardSample,
+    member: tarfile.TarInfo,
+    extension: str,
+    place: str,
+    file: Any,
+    shard: Place,
 ) -> None:
     if "." in extension and extension.rpartition(".")[2] in EXTENSIONS:
         sample.further.append(member.name)

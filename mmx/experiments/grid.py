@@ -21,7 +21,7 @@ from mmx.experiments.artifacts import Workshop, digest, one_line
 from mmx.experiments.cells import Cell, Group, groups
 from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
-from mmx.experiments.plan import EndToEnd, Plan
+from mmx.experiments.plan import EndToEndEntry, Plan
 from mmx.locks import locked
 from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
@@ -240,7 +240,7 @@ class Grid:
 
             fit(job, path, progress=progress, log=self._log)
 
-    def _end_to_end(self, spec: EndToEnd | None) -> EndToEndJob | None:
+    def _end_to_end(self, spec: EndToEndEntry | None) -> EndToEndJob | None:
         if spec is None:
             return None
         pixels = self.out / "cache" / "pixels"

@@ -25,7 +25,7 @@ MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's ta
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleEntry:
     """The embedded sample, drawn from a seed."""
 
     seed: int = 7
@@ -42,7 +42,7 @@ class Dataset:
 
     data: Path | None = None
     images: Path | None = None  # folder of the pictures, if not beside the items table
-    sample: Sample | None = None
+    sample: SampleEntry | None = None
     split: str = "auto"
     min_rating: float | None = None
     k_core: int = 0
@@ -106,7 +106,7 @@ class FineTuning:
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class EndToEndEntry:
     """An encoder that is trained with the recommender."""
 
     encoder: str
@@ -122,7 +122,7 @@ class FeatureEntry:
     stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} stands for its name
     extract: tuple[Extraction, ...] = ()
     finetune: FineTuning | None = None
-    end_to_end: EndToEnd | None = None
+    end_to_end: EndToEndEntry | None = None
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
     search_as: str | None = None  # take over what was chosen with these features: no own search
 

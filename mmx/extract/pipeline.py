@@ -22,7 +22,7 @@ from mmx.atomic import Claim, check_target, claimed
 from mmx.cache.kind import STORE
 from mmx.cache.merge import RowSource, merge
 from mmx.cache.parts import Parts
-from mmx.cache.plan import Plan, locate, make_plan
+from mmx.cache.plan import StorePlan, locate, make_plan
 from mmx.cache.remote import built_here
 from mmx.cache.schema import inputs, metadata, status_columns, store_schema
 from mmx.cache.store import open_store, read_through
@@ -33,7 +33,7 @@ from mmx.extract.encoder import Encoder, compiled
 from mmx.extract.hashing import present_states
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
-from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
+from mmx.extract.precision import SEARCHED, PrecisionSample, choose, take_sample
 from mmx.extract.reasons import PASSING
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_previous, read_settings
 from mmx.extract.sources import source_for
@@ -141,12 +141,12 @@ class _Job:
         if self.options.compile:
             self.encoder = compiled(self.encoder)
 
-    def _sample(self) -> Sample:
+    def _sample(self) -> PrecisionSample:
         takes_text = "text" in inputs(self.encoder.card)
         loader = Loader(self.source, self.encoder.image_rule, takes_text)
         return take_sample(loader, pairs(self.items.table.slice(0, SEARCHED)))
 
-    def plan(self, parts: Parts, progress: Callable[[Progress], None]) -> Plan:
+    def plan(self, parts: Parts, progress: Callable[[Progress], None]) -> StorePlan:
         """Hash the inputs of items with a finished row and decide what to encode."""
         source = self._finished(parts)
         names = ["item_id", "content_hash", *status_columns(self.encoder.card)]
@@ -173,7 +173,7 @@ class _Job:
             )
         return plan
 
-    def encode(self, plan: Plan, parts: Parts, progress: Callable[[Progress], None]) -> None:
+    def encode(self, plan: StorePlan, parts: Parts, progress: Callable[[Progress], None]) -> None:
         """Encode the planned rows block by block; each block becomes one part."""
         self.state.stage, self.state.done, self.state.total = "encode", 0, int(plan.encode.sum())
         progress(self.state)

@@ -26,7 +26,7 @@ SEARCHED = 512  # items among which the sample is looked for
 
 
 @dataclass
-class Sample:
+class PrecisionSample:
     """A few items, decoded."""
 
     pixels: list[np.ndarray] = field(default_factory=list)  # (s, s, 3) uint8 each
@@ -46,7 +46,7 @@ class Choice:
 def choose(
     encoder: Encoder,
     wanted: str | None,
-    sample: Callable[[], Sample],
+    sample: Callable[[], PrecisionSample],
     *,
     precision: str | None = None,
     accuracy: dict[str, Any] | None = None,
@@ -86,7 +86,7 @@ def _judged(encoder: Encoder, lower: Encoder, measured: dict[str, Any], free: bo
     return Choice(lower, measured, f"{name}: {told}; --precision float32 is exact")
 
 
-def measure(reference: Encoder, lower: Encoder, sample: Sample) -> dict[str, Any]:
+def measure(reference: Encoder, lower: Encoder, sample: PrecisionSample) -> dict[str, Any]:
     """The smallest cosine of a row, for each modality that the sample has."""
     one, two = vectors(reference, sample), vectors(lower, sample)
     return {
@@ -107,7 +107,7 @@ def smallest_cosine(one: np.ndarray, two: np.ndarray) -> float:
     return float(np.nan_to_num(cosines, nan=-1.0).min())
 
 
-def vectors(encoder: Encoder, sample: Sample) -> dict[str, np.ndarray]:
+def vectors(encoder: Encoder, sample: PrecisionSample) -> dict[str, np.ndarray]:
     """The sample's vectors by modality, without a check that they are finite."""
     found, dimensions = {}, encoder.card.dimensions
     if "image" in dimensions and sample.pixels:
@@ -135,9 +135,9 @@ def _spread(encoder: Encoder, rows: int, run: Callable[[slice], np.ndarray]) -> 
         return np.concatenate(list(pool.map(share, range(0, rows, size))))
 
 
-def take_sample(loader: Loader, items: Iterable[tuple[str | None, str | None]]) -> Sample:
+def take_sample(loader: Loader, items: Iterable[tuple[str | None, str | None]]) -> PrecisionSample:
     """The first items that have what the encoder takes."""
-    sample = Sample()
+    sample = PrecisionSample()
     pictures = SAMPLE if loader.image_rule is not None else 0
     texts = SAMPLE if loader.takes_text else 0
     found = loader.load_ahead(islice(items, SEARCHED), SAMPLE)

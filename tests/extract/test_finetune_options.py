@@ -19,7 +19,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
 from mmx.extract.finetune.augment import CLIP, VLMO
 from mmx.extract.finetune.losses import co_interaction, itc
-from mmx.extract.finetune.pairs import Batch
+from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.finetune.trainable import unit
 from mmx.sample.catalogue import write_sample
 from tests.extract.tiny_objective import QUICK, objective
@@ -154,7 +154,7 @@ def test_validation_counts_the_partners(items: Items) -> None:
     found.partners = SimpleNamespace(draw=lambda rows, generator: others)  # type: ignore[assignment]
     with torch.no_grad():
         images, texts, loss = found.held_out(rows)
-        mine, theirs = (unit(sum(found.embed(Batch(found.pairs, r)))) for r in (rows, others))  # type: ignore[arg-type]
+        mine, theirs = (unit(sum(found.embed(PairBatch(found.pairs, r)))) for r in (rows, others))  # type: ignore[arg-type]
         scale = found.trainable.log_scale.exp()
         alike = found.pairs.alike(rows, others) | found.pairs.alike(others)
         expected = itc(images, texts, scale, found.pairs.alike(rows))

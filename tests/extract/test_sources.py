@@ -22,7 +22,7 @@ from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.reasons import ImageError
 from mmx.extract.sources import source_for
-from mmx.extract.sources.rows import LEAST, STEP, Rows
+from mmx.extract.sources.rows import LEAST, STEP, RowImages
 from tests.catalogue import plain_catalogue
 
 ITEMS = 23
@@ -150,7 +150,7 @@ def test_one_large_row_group_is_never_in_memory(tmp_path: Path) -> None:
     options = {"use_dictionary": False, "compression": "none", "write_batch_size": 4}  # a page
     pq.write_table(table, tmp_path / "items.parquet", row_group_size=rows, **options)
     del table
-    source, before, peak = Rows(tmp_path / "items.parquet"), pa.total_allocated_bytes(), 0
+    source, before, peak = RowImages(tmp_path / "items.parquet"), pa.total_allocated_bytes(), 0
     for n in range(rows):
         assert len(source(f"#{n}")) == 1 << 20
         peak = max(peak, pa.total_allocated_bytes() - before)

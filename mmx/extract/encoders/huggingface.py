@@ -43,7 +43,7 @@ def open_huggingface(request: Request) -> TorchEncoder:
     source, file = _source(request)
     config, model = _model(request, source, file)
     rule = request.rule(_rule(request, source)) if "image" in wanted else None
-    tokenizer = _Tokenizer.of(request, source, config) if "text" in wanted else None
+    tokenizer = _TransformersTokenizer.of(request, source, config) if "text" in wanted else None
     card = EncoderCard(
         name=request.spec,
         library="transformers",
@@ -170,14 +170,14 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-class _Tokenizer:
+class _TransformersTokenizer:
     """The repository's tokenizer, padding every text to the limit as the model was trained."""
 
     def __init__(self, tokenizer: Any, limit: int, mask: bool) -> None:
         self.tokenizer, self.limit, self.mask = tokenizer, limit, mask
 
     @classmethod
-    def of(cls, request: Request, source: str, config: Any) -> _Tokenizer:
+    def of(cls, request: Request, source: str, config: Any) -> _TransformersTokenizer:
         """SigLIP takes no attention mask: it was trained to see the padding."""
         with _loading(request, source, "tokenizer"):
             tokenizer = transformers.AutoTokenizer.from_pretrained(source)

@@ -50,7 +50,7 @@ def open_openclip(request: Request) -> TorchEncoder:
     if weights is not None:
         _load(model, weights, request)
     rule = request.rule(_rule(model.visual.preprocess_cfg)) if "image" in wanted else None
-    tokenizer = _Tokenizer.of(request, name, model) if "text" in wanted else None
+    tokenizer = _OpenClipTokenizer.of(request, name, model) if "text" in wanted else None
     dimension = _dimension(name, model)
     card = EncoderCard(
         name=request.spec,
@@ -181,7 +181,7 @@ def _activation(model: Any) -> str:
     return "QuickGELU" if quick else "GELU"
 
 
-class _Tokenizer:
+class _OpenClipTokenizer:
     """open_clip's tokenizer, and what it made of each text."""
 
     def __init__(self, tokenizer: Any, name: str) -> None:
@@ -193,7 +193,7 @@ class _Tokenizer:
         self._endless = re.compile(rf"\S{{{self._longest},}}")
 
     @classmethod
-    def of(cls, request: Request, name: str, model: Any) -> _Tokenizer:
+    def of(cls, request: Request, name: str, model: Any) -> _OpenClipTokenizer:
         """The architecture's own tokenizer; ``--tokenizer DIR`` where that lies on the hub."""
         config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
         own = config.get("hf_tokenizer_name")

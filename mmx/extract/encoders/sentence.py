@@ -51,7 +51,7 @@ def open_sentence(request: Request) -> TorchEncoder:
             source=f"--weights {file}",
             architecture=request.spec,
         )
-    tokenizer = _Tokenizer(model, _reader(model, request.spec))
+    tokenizer = _SentenceTokenizer(model, _reader(model, request.spec))
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise EncoderError(f"{request.spec} does not say how long its vectors are")
@@ -136,7 +136,7 @@ def _reader(model: SentenceTransformer, spec: str) -> Any:
     return module
 
 
-class _Tokenizer:
+class _SentenceTokenizer:
     """The model's own preprocessing, and what it made of each text.
 
     ``SentenceTransformer.encode`` takes a text that looks like the address of a picture, a film

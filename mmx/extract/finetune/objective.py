@@ -11,7 +11,7 @@ import torch
 from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.losses import co_interaction, itc
-from mmx.extract.finetune.pairs import Batch, Pairs
+from mmx.extract.finetune.pairs import PairBatch, Pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import Trainable, unit
 from mmx.processes import Processes
@@ -63,14 +63,14 @@ class Objective:
         if scale is not None:  # every process had the whole of this one
             scale /= self.processes.size
 
-    def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def embed(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """B pairs → pictures (B, d) and texts (B, d) of length 1, with gradients if on."""
         (mine,), _ = self.processes.share(torch.arange(len(batch.rows)))
         both = (in_chunks(encode, mine, self.options.chunk) for encode in self._encoders(batch))
         images, texts = (self.processes.whole(part, len(batch.rows)) for part in both)
         return images, texts
 
-    def _encoders(self, batch: Batch) -> tuple[Encode, Encode]:
+    def _encoders(self, batch: PairBatch) -> tuple[Encode, Encode]:
         """Places in the batch → pictures and texts (n, d) of length 1."""
         trainable = self.trainable
 
@@ -90,7 +90,7 @@ class Objective:
 
         ITC counts where it is trained or nothing else is; matching and masked words do not.
         """
-        images, texts = self.embed(Batch(self.pairs, rows))
+        images, texts = self.embed(PairBatch(self.pairs, rows))
         scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
         if "itc" in self.options.objectives or self.partners is None:
             total = total + itc(images, texts, scale, self.pairs.alike(rows))
@@ -111,14 +111,14 @@ class Objective:
     ) -> torch.Tensor:
         known = torch.from_numpy(self.pairs.known[others.numpy()])
         others = torch.where(known, others, rows)  # a partner without a pair: the item itself
-        batch = Batch(self.pairs, others) if still else self._draw(others)
+        batch = PairBatch(self.pairs, others) if still else self._draw(others)
         more = unit(torch.stack(self.embed(batch)).sum(0))
         alike = self.pairs.alike(rows, others) | self.pairs.alike(others)
         return co_interaction(unit(both), more, scale, alike)
 
-    def _draw(self, rows: torch.Tensor) -> Batch:
+    def _draw(self, rows: torch.Tensor) -> PairBatch:
         how = self.trainable.augmentation if self.options.augment else None
-        return Batch.drawn(self.pairs, rows, how, self.generator)
+        return PairBatch.drawn(self.pairs, rows, how, self.generator)
 
     def _autocast(self) -> torch.autocast:
         device = self.trainable.hardware.device.type

@@ -49,7 +49,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """Pairs that are contrasted with each other; places in it count from 0."""
 
     pairs: Pairs
@@ -60,7 +60,7 @@ class Batch:
     @classmethod
     def drawn(
         cls, pairs: Pairs, rows: torch.Tensor, how: Augmentation | None, generator: torch.Generator
-    ) -> Batch:
+    ) -> PairBatch:
         """With a seed for each picture, so that encoding it again sees the same alteration."""
         seeds = torch.randint(2**62, rows.shape, generator=generator) if how else None
         return cls(pairs, rows, how, seeds)

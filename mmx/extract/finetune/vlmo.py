@@ -9,7 +9,7 @@ import torch
 from mmx.errors import OptionError
 from mmx.extract.encoders.torch_encoder import normalised_pixels, to_device
 from mmx.extract.encoders.vlmo import VLMoEncoder
-from mmx.extract.finetune.pairs import Batch
+from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.finetune.trainable import Trainable
 from mmx.extract.vlmo.losses import MLM_WEIGHT, itm_loss, mask_tokens, mlm_loss
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def fused_losses(
     trainable: Trainable,
-    batch: Batch,
+    batch: PairBatch,
     similarity: torch.Tensor,
     options: FinetuneOptions,
     generator: torch.Generator,

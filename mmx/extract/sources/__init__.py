@@ -12,7 +12,7 @@ from mmx.data.dataset import Items
 from mmx.extract.sources.data_uris import is_data
 from mmx.extract.sources.members import Members
 from mmx.extract.sources.paths import Paths
-from mmx.extract.sources.rows import Rows
+from mmx.extract.sources.rows import RowImages
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.load import Source
 from mmx.files import Place, is_url
@@ -31,7 +31,7 @@ def source_for(items: Items, web: Web | None = None) -> Source:
     processes has it (by default itself).
     """
     if items.form == "rows":
-        return Rows(items.path)
+        return RowImages(items.path)
     if items.form == "members":
         return Members(items.images)
     elsewhere = pc.any(pc.match_substring_regex(items.table["image"], ELSEWHERE)).as_py()

@@ -28,7 +28,7 @@ WINDOW = 64 << 20  # bytes of pictures kept, and at least LEAST steps
 LEAST = 8  # steps
 
 
-class Rows:
+class RowImages:
     """Reads ``#17``: the bytes of the column ``image`` in row 17 of a table."""
 
     readers = 4
@@ -43,8 +43,8 @@ class Rows:
         self._window: OrderedDict[int, list[Any]] = OrderedDict()  # first row → pictures
         self._bytes = 0
 
-    def __reduce__(self) -> tuple[type[Rows], tuple[Place]]:
-        return Rows, (self.table,)
+    def __reduce__(self) -> tuple[type[RowImages], tuple[Place]]:
+        return RowImages, (self.table,)
 
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture."""

@@ -57,7 +57,7 @@ class Expert(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Shared attention, then one expert for each stretch of the sequence (equations 2 and 3)."""
 
     def __init__(self, config: VLMoConfig, number: int) -> None:
@@ -134,7 +134,9 @@ class MultiwayTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(shape)) if config.family == "abspos" else None
         self.patch_embed = PatchEmbed(config)
-        self.blocks = nn.ModuleList(Block(config, number) for number in range(config.depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config, number) for number in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.checkpointing = False  # in training, run blocks again instead of keeping their inside
 

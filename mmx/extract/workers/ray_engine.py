@@ -93,7 +93,7 @@ class RayActors:
         with (
             _cluster(self.address) as ray,
             Writer(write, own) as writer,
-            _Pool(ray, self, spec, table, PendingBlocks(blocks, table, state)) as pool,
+            _RayPool(ray, self, spec, table, PendingBlocks(blocks, table, state)) as pool,
         ):
             for number, rows in pool.parts():
                 writer.put(number, partial(unpacked, rows))
@@ -136,7 +136,7 @@ class Encode:
             return pickle.dumps(sendable(error))
 
 
-class _Pool:
+class _RayPool:
     """The actors of a job (a context manager that ends them)."""
 
     def __init__(
@@ -157,7 +157,7 @@ class _Pool:
         self.flying: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> _RayPool:
         return self
 
     def __exit__(self, *_: object) -> None:
