@@ -96,6 +96,6 @@ def _tail(tail: int | None, cold: bool) -> int | None:
     """Most training interactions of an item that counts; None where all count."""
     if cold and tail is not None:
         raise OptionError("--cold means --tail 0; give one of the two")
-    if tail is not None and tail < 0:
-        raise OptionError(f"--tail {tail}: at least 0 is expected")
+    if tail is not None:
+        check("--tail ", tail, whole(0))
     return 0 if cold else tail

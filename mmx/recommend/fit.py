@@ -214,7 +214,7 @@ def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
 
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
-    inputs = [where(job.data), *(spec.path for spec in job.features)]
+    inputs = [where(job.data), *(spec.path for spec in job.specs)]
     inputs += [] if job.images is None else [where(job.images)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
