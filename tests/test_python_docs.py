@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mmx
 
 PAGE = (Path(__file__).parents[1] / "docs/python.md").read_text()
@@ -21,6 +23,7 @@ assert report.encoded == 60
 """
 
 
+@pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
