@@ -33,7 +33,7 @@ from mmx.recommend.evaluation import Evaluation as Evaluation
 from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
 from mmx.recommend.job import TrainJob as TrainJob
-from mmx.recommend.recommendation import Wanted as Wanted
+from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
 from mmx.recommend.training import TrainOptions as TrainOptions
@@ -60,6 +60,7 @@ __all__ = [
     "OptionError",
     "Progress",
     "QueryError",
+    "RecommendOptions",
     "Run",
     "RunError",
     "SplitRule",
@@ -71,7 +72,6 @@ __all__ = [
     "TrainOptions",
     "TrainProgress",
     "UnknownIdError",
-    "Wanted",
     "Web",
     "encode",
     "evaluate",

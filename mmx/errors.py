@@ -69,12 +69,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def cannot_write(path: Path, error: OSError) -> TargetError:
     """One line that says why, and what mends it."""
-    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    reason = os.strerror(error.errno) if error.errno else first_line(error)
     full = "free the disk and run it again, or " if error.errno in FULL else ""
-    return TargetError(f"cannot write {path}: {reason.splitlines()[0]}; {full}set --out elsewhere")
+    return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
 
 
-def some(values: Iterable[object], limit: int = 3) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: the first that is not blank, else the name of its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def first_few(values: Iterable[object], limit: int = 3) -> str:
     """The first few values for an error message: ``a, b, c and 7 more``."""
     listed = [str(value) or "''" for value in values]
     head = ", ".join(listed[:limit])

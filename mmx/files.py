@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mmx.errors import DataError, MmxError, OptionError
+from mmx.errors import DataError, MmxError, OptionError, first_line
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
@@ -40,7 +40,7 @@ class RemotePath:
             return fsspec.filesystem(self.scheme, use_listings_cache=False)
         except ImportError as error:
             extra = EXTRAS.get(self.scheme)
-            mend = f"pip install 'mmx[{extra}]'" if extra else str(error).splitlines()[0]
+            mend = f"pip install 'mmx[{extra}]'" if extra else first_line(error)
             raise DataError(f"{self}: the driver of {self.scheme}:// is absent; {mend}") from error
         except ValueError as error:
             raise DataError(f"{self}: nothing is known of {self.scheme}://") from error
@@ -144,7 +144,7 @@ class RemotePath:
 Place = Path | RemotePath
 
 
-def where(text: str | Path | RemotePath) -> Place:
+def as_place(text: str | Path | RemotePath) -> Place:
     """A place from what the user typed. Raises OptionError when it is empty, or no text or path."""
     if isinstance(text, Path | RemotePath):
         return text
@@ -198,7 +198,7 @@ def reaching(place: Place) -> Iterator[None]:
     except (FileNotFoundError, MmxError):
         raise
     except Exception as error:
-        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        said = first_line(error).rstrip(".")
         raise DataError(f"{place} cannot be reached: {said}") from error
 
 

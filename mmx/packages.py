@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from types import TracebackType
 
-from mmx.errors import EncoderError
+from mmx.errors import EncoderError, first_line
 
 PIP = {  # what is imported → what pip calls it
     "torch": "torch",
@@ -56,7 +56,7 @@ def broken_package(error: BaseException) -> str | None:
     for one in _chain(error):
         package = _imported(one.__traceback__) or _lacking(one)
         if package is not None:
-            said = (str(one).strip() or type(one).__name__).splitlines()[0].rstrip(".")
+            said = first_line(one).rstrip(".")
             return (
                 f"{package} cannot be imported ({type(one).__name__}: {said}); {_remedy(package)}"
             )

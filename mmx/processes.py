@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from mmx.errors import OptionError
+from mmx.errors import OptionError, first_line
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def _try(device: torch.device) -> None:
     try:
         torch.zeros(1, device=device).item()
     except Exception as error:  # each back end has its own
-        reason = (str(error) or type(error).__name__).partition(". ")[0].splitlines()[0]
+        reason = first_line(error).partition(". ")[0]
         raise OptionError(f"--device {device} cannot be used ({reason}); try cpu") from error
 
 

@@ -37,7 +37,7 @@ from mmx.cache.attach import attach
 from mmx.cache.store import literal
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import OptionError, QueryError
+from mmx.errors import OptionError, QueryError, first_line
 from mmx.files import Place, RemotePath, as_path
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, identifier, views_of
@@ -150,7 +150,7 @@ class Sql:
                 self._connection.execute(f"create schema if not exists {quoted_name(view.schema)}")
                 self._connection.execute(f"create view {name} as {view.sql}")
             except (duckdb.Error, UnicodeError, OSError) as error:
-                line = f"{view.places[0]} is unreadable: {str(error).splitlines()[0]}"
+                line = f"{view.places[0]} is unreadable: {first_line(error)}"
                 if not view.found:
                     raise QueryError(line) from error
                 self.notes.append(line)

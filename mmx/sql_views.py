@@ -17,7 +17,7 @@ from mmx.data.quoting import quoted, quoted_name
 from mmx.data.shards import is_shards, shards_folder
 from mmx.data.tables import SUFFIXES, find_table, has_table
 from mmx.errors import DataError, MmxError
-from mmx.files import Place, where
+from mmx.files import Place, as_place
 
 MAIN = "main"
 TAKEN = {MAIN, "memory", "system", "temp", "information_schema", "pg_catalog"}  # DuckDB's own
@@ -76,11 +76,11 @@ def views_of(
     becomes a note.
     """
     found = Found()
-    named = [(where(dataset), _dataset(dataset)) for dataset in datasets]
+    named = [(as_place(dataset), _dataset(dataset)) for dataset in datasets]
     refuse_unused(csv, [path for _, tables in named for path in tables.values()])
     for _, tables in named[:1]:
         _add_tables(found, MAIN, tables, csv)
-    _add_stores(found, cache, [where(store) for store in stores])
+    _add_stores(found, cache, [as_place(store) for store in stores])
     for run in _folders(runs):
         if (run / "config.json").exists():
             _add_tables(found, _schema(found, run), _tables(run), there=True)
@@ -137,7 +137,7 @@ def _add_tables(
 
 def _dataset(data: Place | str) -> dict[str, Place]:
     """The tables of what ``--data`` takes. Raises DataError when there is none."""
-    place = shards_folder(str(data)) if is_shards(data) else where(data)
+    place = shards_folder(str(data)) if is_shards(data) else as_place(data)
     if place.suffix in SUFFIXES and place.is_file():
         return _table_alone(place)
     if isinstance(place, Path) and not place.exists():

@@ -186,7 +186,7 @@ def test_what_a_run_is_made_from_is_not_replaced_by_it(
     write_sample(tmp_path / "data", items=20, users=12)
     one, two = (fit(TrainJob("data", "popularity"), Path(name)).path for name in ("one", "two"))
     for out in (one, Path("../", tmp_path.name, "two")):
-        with pytest.raises(OptionError, match="is one of the runs that are fused"):
+        with pytest.raises(OptionError, match="is one of the runs of the ensemble"):
             fuse([one, two], out, overwrite=True)
     with pytest.raises(OptionError, match=r"--out one contains one, which this job reads"):
         fit(TrainJob("one", "popularity"), one, overwrite=True)

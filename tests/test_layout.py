@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -118,3 +119,14 @@ def test_planted_faults_are_found() -> None:
     assert upward({"mmx.data.x": found}) != []
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["a", "b", "c"]
     assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_test_file_is_imported() -> None:
+    """What several tests need lies in a helper module, also for programs that tests write."""
+    found = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(from|import) [\w.]*\btest_\w+", line)
+    ]
+    assert not found

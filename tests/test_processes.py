@@ -15,7 +15,7 @@ import torch
 # The group's threads, if they are still there when the interpreter goes, may abort the process.
 atexit.register(lambda: torch.distributed.is_initialized() and os._exit(3))
 from mmx.processes import Processes
-from tests.recommend.test_training import log, run, with_one_who_took_all
+from tests.recommend.short_training import log, run, with_one_who_took_all
 # one user's pairs are skipped, and the last batch has a row for one of the two processes only
 trained = run(with_one_who_took_all(log()), epochs=3, lr=1e-2, batch_size=106)
 if Processes("cpu").is_main:

@@ -25,7 +25,7 @@ from mmx.cache.schema import MISSING, OK, metadata, store_schema
 from mmx.cache.tools import Target
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.vocabulary import repeated
-from mmx.errors import OptionError, StoreError, some
+from mmx.errors import OptionError, StoreError, first_few
 from mmx.files import as_path, parse_json
 
 AT_ONCE = 8 * ROW_GROUP  # rows in memory
@@ -110,8 +110,8 @@ class _Adopt:
         )
         if twice:
             raise StoreError(
-                f"{self.folder}: {len(twice)} ids occur more than once ({some(twice)}); keep one "
-                "row of each, or say which column by --ids"
+                f"{self.folder}: {len(twice)} ids occur more than once ({first_few(twice)}); keep "
+                "one row of each, or say which column by --ids"
             )
 
     def blocks(self) -> Iterator[tuple[pa.Table, dict[str, tuple[np.ndarray, np.ndarray]]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmx.errors import DamagedError, StoreError
+from mmx.errors import DamagedError, StoreError, first_line
 from mmx.files import Place, readable
 
 NO_PARQUET = "no Parquet file"
@@ -32,7 +32,7 @@ def decoding(place: Place) -> Iterator[None]:
 
 
 def _named(place: Place, error: Exception) -> StoreError:
-    reason = (str(error) or type(error).__name__).splitlines()[0].strip().rstrip(".")
+    reason = first_line(error).rstrip(".")
     if reason == NO_PARQUET:
         return StoreError(f"{place} is no Parquet file; make a store with `mmx extract`")
     if isinstance(error, MemoryError):

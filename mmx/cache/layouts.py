@@ -19,7 +19,7 @@ from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.csvs.reader import read_csv
 from mmx.data.id_lists import read_lines
 from mmx.data.tables import require
-from mmx.errors import StoreError
+from mmx.errors import StoreError, first_line
 
 KNOWN = {  # columns of a store that a table of ids may have as well
     **{f"{modality}_status": pa.string() for modality in MODALITIES},
@@ -106,7 +106,7 @@ def _id_map(path: Path, id_name: str | None, csv: CsvFormat) -> pa.ChunkedArray:
     try:
         numbers = table["itemID"].cast(pa.int64()).to_numpy()
     except pa.ArrowException as error:
-        raise StoreError(f"{path}: itemID: {str(error).splitlines()[0]}") from error
+        raise StoreError(f"{path}: itemID: {first_line(error)}") from error
     order = np.argsort(numbers)
     if not np.array_equal(numbers[order], np.arange(len(order))):
         raise StoreError(f"{path}: itemID must count from 0 to {len(order) - 1}")
@@ -147,7 +147,7 @@ def _rows(path: Path, id_name: str | None, csv: CsvFormat) -> pa.Table:
     try:
         table = _csv(path, name, csv) if is_csv(path) else _parquet(path, name)
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path} is unreadable: {str(error).splitlines()[0]}") from error
+        raise StoreError(f"{path} is unreadable: {first_line(error)}") from error
     if name not in table.column_names:
         raise StoreError(
             f"{path} has no column {name}; --ids names the one that holds the ids: "

@@ -20,7 +20,7 @@ from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.cache.seal import read_footer
 from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import StoreError
-from mmx.files import Place, parse_json, size_of, where
+from mmx.files import Place, as_place, parse_json, size_of
 from mmx.renaming import set_aside
 
 TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
@@ -131,7 +131,7 @@ def open_store(path: Place | str) -> Store:
     Raises StoreError when it is absent, unreadable or not one of ours, and DamagedError when what
     it says of itself is not what was written.
     """
-    path = where(path)
+    path = as_place(path)
     files = _files(path)
     found = [read_footer(file) for file in files]
     footers = [footer for footer, _ in found]

@@ -24,7 +24,7 @@ from mmx.data.csvs.format import PLAIN, CsvFormat, refuse_unused
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.id_lists import read_ids
 from mmx.data.vocabulary import repeated
-from mmx.errors import OptionError, QueryError, StoreError, one_of, some
+from mmx.errors import OptionError, QueryError, StoreError, first_few, first_line, one_of
 from mmx.files import as_path, as_paths
 
 KEPT = ("last", "first", "error")  # what happens to an item that several stores hold
@@ -78,7 +78,7 @@ def unite(
         twice = repeated(finished["item_id"]) if duplicates == "error" else []
         if twice:
             raise StoreError(
-                f"{len(twice)} items occur more than once ({some(twice)}); "
+                f"{len(twice)} items occur more than once ({first_few(twice)}); "
                 "--on-duplicate first or last keeps one row of each"
             )
         if duplicates == "first":
@@ -166,7 +166,7 @@ def _meeting(store: Store, where: str) -> np.ndarray:
             for file in store.files:  # the condition may be right, and the store damaged
                 read_through(file)
             columns = ", ".join(store_schema(store.card, store.dtype).names)
-            raise QueryError(f"--where: {_first_line(error)}; columns: {columns}") from error
+            raise QueryError(f"--where: {first_line(error)}; columns: {columns}") from error
     starts = np.cumsum([0, *store.file_rows])
     chosen = np.zeros(store.rows, dtype=bool)
     chosen[starts[found["mmx_file"].to_numpy()] + found["mmx_row"].to_numpy()] = True
@@ -180,7 +180,7 @@ def _listed(
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
     if len(lost) and unknown == "error":
         raise StoreError(
-            f"{items} lists {len(lost)} items that {path} lacks ({some(lost.to_pylist())}); "
+            f"{items} lists {len(lost)} items that {path} lacks ({first_few(lost.to_pylist())}); "
             "take them out, or --unknown-items drop"
         )
     return pc.is_in(ids, value_set=wanted).to_numpy().astype(bool), len(lost)
@@ -215,7 +215,3 @@ def _versions(stores: Sequence[Store]) -> dict[str, str]:
         name: " and ".join(sorted({s.versions[name] for s in stores if name in s.versions}))
         for name in names
     }
-
-
-def _first_line(error: Exception) -> str:
-    return next(line for line in str(error).splitlines() if line.strip())

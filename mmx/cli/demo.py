@@ -99,12 +99,12 @@ def _top(run: Run) -> list[dict[str, object]]:
     """What the first shopper took, and the top ten for them."""
     import numpy as np
 
-    from mmx.recommend.recommendation import Wanted, recommend
+    from mmx.recommend.recommendation import RecommendOptions, recommend
 
     user = run.data.users.ids[0].as_py()
     taken = run.data.train.rows(np.zeros(1, dtype=np.int64)).indices[:5]
     took = [text or "(no text)" for text in run.items["text"].take(taken).to_pylist()]
     note(f"4. mmx recommend {run.path} --user {user} --k 10   ({user} took: {'; '.join(took)})")
-    rows = recommend(run, [user], Wanted(k=10)).to_pylist()
+    rows = recommend(run, [user], RecommendOptions(k=10)).to_pylist()
     texts = run.items["text"].take(run.data.items.numbers([r["item_id"] for r in rows]))
     return [{**row, "text": text} for row, text in zip(rows, texts.to_pylist(), strict=True)]

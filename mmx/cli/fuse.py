@@ -33,9 +33,9 @@ def fuse(
     check("--seed ", seed, SEED)
     with progress_bar() as bar:
         bar.add_task("learning weights", total=None)
-        fused = combine(runs, out, overwrite=overwrite, seed=seed)
-    print_run(fused, as_json)
-    if not fused.metrics["counts"]["valid_users"]:
+        ensemble = combine(runs, out, overwrite=overwrite, seed=seed)
+    print_run(ensemble, as_json)
+    if not ensemble.metrics["counts"]["valid_users"]:
         note("  no validation user has training interactions: the runs weigh alike")
-    for part in fused.config["parts"]:
+    for part in ensemble.config["parts"]:
         note(f"  {part['weight']:.2f} × {part['run']}")

@@ -73,16 +73,16 @@ def recommend(
     without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
     taken = _all_ids("--items-from", items_from, csv)
 
-    from mmx.recommend.recommendation import Wanted, recommend_all, recommend_from
+    from mmx.recommend.recommendation import RecommendOptions, recommend_all, recommend_from
     from mmx.recommend.recommendation import recommend as ask
     from mmx.recommend.run import open_run
 
-    wanted = Wanted(k, without or [], among, seen)
+    options = RecommendOptions(k, without or [], among, seen)
     opened = open_run(run)
     if taken is not None:
-        tables = iter([recommend_from(opened, taken, wanted)])
+        tables = iter([recommend_from(opened, taken, options)])
     else:
-        tables = iter([ask(opened, user, wanted)]) if user else recommend_all(opened, wanted)
+        tables = iter([ask(opened, user, options)]) if user else recommend_all(opened, options)
     if out is not None:
         _write(tables, out, overwrite, as_json)
         return

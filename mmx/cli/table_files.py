@@ -28,7 +28,7 @@ import pyarrow as pa
 from mmx.atomic import Kind, check_target, publishing
 from mmx.cli.json_texts import flat_texts, flat_type, json_texts, plain_values
 from mmx.cli.output import note, print_json
-from mmx.errors import OptionError, TargetError
+from mmx.errors import OptionError, TargetError, first_line
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
 MARK = b"mmx.table"  # in the metadata of the Parquet tables that we write
@@ -106,7 +106,7 @@ def _parquet(path: Path, schema: pa.Schema, batches: Batches) -> None:
     try:
         writer = pq.ParquetWriter(path, schema)
     except pa.ArrowNotImplementedError as error:
-        reason = str(error).split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         raise OptionError(f"--out: Parquet cannot hold this ({reason}); cast it to text") from error
     with writer:
         for table in _grouped(schema, batches):

@@ -190,7 +190,7 @@ def train(
         keeps("the same command goes on after the epoch that was saved last (one every 30 s)")
     with progress_bar("state") as bar:
         progress = _drawer(bar, None if closed else training.epochs)
-        run = fit(job, out, overwrite=overwrite, progress=progress, tell=note)
+        run = fit(job, out, overwrite=overwrite, progress=progress, log=note)
     if first:
         print_run(run, as_json)
 

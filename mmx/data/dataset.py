@@ -18,8 +18,8 @@ from mmx.data.shards import is_shards, read_shards, shards_folder
 from mmx.data.splits import SplitRule
 from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
 from mmx.data.vocabulary import repeated
-from mmx.errors import DataError, one_of, some
-from mmx.files import Place, where
+from mmx.errors import DataError, first_few, one_of
+from mmx.files import Place, as_place
 
 ON_UNKNOWN = ("error", "drop")  # what an item may mean that the catalogue lacks
 
@@ -93,11 +93,11 @@ def load_items(
             raise DataError(f"{data} holds its own pictures; drop --images")
         folder, table, left_out = read_shards(str(data))
         return _checked(Items(folder, folder, table, folder, "members", left_out))
-    path = _items_table(where(data))
+    path = _items_table(as_place(data))
     embedded = images is None and has_bytes(path)
     table = read_table(path, leave_out=("image",) if embedded else (), csv=csv)
     require(table, ("item_id",), path)
-    folder = path.parent if images is None else where(images)
+    folder = path.parent if images is None else as_place(images)
     if embedded:
         table = table.append_column("image", by_row(len(table)))
     elif images is not None and "image" not in table.column_names:
@@ -113,7 +113,7 @@ def _checked(items: Items) -> Items:
     twice = repeated(ids)
     if twice:
         raise DataError(
-            f"{path}: item_id is not unique ({some(twice)} occur more than once); "
+            f"{path}: item_id is not unique ({first_few(twice)} occur more than once); "
             "keep one row per item"
         )
     rest = [n for n in table.column_names if n not in ("item_id", "image", "text")]
@@ -133,7 +133,7 @@ def _items_table(data: Place) -> Place:
 
 def is_dataset(data: Place | str) -> bool:
     """Whether it looks like something ``load_items`` reads."""
-    place = where(data)
+    place = as_place(data)
     if is_shards(data) or is_csv(place):
         return True
     return has_table(place, "items")
@@ -141,7 +141,7 @@ def is_dataset(data: Place | str) -> bool:
 
 def folder_of(data: Place | str) -> Place:
     """The dataset directory of ``--data``: the folder itself, or the one its files lie in."""
-    place = shards_folder(str(data)) if is_shards(data) else where(data)
+    place = shards_folder(str(data)) if is_shards(data) else as_place(data)
     return place.parent if place.suffix in SUFFIXES and place.is_file() else place
 
 
@@ -149,7 +149,7 @@ def check_csv(csv: CsvFormat, data: Place | str, *, interactions: bool) -> None:
     """Raise OptionError when ``csv`` is given and no table of the dataset is CSV."""
     if not csv.options():
         return
-    tables = [] if is_shards(data) else [_items_table(where(data))]
+    tables = [] if is_shards(data) else [_items_table(as_place(data))]
     if interactions and has_table(folder_of(data), "interactions"):
         tables.append(find_table(folder_of(data), "interactions"))
     refuse_unused(csv, tables)
@@ -195,7 +195,7 @@ def load_interactions(
         if unknown == "error":
             raise DataError(
                 f"{path}: {lost.num_rows} interactions name items that {items.path.name} lacks "
-                f"({some(names.to_pylist())}); add them, or "
+                f"({first_few(names.to_pylist())}); add them, or "
                 "--unknown-items drop"
             )
         dropped(Dropped(lost.num_rows, table.num_rows, len(names)))
@@ -229,5 +229,7 @@ def _split(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:
     known = pa.array(["train", "valid", "test"])
     odd = pc.unique(column.filter(pc.invert(pc.is_in(column, value_set=known))))
     if len(odd):
-        raise DataError(f"{path}: split holds {some(odd.to_pylist())}; known: train, valid, test")
+        raise DataError(
+            f"{path}: split holds {first_few(odd.to_pylist())}; known: train, valid, test"
+        )
     return column

@@ -11,7 +11,7 @@ from mmx.data.columns import id_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, is_utf8
 from mmx.data.csvs.header import refuse_utf16
 from mmx.data.tables import read_table, require
-from mmx.errors import DataError
+from mmx.errors import DataError, first_line
 from mmx.files import Place
 
 MAX_BYTES = 1 << 30  # of a list of lines; a pipe need not end
@@ -50,7 +50,7 @@ def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(
             f"{path} is not {csv.encoding or 'UTF-8'}: {reason}; --encoding names what it is"
         ) from error

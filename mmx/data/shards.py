@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from mmx.data.pictures import EXTENSIONS
 from mmx.data.tables import has_table
-from mmx.errors import DataError, some
-from mmx.files import Place, parse_json, reaching, where
+from mmx.errors import DataError, first_few
+from mmx.files import Place, as_place, parse_json, reaching
 
 BLOCK = 512  # bytes; everything in a tar starts at a multiple of it
 SPECIAL = re.compile(r"[{*?\[]")
@@ -43,7 +43,7 @@ def is_shards(data: Place | str) -> bool:
     """Whether ``--data`` means tar shards: one, a pattern, or a folder without an items table."""
     if str(data).endswith(".tar"):
         return True
-    place = where(data)
+    place = as_place(data)
     if not isinstance(place, Path) or not place.is_dir():
         return False
     return not has_table(place, "items") and any(place.glob("*.tar"))
@@ -52,10 +52,10 @@ def is_shards(data: Place | str) -> bool:
 def shards_folder(data: str) -> Place:
     """The folder that shard names start from."""
     if not data.endswith(".tar"):
-        return where(data)
+        return as_place(data)
     fixed = SPECIAL.split(data, maxsplit=1)[0]
     folder, slash, _ = fixed.rpartition("/")
-    return where(folder or slash or ".")
+    return as_place(folder or slash or ".")
 
 
 def read_shards(data: str) -> tuple[Place, pa.Table, str]:
@@ -75,7 +75,7 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
         twice = [f"{key} in {home[key]} and {name}" for key in samples if key in home]
         if twice:
             raise DataError(
-                f"{data}: keys come twice ({some(twice)}); a key is an item_id, so write the "
+                f"{data}: keys come twice ({first_few(twice)}); a key is an item_id, so write the "
                 "shards with distinct keys"
             )
         found |= samples
@@ -97,13 +97,13 @@ def _further(data: str, found: dict[str, Sample]) -> str:
     lost = [name for sample in found.values() if sample.image is None for name in sample.further]
     if lost:
         raise DataError(
-            f"{data}: {some(lost)}: a key ends at the first dot, so no picture of these keys is "
-            "called KEY.jpg; write the shards with names of one dot"
+            f"{data}: {first_few(lost)}: a key ends at the first dot, so no picture of these keys "
+            "is called KEY.jpg; write the shards with names of one dot"
         )
     further = [name for sample in found.values() for name in sample.further]
     if not further:
         return ""
-    return f"{len(further):,} further pictures of keys are left out ({some(further)})"
+    return f"{len(further):,} further pictures of keys are left out ({first_few(further)})"
 
 
 def _listed(data: str, folder: Place) -> list[Place]:

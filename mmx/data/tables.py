@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mmx.data.columns import without_views
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv
 from mmx.data.csvs.reader import read_csv
-from mmx.errors import DataError, some
+from mmx.errors import DataError, first_few, first_line
 from mmx.files import Place, RemotePath, readable
 
 UNREADABLE = (  # whatever Arrow raises on bytes that nobody wrote
@@ -62,14 +62,14 @@ def read_table(
             _refuse_twice(names, path)
             return without_views(parquet.read(columns=names))
     except UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise DataError(f"{path} is unreadable: {reason}; write it again") from error
 
 
 def _refuse_twice(names: Sequence[str], path: Place) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{path} has the column {some(twice)} twice; rename or remove one")
+        raise DataError(f"{path} has the column {first_few(twice)} twice; rename or remove one")
 
 
 def require(table: pa.Table, columns: tuple[str, ...], path: Place) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.errors import OptionError, UnknownIdError, one_of, some
+from mmx.errors import OptionError, UnknownIdError, first_few, one_of
 
 
 class Vocabulary:
@@ -47,7 +47,7 @@ class Vocabulary:
         if missing == "error" and found.null_count:
             unknown = pc.unique(wanted.filter(pc.is_null(found))).to_pylist()
             hint = self._hint(str(unknown[0]))
-            raise UnknownIdError(f"unknown {self.kind}: {some(unknown)}{hint}")
+            raise UnknownIdError(f"unknown {self.kind}: {first_few(unknown)}{hint}")
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def externals(self, numbers: np.ndarray) -> pa.Array:
@@ -61,7 +61,9 @@ class Vocabulary:
         sample = self.ids.slice(0, 2000).to_pylist()
         close = get_close_matches(unknown, sample, n=1)
         return (
-            f"; did you mean '{close[0]}'?" if close else f"; {self.kind}s look like {some(sample)}"
+            f"; did you mean '{close[0]}'?"
+            if close
+            else f"; {self.kind}s look like {first_few(sample)}"
         )
 
 

@@ -37,7 +37,7 @@ class Workshop:
     out: Path
     journal: Journal
     device: str = "cpu"
-    told: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
     failed: dict[str, Exception] = field(default_factory=dict)  # not tried again for every cell
 
     def data(self, name: str) -> Path:
@@ -48,7 +48,7 @@ class Workshop:
             return entry.data
         path = self.out / "data" / f"{name}-{digest(asdict(entry.sample))}"
         if not path.exists():
-            self.told(f"drawing the sample {name}")
+            self.log(f"drawing the sample {name}")
             write_sample(path, **asdict(entry.sample))
         return path
 
@@ -100,14 +100,14 @@ class Workshop:
     ) -> None:
         def progress(state: Any) -> None:
             got_on()
-            self.told(f"fine-tuning {spec.model}: epoch {state.epoch} of {state.epochs}")
+            self.log(f"fine-tuning {spec.model}: epoch {state.epoch} of {state.epochs}")
 
         entry, split = self.plan.datasets[dataset], None
         items = self.items(dataset)
-        self.told(f"fine-tuning {spec.model} on {dataset}")
+        self.log(f"fine-tuning {spec.model} on {dataset}")
         if "co-interaction" in spec.options.objectives:
             log = self._log(dataset, entry)
-            split = split_interactions(log, entry.rule, lambda what: self.told(str(what)))
+            split = split_interactions(log, entry.rule, lambda what: self.log(str(what)))
         encoder = self._encoder(spec)
         pixels = self.out / "cache" / "pixels"
         finetune(items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress)
@@ -117,7 +117,7 @@ class Workshop:
             self.data(dataset),
             self.items(dataset),
             unknown=entry.unknown_items,
-            dropped=lambda what: self.told(str(what)),
+            dropped=lambda what: self.log(str(what)),
             rule=entry.rule,
         )
 
@@ -139,12 +139,12 @@ class Workshop:
             if state.stage == "encode":
                 if state.done >= PART:
                     got_on()
-                self.told(f"extracting {spec.model} for {dataset}: {state.done} of {state.total}")
+                self.log(f"extracting {spec.model} for {dataset}: {state.done} of {state.total}")
 
         names = ("head", "image_size", "resize", "resize_mode")
         options = {name: getattr(spec, name) for name in names}
         options = {name: value for name, value in options.items() if value is not None}
-        self.told(f"extracting {spec.model} for {dataset}")
+        self.log(f"extracting {spec.model} for {dataset}")
         encoder = self._encoder(
             spec, precision=spec.precision, modalities=spec.modalities, **options
         )
@@ -155,7 +155,7 @@ class Workshop:
         if spec.tokenizer is not None:
             options["tokenizer"] = spec.tokenizer
         return open_encoder(
-            spec.model, weights=spec.weights, device=self.device, progress=self.told, **options
+            spec.model, weights=spec.weights, device=self.device, progress=self.log, **options
         )
 
     def _once(self, target: Path, make: Callable[[Callable[[], None]], None]) -> None:

@@ -65,7 +65,7 @@ class Grid:
         self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", "cpu"))
-        self.workshop = Workshop(self.plan, self.out, journal, device, self._tell)
+        self.workshop = Workshop(self.plan, self.out, journal, device, self._log)
 
     def run(self) -> Outcome:
         """Do what is not done yet. Raises TargetError when another process works in the folder."""
@@ -236,9 +236,9 @@ class Grid:
             def progress(state: TrainProgress) -> None:
                 got_on()
                 reached = state.valid.get(VALIDATED_ON, math.nan)
-                self._tell(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
+                self._log(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
 
-            fit(job, path, progress=progress, tell=self._tell)
+            fit(job, path, progress=progress, log=self._log)
 
     def _end_to_end(self, spec: EndToEnd | None) -> EndToEndJob | None:
         if spec is None:
@@ -258,7 +258,7 @@ class Grid:
         text = json.dumps(self.outcome.failures, indent=2, ensure_ascii=False)
         write_text(self.out / "failures.json", text + "\n")
 
-    def _tell(self, detail: str) -> None:
+    def _log(self, detail: str) -> None:
         self.state.detail = detail
         self.progress(self.state)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
-from mmx.experiments.embeddings import describe
+from mmx.experiments.alignment import describe
 from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Finished, Outcome
 from mmx.experiments.plan import Plan

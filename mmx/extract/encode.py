@@ -20,7 +20,7 @@ from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers.job import Engine, Recipe
-from mmx.files import Place, is_url, where
+from mmx.files import Place, as_place, is_url
 from mmx.logs import log_line
 
 
@@ -105,5 +105,5 @@ def _target(out: Place | str | None, work: Path | str | None, model: str | Encod
     if work is not None and (out is None or not is_url(str(out))):
         raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
     if out is not None:
-        return where(out)
+        return as_place(out)
     return default_store(model if isinstance(model, str) else model.card.name)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
-from mmx.errors import EncoderError
+from mmx.errors import EncoderError, first_line
 
 PATIENCE = 3.0  # seconds to wait for a server to accept a connection
 
@@ -45,8 +45,7 @@ def loading(what: str, mend: str, *, remote: bool = True) -> Iterator[None]:
 def _line(what: str, why: str | None, error: Exception, mend: str) -> str:
     if why is not None and any(isinstance(cause, OSError) for cause in _causes(error)):
         return f"{what} is not on this machine and {why}; {mend}"
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{what} cannot be loaded ({reason or type(error).__name__}); {mend}"
+    return f"{what} cannot be loaded ({first_line(error)}); {mend}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

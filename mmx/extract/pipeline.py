@@ -35,13 +35,13 @@ from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
 from mmx.extract.precision import SEARCHED, Sample, choose, take_sample
 from mmx.extract.reasons import PASSING
-from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_settings, what_was
+from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_previous, read_settings
 from mmx.extract.sources import source_for
 from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
 from mmx.extract.workers.job import Engine, Here, JobSpec
-from mmx.files import Place, as_path, where
+from mmx.files import Place, as_path, as_place
 
 
 def extract(
@@ -64,7 +64,7 @@ def extract(
     process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
     start, options = time.perf_counter(), options or ExtractOptions()
-    target, work = where(out), None if work is None else as_path(work)
+    target, work = as_place(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:
@@ -95,7 +95,7 @@ class _Job:
         check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None
-        before = what_was(self.out, anew=self.options.overwrite)
+        before = read_previous(self.out, anew=self.options.overwrite)
         self._choose_encoder(before)
         if self.items.left_out:
             self.state.remark(self.items.left_out)

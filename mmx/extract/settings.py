@@ -55,7 +55,7 @@ class Before:
     accuracy: dict[str, Any] | None = None
 
 
-def what_was(store: Path, *, anew: bool = False) -> Before:
+def read_previous(store: Path, *, anew: bool = False) -> Before:
     """Read it from the parts beside the store, or else from the store.
 
     With ``anew`` (--overwrite) only parts of a job that began so count.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmx.errors import EncoderError, some
+from mmx.errors import EncoderError, first_few, first_line
 from mmx.extract.hub import quiet
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if foreign or not state:
         raise EncoderError(
             f"--weights {path} is not a state dict: "
-            + (f"{some(foreign)} is no tensor" if foreign else "it holds no tensors")
+            + (f"{first_few(foreign)} is no tensor" if foreign else "it holds no tensors")
         )
     return state
 
@@ -47,7 +47,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise EncoderError(f"--weights {path} is unreadable ({_first_line(error)})") from error
+        raise EncoderError(f"--weights {path} is unreadable ({first_line(error)[:120]})") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -67,11 +67,7 @@ def _read_pickle(path: Path) -> Any:
                 f"--weights {path} holds Python objects besides tensors, which may run code; "
                 "save its state_dict() as safetensors"
             ) from error
-        raise EncoderError(f"--weights {path} is unreadable ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise EncoderError(f"--weights {path} is unreadable ({first_line(error)[:120]})") from error
 
 
 def _unwrapped(content: Any) -> dict[str, Any]:
@@ -129,7 +125,7 @@ def _complaints(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
         if k in wanted and v.shape != wanted[k].shape
     ]
     kinds = [(missing, "missing"), (unknown, "unknown"), (reshaped, "of another shape")]
-    return [f"{len(names)} {kind} ({some(names)})" for names, kind in kinds if names]
+    return [f"{len(names)} {kind} ({first_few(names)})" for names, kind in kinds if names]
 
 
 def parameters_sha256(state: Mapping[str, torch.Tensor]) -> str:

@@ -13,7 +13,7 @@ from mmx.logs import log_line
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.evaluation import evaluate as measure
 from mmx.recommend.metrics import CUTOFFS
-from mmx.recommend.recommendation import Wanted, recommend, recommend_all, recommend_from
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
 from mmx.recommend.run import Run, open_run
 
 SPLITS = ("valid", "test")
@@ -67,19 +67,19 @@ def top_k(
     ``only`` are item ids; ``seen`` hides what a user took in "all" splits, in "train", or "none".
 
     Returns (user_id, rank, item_id, score), best first; fewer than K where fewer can be shown.
-    Of very many users, ``mmx.recommend.recommendation.recommend_all`` gives a table at a time.
+    Of very many users ``mmx.recommend.recommendation.recommend_all`` gives a table at a time.
     Raises UnknownIdError for an id that is not in the run, RunError when there is no such run or
     its model cannot score new users, OptionError for contradictions.
     """
     if users is not None and items_from is not None:
         raise OptionError("users and items_from are given; one of the two is expected")
-    wanted = Wanted(k, exclude, only, seen)
+    options = RecommendOptions(k, exclude, only, seen)
     run = run if isinstance(run, Run) else open_run(run)
     if items_from is not None:
-        return recommend_from(run, items_from, wanted)
+        return recommend_from(run, items_from, options)
     if users is not None:
-        return recommend(run, [users] if isinstance(users, str) else users, wanted)
-    return pa.concat_tables(recommend_all(run, wanted))
+        return recommend(run, [users] if isinstance(users, str) else users, options)
+    return pa.concat_tables(recommend_all(run, options))
 
 
 def _cutoffs(at: int | Iterable[int]) -> tuple[int, ...]:

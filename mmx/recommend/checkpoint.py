@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmx.atomic import replacing, sweep
-from mmx.errors import RunError
+from mmx.errors import RunError, first_line
 from mmx.recommend.scoring import Factors
 from mmx.torch_files import load_checked, save_checked
 
@@ -48,7 +48,7 @@ class Checkpoint:
         try:
             return self._restore(load_checked(self.path), best)
         except Exception as error:  # torch raises nearly anything on a file of another job
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             raise RunError(
                 f"{self.path} cannot be continued ({reason}); delete it to start over"
             ) from error

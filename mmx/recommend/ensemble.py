@@ -18,7 +18,7 @@ from mmx.recommend.scoring import Scorer
 
 
 @dataclass(frozen=True)
-class Fused:
+class Ensemble:
     """Weighted sum of the parts' z-scores."""
 
     parts: tuple[Scorer, ...]

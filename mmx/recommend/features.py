@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
-from mmx.files import Place, where
+from mmx.files import Place, as_place
 from mmx.recommend.principal import along_principal_axes
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
@@ -79,7 +79,7 @@ class FeatureSpec:
 
     def __init__(self, path: Place | str, modalities: Sequence[str] = ()) -> None:
         names = (modalities,) if isinstance(modalities, str) else modalities
-        object.__setattr__(self, "path", where(path))
+        object.__setattr__(self, "path", as_place(path))
         object.__setattr__(self, "modalities", tuple(names))
 
     @classmethod
@@ -94,8 +94,8 @@ class FeatureSpec:
         """``cache/clip.parquet`` or ``cache/clip.parquet:image,text``."""
         path, colon, names = text.rpartition(":")
         if not colon or "/" in names or Path(text).exists():
-            return cls(where(text))
-        return cls(where(path), tuple(name.strip() for name in names.split(",")))
+            return cls(as_place(text))
+        return cls(as_place(path), tuple(name.strip() for name in names.split(",")))
 
 
 def load_features(

@@ -14,8 +14,8 @@ from mmx.atomic import Claim, all_unfinished, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
-from mmx.errors import OptionError, some
-from mmx.files import as_path, where
+from mmx.errors import OptionError, first_few
+from mmx.files import as_path, as_place
 from mmx.logs import log_line
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
@@ -51,14 +51,14 @@ def fit(
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
-    tell: Callable[[str], None] = log_line,
+    log: Callable[[str], None] = log_line,
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
     ``out`` is by default the first of ``runs/NAME``, ``runs/NAME-2`` … that is free, and belongs
     to this process until it is done. A killed run goes on where it was when called again with
     the same job and ``out``; with ``overwrite`` the run that stands there is replaced at the end.
-    ``progress`` is told of each epoch, ``tell`` in lines what is left out and what items have.
+    ``progress`` is told of each epoch, ``log`` in lines what is left out and what items have.
     Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
     that fits before anything is written.
     """
@@ -72,7 +72,7 @@ def fit(
         _refuse_input(job, out)
     processes = Processes(job.training.device)
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
-        return _fit(job, record, config, claim, processes, progress, tell)
+        return _fit(job, record, config, claim, processes, progress, log)
 
 
 def _fit(
@@ -82,20 +82,20 @@ def _fit(
     claim: Claim,
     processes: Processes,
     progress: Callable[[TrainProgress], None],
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Run:
-    inputs = load_inputs(job, str(processes.device), tell)
+    inputs = load_inputs(job, str(processes.device), log)
     data = inputs.data
     for line in unjudged(data, None if record.closed_form else job.training.epochs):
-        tell(line)
+        log(line)
     description = _description(job, record, config, inputs)
     smaller = "" if record.closed_form else "lower --set dim or --batch-size, or "
     with allocating(job.model, f"{smaller}choose another --model"):
         if record.closed_form:
             fitted = _solved(record.load(), config, inputs)
         else:
-            checkpoint = _checkpoint(claim.path, inputs.digest(description), tell)
-            fitted = _trained(job, record, config, inputs, progress, checkpoint, tell)
+            checkpoint = _checkpoint(claim.path, inputs.digest(description), log)
+            fitted = _trained(job, record, config, inputs, progress, checkpoint, log)
     if processes.is_main:
         evaluations = evaluate_splits(fitted.scorer, data)
         if record.closed_form and validates(data):
@@ -152,7 +152,7 @@ def _trained(
     inputs: Inputs,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Fitted:
     """By gradients: the recommender, or the recommender and the encoder together."""
     world = World(inputs.data.train, inputs.features)
@@ -162,8 +162,8 @@ def _trained(
     generator = torch.Generator().manual_seed(job.training.seed)
     model = record.load().Model(config, world, generator)
     if job.end_to_end is not None:
-        return _trained_along(model, config, job, inputs, progress, checkpoint, tell)
-    trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
+        return _trained_along(model, config, job, inputs, progress, checkpoint, log)
+    trained = train(model, inputs.data, job.training, progress, checkpoint, log)
     return Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
 
 
@@ -174,7 +174,7 @@ def _trained_along(
     inputs: Inputs,
     progress: Callable[[TrainProgress], None],
     checkpoint: Path,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Fitted:
     """The recommender and the encoder together; the run also keeps what the encoder became."""
     from mmx.recommend.end_to_end import EndToEnd
@@ -183,7 +183,7 @@ def _trained_along(
     assert joint is not None
     assert catalogue is not None
     model = EndToEnd(inner, catalogue, joint.options, normalise=config.normalise)
-    trained = train(model, inputs.data, job.training, progress, checkpoint, tell)
+    trained = train(model, inputs.data, job.training, progress, checkpoint, log)
     return Fitted(
         trained.scorer,
         trained.history,
@@ -203,19 +203,19 @@ def _validation(evaluation: Evaluation) -> dict[str, float]:
     return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 
-def _checkpoint(out: Path, digest: str, tell: Callable[[str], None]) -> Path:
+def _checkpoint(out: Path, digest: str, log: Callable[[str], None]) -> Path:
     """Beside ``out``, named after the job, so that no other job goes on from it."""
     path = unfinished(out, digest, "checkpoint")
     others = [kept for kept in all_unfinished(out, "checkpoint") if kept != path]
     if others and not path.exists():
-        tell(f"{some(others, 1)} is of other inputs or options; training starts over")
+        log(f"{first_few(others, 1)} is of other inputs or options; training starts over")
     return path
 
 
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
-    inputs = [where(job.data), *(spec.path for spec in job.specs)]
-    inputs += [] if job.images is None else [where(job.images)]
+    inputs = [as_place(job.data), *(spec.path for spec in job.specs)]
+    inputs += [] if job.images is None else [as_place(job.images)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
             raise OptionError(

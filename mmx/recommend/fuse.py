@@ -20,7 +20,7 @@ from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
 from mmx.files import as_path, as_paths
-from mmx.recommend.ensemble import Fused, z_scores
+from mmx.recommend.ensemble import Ensemble, z_scores
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
@@ -53,7 +53,7 @@ def fuse(
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
         raise OptionError("mmx fuse takes two or more different runs")
     if out is not None and out.resolve() in [path.resolve() for path in paths]:
-        raise OptionError(f"--out {out} is one of the runs that are fused; set it elsewhere")
+        raise OptionError(f"--out {out} is one of the runs of the ensemble; set it elsewhere")
     name = "-".join(["fusion", *(path.name for path in paths)])
     with claimed_run(out, name, overwrite) as claim:
         _fuse(paths, claim, seed)
@@ -69,7 +69,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
     weights = learned_weights([run.scorer for run in runs], first.data, seed)
     seconds = time.perf_counter() - start
     used = [number for number, weight in enumerate(weights) if weight]
-    scorer = Fused(
+    scorer = Ensemble(
         tuple(runs[number].scorer for number in used),
         tuple(weights[number] for number in used),
         first.data.train,

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, sum_of_rows
-from mmx.recommend.ensemble import Fused
+from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
@@ -35,9 +35,9 @@ def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
         return scorer.of(histories)
     if isinstance(scorer, Factors):
         return Factors(_folded_in(scorer, train, histories), scorer.items)
-    if isinstance(scorer, Fused):
+    if isinstance(scorer, Ensemble):
         parts = tuple(newcomers(part, train, histories) for part in scorer.parts)
-        return Fused(parts, scorer.weights, histories)
+        return Ensemble(parts, scorer.weights, histories)
     raise RunError(f"a {type(scorer).__name__} cannot score new users")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmx.recommend.end_to_end.catalogue import Catalogue
     from mmx.recommend.job import TrainJob
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -68,33 +68,33 @@ class Inputs:
         return job.hexdigest()
 
 
-def load_inputs(job: TrainJob, device: str, tell: Tell) -> Inputs:
-    """Read all that ``job`` names; ``tell`` is told what is left out and what items have.
+def load_inputs(job: TrainJob, device: str, log: Log) -> Inputs:
+    """Read all that ``job`` names; ``log`` gets lines of what is left out and what items have.
 
     Raises an MmxError of the kind that fits.
     """
     check_csv(job.csv, job.data, interactions=True)
     items = load_items(job.data, job.images, csv=job.csv)
     dropped: list[Dropped] = []
-    log = load_interactions(
+    interactions = load_interactions(
         job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv,
         rule=job.split,
     )  # fmt: skip
-    rule = job.split.resolved(log)
+    rule = job.split.resolved(interactions)
     left_out: list[LeftOut] = []
-    split = split_interactions(log, rule, left_out.append)
+    split = split_interactions(interactions, rule, left_out.append)
     for what in (*dropped, *left_out):
-        tell(str(what))
+        log(str(what))
     order = hash_order(items.ids)  # equal scores rank by it, and nothing hangs on a file's order
     data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None
     if job.end_to_end is None:
         features, origins = load_features(job.specs, data.items)
     else:
-        catalogue = job.end_to_end.open(items, order, device, job.training.seed, tell)
+        catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
     for line in coverage(features):
-        tell(line)
+        log(line)
     return Inputs(
         items, order, rule, split, data, features, origins, catalogue,
         dropped[0] if dropped else None, left_out,

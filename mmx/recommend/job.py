@@ -12,7 +12,7 @@ from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.splits import SplitRule
 from mmx.errors import one_of
 from mmx.extract.naming import default_store
-from mmx.files import Place, where
+from mmx.files import Place, as_place
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.training import TrainOptions
 
@@ -42,7 +42,7 @@ class TrainJob:
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
-        where(self.data)  # which may be text, and refuses what is no path
+        as_place(self.data)  # which may be text, and refuses what is no path
         given: Any = self.features
         several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
         specs = [FeatureSpec.of(one) for one in (given if several else [given])]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmx.errors import RunError
+from mmx.errors import RunError, first_line
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
 COPIES = 4  # of a trained number: itself, its gradient, and Adam's two moments
@@ -39,7 +39,7 @@ def allocating(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "none is left"
+        reason = first_line(error) if str(error).strip() else "none is left"
         known = isinstance(error, MemoryError) or any(words in reason for words in REFUSED)
         if not known:
             raise

@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 400_000  # of a table, at most unless one user has more
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecommendOptions:
     """Which items may be shown."""
 
     k: int = 20  # items a user, at most: all where there are fewer
@@ -36,28 +36,30 @@ class Wanted:
         one_of("--seen", self.seen, ("all", "train", "none"))
 
 
-def recommend(run: Run, users: Sequence[str], wanted: Wanted | None = None) -> pa.Table:
+def recommend(run: Run, users: Sequence[str], options: RecommendOptions | None = None) -> pa.Table:
     """The top K of some users: (user_id, rank, item_id, score), best first.
 
     Raises UnknownIdError when a user or item id is not in the run.
     """
     numbers = run.data.users.numbers(users)
-    return pa.concat_tables(list(_known(run, numbers, wanted or Wanted())))
+    return pa.concat_tables(list(_known(run, numbers, options or RecommendOptions())))
 
 
-def recommend_all(run: Run, wanted: Wanted | None = None) -> Iterator[pa.Table]:
+def recommend_all(run: Run, options: RecommendOptions | None = None) -> Iterator[pa.Table]:
     """The top K of every user, by rising id, some thousand users a table."""
-    yield from _known(run, np.arange(len(run.data.users)), wanted or Wanted())
+    yield from _known(run, np.arange(len(run.data.users)), options or RecommendOptions())
 
 
-def recommend_from(run: Run, items: Sequence[str], wanted: Wanted | None = None) -> pa.Table:
+def recommend_from(
+    run: Run, items: Sequence[str], options: RecommendOptions | None = None
+) -> pa.Table:
     """The top K of someone of whom only these items are known; user_id is null.
 
     The items themselves are hidden unless ``seen`` is "none". How a vector for the newcomer is
     found where a model needs one stands in ``mmx.recommend.inductive``. Raises RunError when the
     run cannot score new users, UnknownIdError when an item id is not in it.
     """
-    wanted = wanted or Wanted()
+    options = options or RecommendOptions()
     if not run.can("new_users"):
         raise RunError(f"{run.config['model']} cannot score new users; give --user ID instead")
     if not len(items):
@@ -65,27 +67,32 @@ def recommend_from(run: Run, items: Sequence[str], wanted: Wanted | None = None)
     numbers = run.data.items.numbers(items)
     n_items = len(run.data.items)
     history = UserItems.from_pairs(np.zeros(len(numbers), np.int64), numbers, 1, n_items)
-    hidden = _nothing(1, n_items) if wanted.seen == "none" else history
+    hidden = _nothing(1, n_items) if options.seen == "none" else history
     scorer = newcomers(run.scorer, run.data.train, history)
     someone = pa.nulls(1, run.data.users.ids.type)
     return pa.concat_tables(
-        list(_lists(run, scorer, np.zeros(1, np.int64), someone, hidden, wanted))
+        list(_lists(run, scorer, np.zeros(1, np.int64), someone, hidden, options))
     )
 
 
-def _known(run: Run, users: np.ndarray, wanted: Wanted) -> Iterator[pa.Table]:
-    yield from _lists(run, run.scorer, users, run.data.users.ids, _hidden(run, wanted), wanted)
+def _known(run: Run, users: np.ndarray, options: RecommendOptions) -> Iterator[pa.Table]:
+    yield from _lists(run, run.scorer, users, run.data.users.ids, _hidden(run, options), options)
 
 
 def _lists(
-    run: Run, scorer: Scorer, users: np.ndarray, ids: pa.Array, hidden: UserItems, wanted: Wanted
+    run: Run,
+    scorer: Scorer,
+    users: np.ndarray,
+    ids: pa.Array,
+    hidden: UserItems,
+    options: RecommendOptions,
 ) -> Iterator[pa.Table]:
     """Lists of (n,) users, whose numbers count in ``scorer``, ``ids`` and ``hidden`` alike."""
-    allowed = _allowed(run, wanted)
-    step = max(1, ROWS_AT_ONCE // min(wanted.k, len(run.data.items)))
+    allowed = _allowed(run, options)
+    step = max(1, ROWS_AT_ONCE // min(options.k, len(run.data.items)))
     for start in range(0, max(len(users), 1), step):
         mine = users[start : start + step]
-        found = rank(scorer, mine, wanted.k, hidden, allowed)
+        found = rank(scorer, mine, options.k, hidden, allowed)
         shown = found.items >= 0  # fewer than K candidates: the row is absent, never an id of -1
         rows, columns = np.nonzero(shown)
         yield pa.table(
@@ -98,21 +105,21 @@ def _lists(
         )
 
 
-def _allowed(run: Run, wanted: Wanted) -> np.ndarray | None:
-    if wanted.only is None and not wanted.exclude:
+def _allowed(run: Run, options: RecommendOptions) -> np.ndarray | None:
+    if options.only is None and not options.exclude:
         return None
     allowed = np.ones(len(run.data.items), dtype=bool)
-    if wanted.only is not None:
+    if options.only is not None:
         allowed[:] = False
-        allowed[run.data.items.numbers(wanted.only)] = True
-    allowed[run.data.items.numbers(wanted.exclude)] = False
+        allowed[run.data.items.numbers(options.only)] = True
+    allowed[run.data.items.numbers(options.exclude)] = False
     return allowed
 
 
-def _hidden(run: Run, wanted: Wanted) -> UserItems:
-    if wanted.seen == "none":
+def _hidden(run: Run, options: RecommendOptions) -> UserItems:
+    if options.seen == "none":
         return _nothing(len(run.data.users), len(run.data.items))
-    return run.data.train if wanted.seen == "train" else run.data.seen
+    return run.data.train if options.seen == "train" else run.data.seen
 
 
 def _nothing(n_users: int, n_items: int) -> UserItems:

@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
-from mmx.errors import OptionError, RunError, UnknownIdError
+from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
@@ -178,7 +178,7 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _broken(path: Path, error: Exception, file: str = "") -> RunError:
-    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+    reason = first_line(error).rstrip(". ")
     return RunError(f"the run {path} is broken: {file}{reason}; train it again")
 
 

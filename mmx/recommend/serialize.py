@@ -15,7 +15,7 @@ import torch
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
-from mmx.recommend.ensemble import Fused
+from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
@@ -30,7 +30,7 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             return record, _tensors(weights=scorer.weights)
         w = scorer.weights
         return record, _tensors(indptr=w.indptr, indices=w.indices, values=w.values)
-    if isinstance(scorer, Fused):
+    if isinstance(scorer, Ensemble):
         packed = [pack(part) for part in scorer.parts]
         record = {"kind": "fused", "weights": list(scorer.weights)}
         record["parts"] = [part for part, _ in packed]
@@ -55,7 +55,7 @@ def unpack(
     for number, part in enumerate(record["parts"]):
         mine = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{number}.")}
         parts.append(unpack(part, mine, train))
-    return Fused(tuple(parts), tuple(record["weights"]), train)
+    return Ensemble(tuple(parts), tuple(record["weights"]), train)
 
 
 def _tensors(**arrays: np.ndarray) -> dict[str, torch.Tensor]:

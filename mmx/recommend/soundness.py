@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
-from mmx.recommend.ensemble import Fused
+from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.scoring import Factors, Scorer
 
 KINDS: dict[str, tuple[type, ...]] = {  # what config.json has had from the first run on
@@ -84,8 +84,8 @@ def check_scorer(scorer: Scorer, users: int, items: int) -> None:
         _check_factors(scorer, users, items)
     elif isinstance(scorer, ItemItem):
         _check_weights(scorer.weights, items)
-    elif isinstance(scorer, Fused):
-        _check_fused(scorer, users, items)
+    elif isinstance(scorer, Ensemble):
+        _check_ensemble(scorer, users, items)
 
 
 def _check_factors(scorer: Factors, users: int, items: int) -> None:
@@ -122,7 +122,7 @@ def _check_weights(weights: np.ndarray | SparseRows, items: int) -> None:
     _finite(weights.values, "the item weights")
 
 
-def _check_fused(scorer: Fused, users: int, items: int) -> None:
+def _check_ensemble(scorer: Ensemble, users: int, items: int) -> None:
     if not scorer.parts or len(scorer.parts) != len(scorer.weights):
         raise ValueError(f"{len(scorer.parts)} parts and {len(scorer.weights)} weights are there")
     if not all(_is_number(weight) and math.isfinite(weight) for weight in scorer.weights):

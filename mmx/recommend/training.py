@@ -82,15 +82,15 @@ def train(
     options: TrainOptions,
     progress: Callable[[TrainProgress], None] = lambda p: None,
     checkpoint: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
     ``checkpoint`` file a killed run goes on where it was and ends, on a CPU, in the very same
-    weights. ``tell`` hears of training pairs that are skipped. Raises RunError when the loss or an
-    embedding is not finite or the checkpoint is of another job, DataError when every user took
-    every item.
+    weights. ``log`` gets a line of training pairs that are skipped. Raises RunError when the loss
+    or an embedding is not finite or the checkpoint is of another job, DataError when every user
+    took every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)
@@ -103,7 +103,7 @@ def train(
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
     sampler = NegativeSampler(data.train, device, options.negatives)
     if sampler.skipped:
-        tell(sampler.skipped)
+        log(sampler.skipped)
     best = Trained(score(model), {})
     whole = getattr(model, "whole_batch", False)  # the loss contrasts the rows of a batch
     keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)

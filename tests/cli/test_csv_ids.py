@@ -22,7 +22,7 @@ from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import Wanted, recommend, recommend_all
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all
 from mmx.recommend.run import open_run
 from mmx.sql import open_sql
 from tests.cli.conftest import Shop
@@ -47,12 +47,12 @@ def check(folder: Path, log: Log) -> None:
         run = open_run(folder / "runs" / out)
         assert sorted(run.data.users.ids.to_pylist()) == sorted(log.users)
         assert sorted(run.data.items.ids.to_pylist()) == sorted(log.items)
-    lists = pa.concat_tables(list(recommend_all(run, Wanted(seen="none"))))
+    lists = pa.concat_tables(list(recommend_all(run, RecommendOptions(seen="none"))))
     taken = {item for _, item, split in log.pairs if split == "train"}
     assert set(lists["user_id"].to_pylist()) == set(log.users)
     assert set(lists["item_id"].to_pylist()) == taken
     item = min(taken)
-    one = recommend(run, [log.users[0]], Wanted(only=[item], seen="none"))
+    one = recommend(run, [log.users[0]], RecommendOptions(only=[item], seen="none"))
     assert one.select(["user_id", "item_id"]).to_pylist() == [
         {"user_id": log.users[0], "item_id": item}
     ]

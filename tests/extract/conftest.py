@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator
 
 import pytest
+
+from tests.extract.descendants import MARK
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -18,3 +21,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A mark in the environment that all descendants of this test carry."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    return mark

@@ -14,7 +14,7 @@ from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import decode_jpegs
 from tests.catalogue import write_items
 from tests.extract.files import encoded
-from tests.extract.test_decoding import jpeg, photograph
+from tests.extract.photographs import jpeg, photograph
 
 
 def progressive() -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmx.errors import DamagedError
 from tests.catalogue import plain_catalogue
-from tests.extract.test_pipeline import Counting, run
+from tests.extract.counting import Counting, run
 from tests.flips import flip
 
 

@@ -19,13 +19,10 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
 from mmx.extract.finetune.augment import CLIP, VLMO
 from mmx.extract.finetune.losses import co_interaction, itc
-from mmx.extract.finetune.objective import Objective
-from mmx.extract.finetune.pairs import Batch, load_pairs
-from mmx.extract.finetune.trainable import choose_parameters, open_trainable, unit
-from mmx.processes import Processes
+from mmx.extract.finetune.pairs import Batch
+from mmx.extract.finetune.trainable import unit
 from mmx.sample.catalogue import write_sample
-
-QUICK = {"epochs": 2, "batch_size": 16, "chunk": 8, "lr": 1e-3}
+from tests.extract.tiny_objective import QUICK, objective
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +30,6 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
     directory = tmp_path_factory.mktemp("sample")
     write_sample(directory, items=60, users=20, seed=3)
     return load_items(directory)
-
-
-def objective(items: Items, **options: object) -> Objective:
-    chosen = FinetuneOptions(**{**QUICK, **options})  # type: ignore[arg-type]
-    encoder = open_encoder("clip:mini")
-    trainable = open_trainable(encoder)
-    choose_parameters(trainable, "full")
-    if chosen.checkpointing:
-        trainable.checkpoint_blocks()
-    pairs = load_pairs(items, encoder, items.directory / "pixels", valid_share=0.1, seed=0)
-    generator = torch.Generator().manual_seed(0)
-    return Objective(trainable, pairs, chosen, None, generator, Processes("cpu"))
 
 
 def gradients(items: Items, **options: object) -> dict[str, torch.Tensor]:
@@ -129,7 +114,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from mmx.data.dataset import load_items
-from tests.extract.test_finetune_options import objective
+from tests.extract.tiny_objective import objective
 found = objective(load_items(Path(sys.argv[1])))
 found.loss(torch.from_numpy(found.pairs.train[:13])).backward()
 parameters = dict(found.trainable.model.named_parameters())

@@ -16,7 +16,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune import FinetuneOptions, finetune
 from mmx.sample.catalogue import write_sample
-from tests.extract.test_vlmo_encoder import VOCABULARY, weights
+from tests.extract.tiny_checkpoint import VOCABULARY, weights
 from tests.extract.tiny_vlmo import HEADS, RELPOS
 
 ALL = ("itc", "itm", "mlm", "co-interaction")

@@ -16,10 +16,10 @@ from mmx.cache.tools import Target, unite
 from mmx.data.dataset import load_items
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
-from mmx.files import where
+from mmx.files import as_place
 from tests.catalogue import plain_catalogue, write_items
 from tests.cli.conftest import Shop
-from tests.extract.test_pipeline import Counting, run
+from tests.extract.counting import Counting, run
 
 ITEMS = 23
 
@@ -137,9 +137,9 @@ def test_a_store_elsewhere(data: Path, tmp_path: Path) -> None:
     out, work = "memory://following/toy.parquet", tmp_path / "work"
     options = ExtractOptions(batch_size=4, part_size=10)
     extract(load_items(data), Counting(), out, options, work=work)
-    first = where(out).version()  # type: ignore[union-attr]
+    first = as_place(out).version()  # type: ignore[union-attr]
     extract(load_items(data), Counting(), out, options, work=work)
-    assert where(out).version() == first  # type: ignore[union-attr]
+    assert as_place(out).version() == first  # type: ignore[union-attr]
     ids = rewritten(data, shuffled)
     encoder = Counting()
     extract(load_items(data), encoder, out, options, work=work)

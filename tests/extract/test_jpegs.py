@@ -21,7 +21,7 @@ from mmx.extract.pictures.jpegs import AT_ONCE, CHECKED, Jpegs, takes
 from mmx.extract.stages.load import Loaded, Loader, Read
 from tests.extract.files import encoded, noise
 from tests.extract.odd_jpegs import BROKEN, ODD, brighter, flawed, progressive, spied
-from tests.extract.test_decoding import SIZES, jpeg, photograph
+from tests.extract.photographs import SIZES, jpeg, photograph
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

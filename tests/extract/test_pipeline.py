@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -18,50 +17,11 @@ from mmx.cache.store import open_store
 from mmx.cli.app import app
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError, OptionError, StoreError, TargetError
-from mmx.extract.encoder import Encoder, TextBatch
-from mmx.extract.encoders import open_encoder
-from mmx.extract.options import ExtractOptions, ExtractReport
-from mmx.extract.pipeline import extract
+from mmx.extract.options import ExtractOptions
 from tests.catalogue import plain_catalogue, write_items
+from tests.extract.counting import Counting, content, run
 
 SMALL = ExtractOptions(batch_size=4, part_size=10)
-
-
-class Counting:
-    """The toy encoder, counting what it is given."""
-
-    def __init__(self, fail_after: int | None = None) -> None:
-        self.inner: Encoder = open_encoder("toy")
-        self.card, self.image_rule = self.inner.card, self.inner.image_rule
-        self.images = self.texts = 0
-        self.batches: list[int] = []
-        self.fail_after = fail_after
-
-    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
-        if self.fail_after is not None and self.images >= self.fail_after:
-            raise KeyboardInterrupt
-        self.images += len(pixels)
-        self.batches.append(len(pixels))
-        return self.inner.encode_image(pixels)
-
-    def tokenize(self, texts: list[str]) -> TextBatch:
-        return self.inner.tokenize(texts)
-
-    def encode_text(self, batch: TextBatch) -> np.ndarray:
-        self.texts += len(batch.count)
-        return self.inner.encode_text(batch)
-
-    def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
-        raise NotImplementedError
-
-
-def run(data: Path, out: Path, encoder: Encoder | None = None, **options: object) -> ExtractReport:
-    chosen = ExtractOptions(**{"batch_size": 4, "part_size": 10, **options})  # type: ignore[arg-type]
-    return extract(load_items(data), encoder or open_encoder("toy"), out, chosen)
-
-
-def content(path: Path) -> pa.Table:
-    return pq.read_table(path)
 
 
 def test_one_row_an_item_in_table_order(tmp_path: Path) -> None:

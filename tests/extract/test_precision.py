@@ -22,8 +22,8 @@ from mmx.extract.settings import accuracy_of, read_settings
 from mmx.extract.sources.paths import read_bytes
 from mmx.extract.stages.load import Loader
 from tests.catalogue import plain_catalogue, write_items
+from tests.extract.counting import Counting
 from tests.extract.kit import pictures
-from tests.extract.test_pipeline import Counting
 
 
 class Quick(Plain):

@@ -6,10 +6,8 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +29,8 @@ from mmx.extract.workers.job import JobSpec, Recipe, packed, unpacked
 from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.processes import Workers, spread
 from tests.catalogue import plain_catalogue
+from tests.extract.commands import command
 from tests.extract.descendants import (
-    MARK,
     alive,
     limited,
     wait_until,
@@ -53,14 +51,6 @@ def time_limit():
     limited(300)
     yield
     limited(0)
-
-
-@pytest.fixture
-def marked(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A mark in the environment that all descendants of this test carry."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(MARK, mark)
-    return mark
 
 
 @pytest.mark.parametrize("model", ["toy", pytest.param("clip:mini", marks=pytest.mark.slow)])
@@ -201,12 +191,6 @@ def test_a_killed_coordinator_leaves_no_process_and_goes_on(tmp_path: Path, mark
     assert told.returncode == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert [p.name for p in tmp_path.glob("*toy*")] == ["toy.parquet"]
-
-
-def command(data: Path, out: Path, processes: str) -> list[str]:
-    options = ["--part-size", "10", "--batch-size", "5", "--quiet", "--processes", processes]
-    return [sys.executable, "-m", "mmx", "extract", "--model", "toy", "--data", str(data),
-            "--out", str(out), *options]  # fmt: skip
 
 
 def test_nothing_left_to_encode_starts_no_process(tmp_path: Path) -> None:

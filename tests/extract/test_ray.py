@@ -31,8 +31,8 @@ from mmx.extract.workers import pending as pending_blocks
 from mmx.extract.workers.job import Recipe
 from mmx.extract.workers.ray_engine import RayActors, shares
 from tests.catalogue import plain_catalogue
+from tests.extract.commands import command
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone
-from tests.extract.test_processes import command, marked  # noqa: F401
 
 OPTIONS = ExtractOptions(batch_size=5, part_size=10, decode_threads=1)
 ITEMS = 1200
@@ -40,7 +40,7 @@ ITEMS = 1200
 
 @pytest.fixture
 def alone(
-    marked: str,  # noqa: F811
+    marked: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
@@ -108,7 +108,7 @@ def agents(mark: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_worker_and_node_killed(tmp_path: Path, cluster: Any, marked: str) -> None:  # noqa: F811
+def test_worker_and_node_killed(tmp_path: Path, cluster: Any, marked: str) -> None:
     """The second node does not come back and the first has no room: its blocks must move."""
     data = plain_catalogue(tmp_path / "d", ITEMS)
     extract(load_items(data), open_encoder("toy"), tmp_path / "local.parquet", OPTIONS)
@@ -162,7 +162,7 @@ class HangingRecipe(Recipe):
 def test_an_actor_that_stands_still_is_replaced(
     tmp_path: Path,
     cluster: Any,
-    marked: str,  # noqa: F811
+    marked: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pending_blocks, "SILENCE", 20.0)  # opening an actor may take long
@@ -201,7 +201,7 @@ class DyingRecipe(Recipe):
 def test_a_killed_driver_leaves_no_process_and_goes_on(
     tmp_path: Path,
     alone: None,
-    marked: str,  # noqa: F811
+    marked: str,
 ) -> None:
     """Ray's two agents alone stay: for a minute they try to tell a head that is gone (Ray 2.60)."""
     data, out = plain_catalogue(tmp_path / "d", ITEMS, size=200), tmp_path / "toy.parquet"

@@ -29,7 +29,7 @@ from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import run_blocks
 from tests.catalogue import plain_catalogue, write_items
-from tests.extract.test_pipeline import Counting, content, run
+from tests.extract.counting import Counting, content, run
 
 
 def blocks_of(data: Path, size: int) -> tuple[pa.Table, list[Block]]:

@@ -24,7 +24,7 @@ from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from tests.catalogue import write_items
 from tests.extract.servers import Files, Server, serving
-from tests.extract.test_vlmo_encoder import VOCABULARY, weights
+from tests.extract.tiny_checkpoint import VOCABULARY, weights
 from tests.extract.tiny_clip import hugging_face_clip, sentence_clip, text_vectors
 from tests.extract.watching import watched
 

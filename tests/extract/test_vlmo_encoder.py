@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +16,18 @@ from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
-from mmx.extract.vlmo import VLMoConfig, records
+from mmx.extract.vlmo import records
 from mmx.extract.vlmo.records import RECORDS, find, told
 from mmx.extract.vlmo.tokenizer import open_tokenizer
 from tests.extract.kit import check_encoder, pictures, pixel_batch
-from tests.extract.tiny_vlmo import ABSPOS, HEADS, RELPOS, tiny
-
-VOCABULARY = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "red", "blue", "leather", "hand",
-    "##bag", "shoe", "##s", "of", "cafe", "!", ",", "1", "2",
-]  # fmt: skip
-CONFIG = replace(RELPOS, max_text_len=40, table_text_len=196)
+from tests.extract.tiny_checkpoint import CONFIG, VOCABULARY, weights
+from tests.extract.tiny_vlmo import ABSPOS, HEADS, tiny
 
 
 @pytest.fixture
 def vocabulary(tmp_path: Path) -> Path:
     path = tmp_path / "vocab.txt"
     path.write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    return path
-
-
-def weights(folder: Path, config: VLMoConfig = CONFIG, heads: tuple[str, ...] = HEADS) -> Path:
-    path = folder / "tiny.pt"
-    torch.save(tiny(config, heads).state_dict(), path)
     return path
 
 

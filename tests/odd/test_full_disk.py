@@ -29,8 +29,8 @@ from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample
 from mmx.torch_files import load_checked, save_checked, save_tensors
-from tests.cache.test_full_disk import FULL, mounted, no_room
 from tests.catalogue import plain_catalogue, random_log, write_interactions
+from tests.full_disk import FULL, mounted, no_room
 from tests.odd.shop import attempt
 
 ITEMS = 120

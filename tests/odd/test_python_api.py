@@ -114,9 +114,9 @@ def test_ids_of_other_libraries(shop: Path, ids: Any) -> None:
     assert Vocabulary(["i1", "i2", "i3"]).numbers(ids).tolist() == [2, 0]
     assert Vocabulary(ids).numbers(["i1"]).tolist() == [1]
     run = mmx.fit(mmx.TrainJob("data", "itemknn"), "run")
-    found = recommend_from(run, ids, mmx.Wanted(exclude=ids))
+    found = recommend_from(run, ids, mmx.RecommendOptions(exclude=ids))
     assert not set(found["item_id"].to_pylist()) & {"i1", "i3"}
-    only = recommend(run, np.array(["u1"]), mmx.Wanted(only=ids, seen="none"))
+    only = recommend(run, np.array(["u1"]), mmx.RecommendOptions(only=ids, seen="none"))
     assert set(only["item_id"].to_pylist()) <= {"i1", "i3"}
 
 
@@ -125,13 +125,13 @@ def test_ids_that_are_none(ids: Any) -> None:
     with pytest.raises(OptionError, match=r"is expected|are expected"):
         Vocabulary(["i1", "i2"]).numbers(ids)
     with pytest.raises(OptionError, match=r"is expected|are expected"):
-        mmx.Wanted(exclude=ids)
+        mmx.RecommendOptions(exclude=ids)
 
 
 def test_no_ids_at_all() -> None:
     """An empty list has no type of its own."""
     assert Vocabulary(["i1"]).numbers([]).tolist() == []
-    assert mmx.Wanted(exclude=np.array([], dtype=object)).exclude == []
+    assert mmx.RecommendOptions(exclude=np.array([], dtype=object)).exclude == []
     with pytest.raises(UnknownIdError):
         Vocabulary(["i1"]).numbers([None])  # type: ignore[list-item]
 

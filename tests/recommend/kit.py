@@ -21,7 +21,7 @@ from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
-from mmx.recommend.recommendation import Wanted, recommend
+from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import Run
 from mmx.recommend.training import TrainOptions
 
@@ -79,7 +79,7 @@ def all_scores(run: Run) -> np.ndarray:
 def top(run: Run, users: Sequence[str] | None = None, k: int = 5) -> dict[str, list[str]]:
     """user id → best item ids, training items hidden."""
     users = run.data.users.ids.to_pylist() if users is None else users
-    table = recommend(run, users, Wanted(k=k, seen="train"))
+    table = recommend(run, users, RecommendOptions(k=k, seen="train"))
     lists: dict[str, list[str]] = {user: [] for user in users}
     for user, item in zip(*(table[n].to_pylist() for n in ("user_id", "item_id")), strict=True):
         lists[user].append(item)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmx.recommend.blocks.batch import STEP, different
+from mmx.recommend.blocks.batch import STEP, unique_padded
 
 
 @pytest.mark.parametrize("size", [1, STEP, STEP + 1, 3 * STEP])
 def test_every_number_is_found_and_the_filling_counts_nothing(size: int) -> None:
     numbers = torch.randint(1, 2 * STEP, (size,), generator=torch.Generator().manual_seed(size))
-    found, place, counts = different(numbers)
+    found, place, counts = unique_padded(numbers)
     assert torch.equal(found[place], numbers)
     assert len(found) == len(counts)
     assert len(found) % STEP == 0

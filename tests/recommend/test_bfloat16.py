@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmx.recommend.models import MODELS
-from tests.recommend.test_end_to_end import build, encoder_gradients
+from tests.recommend.fake_catalogue import build, encoder_gradients
 from tests.recommend.toy import toy_model, triples
 
 STEPPED = [name for name, record in MODELS.items() if not record.closed_form]

@@ -10,8 +10,7 @@ from mmx.recommend import evaluation
 from mmx.recommend.evaluation import evaluate, evaluate_splits, hit_matrix
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.scoring import Factors
-from tests.recommend.test_metrics import slow as slow_metric
-from tests.recommend.test_scoring import slow as slow_rank
+from tests.recommend.slow import slow_metric, slow_rank
 
 USERS, ITEMS = 6, 9
 

@@ -9,8 +9,8 @@ import pytest
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError
 from mmx.recommend.features import Features, FeatureSpec, load_features
+from tests.cache.small_store import IMAGE, store
 from tests.cache.stores import CARD, make_store
-from tests.cache.test_store import IMAGE, store
 
 
 def test_specs_are_parsed(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import pytest
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, RunError, TargetError
 from mmx.recommend import fuse as fusion
-from mmx.recommend.ensemble import Fused, z_scores
+from mmx.recommend.ensemble import Ensemble, z_scores
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import Wanted, recommend, recommend_from
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.scoring import Factors
 from tests.catalogue import random_log, write_interactions, write_items
@@ -59,24 +59,24 @@ def test_a_part_that_scores_all_alike_counts_nothing() -> None:
 def test_scores_are_the_weighted_sum() -> None:
     parts, weights = (drawn(1), drawn(2, 1000.0)), (0.25, 0.75)
     everyone = np.arange(N_USERS)
-    found = Fused(parts, weights, toy_train()).scores(everyone)
+    found = Ensemble(parts, weights, toy_train()).scores(everyone)
     wanted = [w * slow_z(p.scores(everyone)) for p, w in zip(parts, weights, strict=True)]
     np.testing.assert_allclose(found, sum(wanted), rtol=1e-4, atol=1e-5)
 
 
 def test_the_scale_of_a_part_does_not_matter() -> None:
     small, large = drawn(1), drawn(1, 1000.0)
-    a, b = (Fused((part, drawn(2)), (0.5, 0.5), toy_train()) for part in (small, large))
+    a, b = (Ensemble((part, drawn(2)), (0.5, 0.5), toy_train()) for part in (small, large))
     np.testing.assert_allclose(
         a.scores(np.arange(N_USERS)), b.scores(np.arange(N_USERS)), rtol=1e-3, atol=1e-4
     )
 
 
 def test_newcomers_are_scaled_over_their_own_items() -> None:
-    fused = Fused((drawn(1), drawn(2)), (0.4, 0.6), toy_train())
+    fused = Ensemble((drawn(1), drawn(2)), (0.4, 0.6), toy_train())
     histories = UserItems.from_pairs(np.array([0, 1, 1]), np.array([2, 0, 8]), 2, N_ITEMS)
     new = newcomers(fused, toy_train(), histories)
-    assert isinstance(new, Fused)
+    assert isinstance(new, Ensemble)
     parts = [newcomers(part, toy_train(), histories).scores(np.arange(2)) for part in fused.parts]
     wanted = 0.4 * z_scores(parts[0], histories) + 0.6 * z_scores(parts[1], histories)
     np.testing.assert_allclose(new.scores(np.arange(2)), wanted, rtol=1e-5, atol=1e-6)
@@ -112,7 +112,7 @@ def world() -> tuple[Interactions, Factors, Factors, Factors]:
     return data, parts[0], parts[1], noise
 
 
-def recall(scorer: Fused | Factors, data: Interactions) -> float:
+def recall(scorer: Ensemble | Factors, data: Interactions) -> float:
     return evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means["recall@20"]
 
 
@@ -122,7 +122,7 @@ def test_learned_weights_are_better_than_any_part_and_leave_noise_out() -> None:
     assert sum(weights) == pytest.approx(1)
     assert weights[2] < 0.1
     assert min(weights[:2]) > 0.25
-    fused = Fused((a, b, noise), tuple(weights), data.train)
+    fused = Ensemble((a, b, noise), tuple(weights), data.train)
     assert recall(fused, data) > max(recall(a, data), recall(b, data)) + 0.05
 
 
@@ -142,7 +142,7 @@ def test_the_reported_recall_is_that_of_the_whole_catalogue(
     slow = fusion._recall
     monkeypatch.setattr(fusion, "_recall", lambda s, r: reached.append(slow(s, r)) or reached[-1])
     weights = learned_weights([a, b], data)
-    assert max(reached) == pytest.approx(recall(Fused((a, b), tuple(weights), data.train), data))
+    assert max(reached) == pytest.approx(recall(Ensemble((a, b), tuple(weights), data.train), data))
 
 
 def test_a_candidate_of_two_parts_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,11 +201,11 @@ def test_the_fused_run_is_a_run_like_any_other(fused: Run) -> None:
     measured = evaluate(fused.scorer, fused.data.test, fused.data.train).means
     assert kept["test"] == pytest.approx(measured)
     user = fused.data.users.ids[3].as_py()
-    lists = recommend(fused, [user], Wanted(k=5))
+    lists = recommend(fused, [user], RecommendOptions(k=5))
     assert lists["rank"].to_pylist() == [1, 2, 3, 4, 5]
     assert fused.can("new_users")
     assert not fused.can("cold_items")
-    assert recommend_from(fused, ["i1", "i2"], Wanted(k=3)).num_rows == 3
+    assert recommend_from(fused, ["i1", "i2"], RecommendOptions(k=3)).num_rows == 3
     for item, text in zip(*(fused.items[n].to_pylist() for n in ("item_id", "text")), strict=True):
         assert text == f"item {item[1:]}"
 

@@ -14,7 +14,7 @@ from mmx.recommend.features import Features
 from mmx.recommend.inductive import REG, newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models import popularity, vbpr
-from mmx.recommend.recommendation import Wanted, recommend, recommend_from
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Factors
 from mmx.recommend.world import World
@@ -112,7 +112,7 @@ def run(
 def test_a_newcomer_gets_the_items_of_their_club(run: Run) -> None:
     for club in range(kit.CLUBS):
         mine = [f"c{club}-i{n}" for n in (1, 6, 7)]
-        table = recommend_from(run, mine, Wanted(k=6))
+        table = recommend_from(run, mine, RecommendOptions(k=6))
         found = table["item_id"].to_pylist()
         assert not set(found) & set(mine)
         assert sum(kit.club_of(item) == f"c{club}" for item in found) >= 5
@@ -124,8 +124,8 @@ def test_a_newcomer_with_a_known_users_items_gets_a_list_like_theirs(run: Run) -
     user = "c3-u2"
     number = run.data.users.numbers([user])
     mine = run.data.items.externals(run.data.train.rows(number).indices).to_pylist()
-    known = recommend(run, [user], Wanted(k=5, seen="train"))["item_id"].to_pylist()
-    new = recommend_from(run, mine, Wanted(k=5))["item_id"].to_pylist()
+    known = recommend(run, [user], RecommendOptions(k=5, seen="train"))["item_id"].to_pylist()
+    new = recommend_from(run, mine, RecommendOptions(k=5))["item_id"].to_pylist()
     assert len(set(known) & set(new)) >= 4
     if run.config["scorer"]["kind"] == "item-item":
         assert new == known
@@ -133,7 +133,7 @@ def test_a_newcomer_with_a_known_users_items_gets_a_list_like_theirs(run: Run) -
 
 def test_filters_hold_for_newcomers(run: Run) -> None:
     only = ["c1-i1", "c1-i2", "c4-i3", "c2-i1"]
-    wanted = Wanted(k=9, only=only, exclude=["c4-i3"])
+    wanted = RecommendOptions(k=9, only=only, exclude=["c4-i3"])
     mine = ["c1-i1", "c2-i2"]  # speak for both clubs' items
     found = recommend_from(run, mine, wanted)["item_id"].to_pylist()
     assert set(found) == {"c1-i2", "c2-i1"}
@@ -160,7 +160,7 @@ def test_mistakes_of_newcomers(run: Run) -> None:
 
 def cold_share(run: Run) -> float:
     """How often a user's best cold item is the one of their club; by chance a fifth."""
-    table = recommend(run, run.data.users.ids, Wanted(k=1, only=kit.COLD))
+    table = recommend(run, run.data.users.ids, RecommendOptions(k=1, only=kit.COLD))
     users, items = (table[name].to_pylist() for name in ("user_id", "item_id"))
     right = [kit.club_of(i) == kit.club_of(u) for u, i in zip(users, items, strict=True)]
     return sum(right) / len(run.data.users)

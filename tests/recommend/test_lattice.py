@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from tests.recommend.test_lightgcn import propagated
+from tests.recommend.slow import propagated
 from tests.recommend.toy import (
     N_ITEMS,
     N_USERS,

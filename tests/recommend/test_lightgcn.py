@@ -8,31 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, same_scores, same_step, toy_model
+from tests.recommend.slow import propagated
+from tests.recommend.toy import N_USERS, same_scores, same_step, toy_model
 
 REG = 0.03
-
-
-def propagated(p: Mapping[str, torch.Tensor], layers: int) -> list[torch.Tensor]:
-    """Equations 3 and 4, node by node; users first."""
-    neighbours = [TAKEN[u] for u in range(N_USERS)]
-    takers = [[u for u in range(N_USERS) if i in TAKEN[u]] for i in range(N_ITEMS)]
-    layer = [p["nodes"][n] for n in range(N_USERS + N_ITEMS)]
-    total = list(layer)
-    for _ in range(layers):
-        zero = torch.zeros_like(layer[0])
-        users = [
-            sum((layer[N_USERS + i] / (len(neighbours[u]) * len(takers[i])) ** 0.5
-                 for i in neighbours[u]), zero)
-            for u in range(N_USERS)
-        ]  # fmt: skip
-        items = [
-            sum((layer[u] / (len(neighbours[u]) * len(takers[i])) ** 0.5 for u in takers[i]), zero)
-            for i in range(N_ITEMS)
-        ]
-        layer = users + items
-        total = [t + new for t, new in zip(total, layer, strict=True)]
-    return [t / (layers + 1) for t in total]
 
 
 def loss(p: Mapping[str, torch.Tensor], batch: list, layers: int) -> torch.Tensor:

@@ -10,25 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmx.recommend.metrics import CUTOFFS, METRICS, all_metrics
-
-
-def slow(name: str, hits: list[bool], relevant: int, k: int) -> float:
-    """One user's metric from the definition, with loops."""
-    ranks = [rank for rank, hit in enumerate(hits, start=1) if hit and rank <= k]
-    if name == "recall":
-        return len(ranks) / relevant
-    if name == "precision":
-        return len(ranks) / k
-    if name == "hitrate":
-        return 1.0 if ranks else 0.0
-    if name == "mrr":
-        return 1.0 / ranks[0] if ranks else 0.0
-    best = min(k, relevant)
-    if name == "map":
-        return sum((n + 1) / rank for n, rank in enumerate(ranks)) / best
-    assert name == "ndcg"
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, best + 1))
-    return sum(1 / math.log2(rank + 1) for rank in ranks) / ideal
+from tests.recommend.slow import slow_metric
 
 
 @st.composite
@@ -46,7 +28,9 @@ def users(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 @given(case=users())
 def test_it_equals_the_definition(name: str, case: tuple[np.ndarray, np.ndarray, int]) -> None:
     hits, relevant, k = case
-    expected = [slow(name, list(row), int(r), k) for row, r in zip(hits, relevant, strict=True)]
+    expected = [
+        slow_metric(name, list(row), int(r), k) for row, r in zip(hits, relevant, strict=True)
+    ]
     found = METRICS[name](hits, relevant, k)
     assert found.shape == (len(hits),)
     assert found.dtype == np.float64

@@ -18,7 +18,7 @@ from mmx.recommend.evaluation import evaluate
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import Wanted, recommend, recommend_from
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
 from mmx.recommend.run import Run, open_run, verify_run
 from mmx.sql import open_sql
 
@@ -49,9 +49,9 @@ def test_they_measure_what_they_measured(run: Run, split: str) -> None:
 
 
 def test_they_recommend(run: Run) -> None:
-    table = recommend(run, ["u3"], Wanted(k=3))
+    table = recommend(run, ["u3"], RecommendOptions(k=3))
     assert table["rank"].to_pylist() == [1, 2, 3]
-    assert recommend_from(run, ["i1", "i2"], Wanted(k=2)).num_rows == 2
+    assert recommend_from(run, ["i1", "i2"], RecommendOptions(k=2)).num_rows == 2
 
 
 def test_two_of_them_fuse(tmp_path: Path) -> None:

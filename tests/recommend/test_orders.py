@@ -17,11 +17,11 @@ from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
-from mmx.recommend.recommendation import Wanted, recommend_all
+from mmx.recommend.recommendation import RecommendOptions, recommend_all
 from mmx.recommend.run import Run
 from mmx.recommend.training import TrainOptions
 from tests.recommend import kit
-from tests.recommend.test_metrics import slow as slow_metric
+from tests.recommend.slow import slow_metric
 
 EPOCHS = 3
 CUTOFFS = (5, 10, 20, 50)
@@ -46,7 +46,9 @@ def trained(place: kit.Place, name: str, out: Path, rule: str = "given") -> Run:
 
 
 def lists(run: Run, k: int = 50) -> pa.Table:
-    return pa.concat_tables(recommend_all(run, Wanted(k=k, seen="train"))).combine_chunks()
+    return pa.concat_tables(
+        recommend_all(run, RecommendOptions(k=k, seen="train"))
+    ).combine_chunks()
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -69,7 +69,7 @@ def killed(work: TrainJob, out: Path) -> None:
 def epochs_that_follow(work: TrainJob, out: Path) -> tuple[list[int], str]:
     epochs: list[int] = []
     told: list[str] = []
-    fit(work, out, progress=lambda state: epochs.append(state.epoch), tell=told.append)
+    fit(work, out, progress=lambda state: epochs.append(state.epoch), log=told.append)
     return epochs, "\n".join(told)
 
 

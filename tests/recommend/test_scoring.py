@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mmx.recommend import scoring
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Ranking, best_of, rank
+from tests.recommend.slow import slow_rank
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,6 @@ class Table:
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         return self.values[users].copy()
-
-
-def slow(
-    scores: np.ndarray, users: np.ndarray, k: int, exclude: UserItems, allowed: np.ndarray | None
-) -> list[list[int]]:
-    """Item numbers by falling score, equal ones by rising number."""
-    lists = []
-    for user in users.tolist():
-        hidden = set(exclude.indices[exclude.indptr[user] : exclude.indptr[user + 1]].tolist())
-        pool = [
-            item
-            for item in range(scores.shape[1])
-            if item not in hidden
-            and (allowed is None or allowed[item])
-            and scores[user, item] > -np.inf
-        ]
-        best = sorted(pool, key=lambda item: (-scores[user, item], item))[:k]
-        lists.append(best)
-    return lists
 
 
 def excluded(share: float, users: int, items: int, rng: np.random.Generator) -> UserItems:
@@ -87,7 +69,7 @@ def test_it_equals_sorting(
     users = rng.integers(0, n_users, 6)  # repeated and unordered
     scorer = Factors(left, right) if factors else Table(scores)
     found = rank(scorer, users, k, exclude, allowed)
-    check(found, slow(scores, users, k, exclude, allowed), scores, users)
+    check(found, slow_rank(scores, users, k, exclude, allowed), scores, users)
 
 
 def world(seed: int = 0) -> tuple[Factors, UserItems, np.ndarray]:

@@ -6,34 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import checkpoint
-from mmx.recommend.interactions import Interactions, UserItems
+from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import bpr
 from mmx.recommend.trained import Trained
 from mmx.recommend.training import TrainOptions, TrainProgress, train
 from mmx.recommend.validation import unjudged, validates
 from mmx.recommend.world import World
-from tests.catalogue import random_log
-
-
-def log(users: int = 60, items: int = 90, each: int = 12) -> Interactions:
-    pairs = random_log(users, items, each)
-    split = (["train"] * (each - 3) + ["valid", "test", "test"]) * users
-    table = pa.table({"user_id": [u for u, _ in pairs], "item_id": [i for _, i in pairs],
-                      "split": split})  # fmt: skip
-    return Interactions.from_table(table, pa.array([f"i{n}" for n in range(items)]))
-
-
-def run(data: Interactions, path: Path | None = None, **options: object) -> Trained:
-    chosen = TrainOptions(**{"epochs": 6, "batch_size": 128, "lr": 0.01, **options})  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(chosen.seed)
-    model = bpr.Model(bpr.Config(dim=8), World(data.train), generator)
-    return train(model, data, chosen, checkpoint=path)
+from tests.recommend.short_training import log, run, with_one_who_took_all
 
 
 def same(left: Trained, right: Trained) -> bool:
@@ -129,19 +113,12 @@ def test_strangers_validate_nothing() -> None:
     )
 
 
-def with_one_who_took_all(data: Interactions) -> Interactions:
-    """The first user has every item in training."""
-    n = data.train.n_items
-    everything = UserItems.from_pairs(np.zeros(n, int), np.arange(n), data.train.n_users, n)
-    return replace(data, train=data.train | everything)
-
-
 @pytest.mark.parametrize("negatives", ["uniform", "popularity"])
 def test_one_who_took_everything_stops_nobody_and_is_said_once(negatives: str) -> None:
     data, said = with_one_who_took_all(log()), list[str]()
     model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
     options = TrainOptions(epochs=2, batch_size=128, lr=0.01, negatives=negatives)
-    trained = train(model, data, options, tell=said.append)
+    trained = train(model, data, options, log=said.append)
     assert [line for line in said if "took every item" in line] == said
     assert len(said) == 1
     assert "90 of 621 training pairs are skipped" in said[0]

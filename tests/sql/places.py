@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmx.sql import Sql, open_sql
-from tests.cache.test_store import store
+from tests.cache.small_store import store
 from tests.catalogue import write_interactions, write_items
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmx.data.csvs.scan import no_utf8
-from mmx.errors import DataError, some
+from mmx.errors import DataError, first_few
 from mmx.files import Place
 
 LONGEST = 1 << 20  # bytes of a header
@@ -36,7 +36,7 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
     names = [column or f"column{place}" for place, column in enumerate(names, 1)]
     twice = [column for column, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{name}: the header names {some(twice)} twice; rename one of them")
+        raise DataError(f"{name}: the header names {first_few(twice)} twice; rename one of them")
     return names
 
 

@@ -23,7 +23,7 @@ from mmx.data.csvs.kinds import kinds
 from mmx.data.csvs.rewrite import rewrite
 from mmx.data.csvs.scan import Scan, scan
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import DataError
+from mmx.errors import DataError, first_line
 from mmx.files import Place, RemotePath, reaching
 
 BATCH = 16_384  # rows; a batch holds at most 2 GiB of one column
@@ -141,7 +141,7 @@ def _in_utf8(place: Place, csv: CsvFormat, folder: Path) -> Path:
             while block := read.read(1 << 20):
                 write.write(block)
     except UnicodeError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{place} is not {csv.encoding}: {reason}; set --encoding") from error
     return copy
 
@@ -164,7 +164,7 @@ def _explained(sheet: Sheet, error: Exception) -> DataError:
             rewrite(sheet.path, _new(Path(folder)), sheet.place, sheet.facts)
         except DataError as found:
             return found
-    return DataError(f"{sheet.place} cannot be read: {str(error).splitlines()[0]}")
+    return DataError(f"{sheet.place} cannot be read: {first_line(error)}")
 
 
 def _all_there(sheet: Sheet, rows: int) -> None:

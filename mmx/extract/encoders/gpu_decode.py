@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmx.errors import OptionError
+from mmx.errors import OptionError, first_line
 from mmx.extract.encoder import Encoder, hardware_of
 from mmx.extract.pictures.decoding import FILTERS
 from mmx.extract.pictures.jpegs import Jpegs
@@ -19,5 +19,5 @@ def must_decode(encoder: Encoder) -> None:
     try:
         Jpegs(rule, device).must_work()
     except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise OptionError(f"{device} decodes no JPEGs ({reason}); drop --gpu-decode") from error

@@ -13,7 +13,7 @@ import transformers
 
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError, some
+from mmx.errors import EncoderError, first_few
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
@@ -94,7 +94,7 @@ def _model(request: Request, source: str, file: Path | None) -> tuple[Any, Any]:
     kind = KINDS.get(config.model_type)
     if kind is None:
         raise EncoderError(
-            f"{request.spec} is a '{config.model_type}' model; clip:hf takes {some(KINDS)}"
+            f"{request.spec} is a '{config.model_type}' model; clip:hf takes {first_few(KINDS)}"
         )
     if file is not None:
         with torch.random.fork_rng(devices=[]):
@@ -108,7 +108,7 @@ def _model(request: Request, source: str, file: Path | None) -> tuple[Any, Any]:
         model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     if report["missing_keys"] or report["mismatched_keys"]:
         wrong = sorted(map(str, {*report["missing_keys"], *report["mismatched_keys"]}))
-        raise EncoderError(f"{request.spec} lacks {len(wrong)} parameters ({some(wrong)})")
+        raise EncoderError(f"{request.spec} lacks {len(wrong)} parameters ({first_few(wrong)})")
     return config, model
 
 

@@ -17,7 +17,7 @@ import torch
 
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError, OptionError, some
+from mmx.errors import EncoderError, OptionError, first_few
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.catalogue import MINI
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
@@ -90,7 +90,9 @@ def _parts(request: Request) -> tuple[str, str | None]:
         hint = near(tag, tags, "open_clip.list_pretrained() names all")
         raise EncoderError(f"clip:{architecture} has no weights '{tag}'{hint}")
     if not tag and request.weights is None:
-        choice = f"give clip:{architecture}/TAG (TAG: {some(tags, 5)}) or " if tags else "give "
+        choice = (
+            f"give clip:{architecture}/TAG (TAG: {first_few(tags, 5)}) or " if tags else "give "
+        )
         raise EncoderError(f"{request.spec} names no weights; {choice}--weights PATH")
     return architecture, tag or None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from mmx.bounds import check, number, whole
-from mmx.errors import EncoderError, OptionError, one_of, some, suggestion
+from mmx.errors import EncoderError, OptionError, first_few, one_of, suggestion
 from mmx.extract.pictures.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
@@ -143,5 +143,5 @@ def near(word: str, known: Iterable[str], where: str) -> str:
     return (
         hint
         if "did you mean" in hint or len(names) <= 12
-        else f"; known: {some(names, 5)} ({where})"
+        else f"; known: {first_few(names, 5)} ({where})"
     )

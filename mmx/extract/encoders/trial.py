@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from mmx.errors import EncoderError
+from mmx.errors import EncoderError, first_line
 from mmx.extract.encoders.request import Request
 from mmx.extract.encoders.torch_encoder import Hardware
 from mmx.extract.pictures.images import ImageRule
@@ -24,7 +24,7 @@ def pooled_dimension(
         with torch.inference_mode():
             output = network(black)
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise EncoderError(
             f"{request.spec} fails on a picture of {rule.size} px in {request.precision} "
             f"({reason}); another --image-size or --precision may work"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmx.errors import EncoderError, some
+from mmx.errors import EncoderError, first_few
 from mmx.extract.vlmo.config import Family, VLMoConfig
 from mmx.extract.vlmo.heads import MODULES, SCALES
 from mmx.extract.vlmo.model import VLMo
@@ -106,7 +106,7 @@ class _File:
 
     def _size(self, key: str, dimension: int = 0) -> int:
         if key not in self.state or not self.state[key].dim():
-            held = some(self.state)
+            held = first_few(self.state)
             raise EncoderError(f"{self.name} is no VLMo: it lacks {key} and holds {held}")
         return self.state[key].shape[dimension]
 
@@ -191,11 +191,12 @@ def _check(expected: dict[str, torch.Size], there: dict[str, torch.Size], source
     extra = [key for key in there if key not in expected and key.startswith(BACKBONE)]
     wrong = [key for key in expected if key in there and there[key] != expected[key]]
     if missing:
-        raise EncoderError(f"{source} lacks {some(missing)}; it is incomplete or no VLMo")
+        raise EncoderError(f"{source} lacks {first_few(missing)}; it is incomplete or no VLMo")
     if extra:
-        raise EncoderError(f"{source} has {some(extra)}, which no VLMo has")
+        raise EncoderError(f"{source} has {first_few(extra)}, which no VLMo has")
     if wrong:
         key, shape = wrong[0], tuple(expected[wrong[0]])
         raise EncoderError(
-            f"{source}: {some(wrong)} do not fit; {key} is {tuple(there[key])}, expected {shape}"
+            f"{source}: {first_few(wrong)} do not fit; {key} is {tuple(there[key])}, "
+            f"expected {shape}"
         )

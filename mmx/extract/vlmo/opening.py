@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmx.errors import EncoderError
+from mmx.errors import EncoderError, first_line
 
 NESTINGS = ("state_dict", "module", "model")  # Lightning, DeepSpeed, plain; looked up in this order
 
@@ -81,7 +81,7 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    first = first_line(error)[:120]
     size = path.stat().st_size
     return (
         f"{path} ({size} bytes) cannot be read as {expected}; it may be truncated or something "

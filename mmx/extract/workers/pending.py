@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from mmx.errors import EncoderError, some
+from mmx.errors import EncoderError, first_few
 from mmx.extract.planning import Block, rows_of
 from mmx.extract.stages.progress import Progress
 
@@ -72,4 +72,4 @@ class PendingBlocks:
         if number is None:
             return "before the first block", count
         ids = rows_of(self.table, self._blocks[number].rows)["item_id"]
-        return f"over part {number} (items {some(ids.to_pylist())})", count
+        return f"over part {number} (items {first_few(ids.to_pylist())})", count

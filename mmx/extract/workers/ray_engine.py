@@ -27,7 +27,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmx.errors import EncoderError, OptionError
+from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
@@ -193,7 +193,7 @@ class _Pool:
         try:
             found = self.ray.get(result)
         except self.ray.exceptions.RayError as error:
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             self.pending.lost(blocks + self._gone(actor), CLUSTER, reason)
             return []
         if isinstance(found, bytes):
@@ -286,7 +286,7 @@ def _cluster(address: str | None) -> Iterator[Any]:
                 address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise OptionError(f"--ray-address {address}: no cluster answers ({reason})") from error
     try:
         yield ray

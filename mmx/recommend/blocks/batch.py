@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-STEP = 128  # rows; see ``different``
+STEP = 128  # rows; see ``unique_padded``
 
 
-def different(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def unique_padded(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(B,) numbers → the n different ones, the place of each of the B, and how often each occurs.
 
     n is filled up with zeros, which occur 0 times, to a multiple of STEP: on a CPU a product in

@@ -47,7 +47,7 @@ class EndToEndJob:
         order: np.ndarray,
         device: str,
         seed: int,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> Catalogue:
         """The catalogue through the encoder, whose parameters that train are chosen.
 
@@ -60,7 +60,7 @@ class EndToEndJob:
         torch.manual_seed(seed)  # adapters are drawn from torch's own generator
         choose_parameters(trainable, self.options.tune)
         assert encoder.image_rule is not None
-        tell(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
+        log(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
         pixels = cached_pixels(items, encoder.image_rule, as_path(self.pixels), web=self.web)
         return Catalogue(trainable, items, pixels, order)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.channels import Channels
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import in_batch
@@ -74,7 +74,7 @@ class Model(nn.Module):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of (B,) users and items, the batch's other items being the negatives."""
-        items, place, counts = different(positives)  # (n,), (B,), (n,)
+        items, place, counts = unique_padded(positives)  # (n,), (B,), (n,)
         of_users, of_items = self.channels.rows(users, items)  # (B, width), (n, width)
         z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
         main = in_batch(z_u, z_i, self.config.temperature, place, counts)

@@ -21,7 +21,7 @@ from torch import nn
 
 from mmx.bounds import WIDEST, check_settings, number, whole
 from mmx.errors import OptionError, one_of
-from mmx.recommend.blocks.batch import different
+from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
@@ -83,7 +83,7 @@ class Model(nn.Module):
     ) -> torch.Tensor:
         """BPR-Opt over (B,) triples (section 3.3); each item's content is projected once."""
         batch = len(users)
-        items, place, _ = different(torch.cat([positives, negatives]))  # (n,), (2B,)
+        items, place, _ = unique_padded(torch.cat([positives, negatives]))  # (n,), (2B,)
         content, content_bias = self._content(items)  # (n, c), (n,)
         u, t = F.embedding(users, self.user), F.embedding(users, self.taste)  # (B, k), (B, c)
         own = F.embedding(items, self.item)  # (n, k)

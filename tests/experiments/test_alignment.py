@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mmx.data.dataset import load_items
-from mmx.experiments import embeddings
-from mmx.experiments.embeddings import alignment, describe, uniformity
+from mmx.experiments import alignment as module
+from mmx.experiments.alignment import alignment, describe, uniformity
 from mmx.extract.encoders import open_encoder
 from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
@@ -39,7 +39,7 @@ def vectors(n: int, d: int = 5, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("n", "block"), [(2, 3), (9, 3), (10, 3), (10, 64)])
 def test_uniformity_is_the_loop(n: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "BLOCK", block)
+    monkeypatch.setattr(module, "BLOCK", block)
     assert uniformity(vectors(n)) == pytest.approx(slow_uniformity(vectors(n)), abs=1e-12)
 
 
