@@ -3,35 +3,64 @@
     stage 1   items ──encode──▶  embedding store (Parquet)  ◀──SQL──  you
     stage 2   embedding store + interactions ──train──▶ run ──score──▶ top-K
 
-Names are imported when first used, so that ``import mmx`` loads neither torch nor faiss.
+Names are imported when first used, so that ``import mmx`` loads neither torch nor faiss; what
+they are, ``__init__.pyi`` says to editors and type checkers. ``docs/python.md`` is the tour.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
+_HOMES = {  # as in __init__.pyi
+    "CsvFormat": "mmx.data.csvs.format",
+    "DamagedError": "mmx.errors",
+    "DataError": "mmx.errors",
+    "Encoder": "mmx.extract.encoder",
     "EncoderCard": "mmx.cache.card",
+    "EncoderError": "mmx.errors",
+    "EndToEndJob": "mmx.recommend.end_to_end",
+    "EndToEndOptions": "mmx.recommend.end_to_end",
+    "Evaluation": "mmx.recommend.evaluation",
     "ExtractOptions": "mmx.extract.options",
+    "ExtractReport": "mmx.extract.options",
     "FeatureSpec": "mmx.recommend.features",
+    "Items": "mmx.data.dataset",
     "MmxError": "mmx.errors",
+    "OptionError": "mmx.errors",
+    "Progress": "mmx.extract.stages.progress",
+    "QueryError": "mmx.errors",
     "RecommendOptions": "mmx.recommend.recommendation",
+    "Run": "mmx.recommend.run",
+    "RunError": "mmx.errors",
     "SplitRule": "mmx.data.splits",
+    "Sql": "mmx.sql",
+    "Store": "mmx.cache.store",
+    "StoreError": "mmx.errors",
+    "TargetError": "mmx.errors",
     "TrainJob": "mmx.recommend.job",
     "TrainOptions": "mmx.recommend.training",
-    "evaluate": "mmx.recommend.evaluation",
+    "TrainProgress": "mmx.recommend.training",
+    "UnknownIdError": "mmx.errors",
+    "Web": "mmx.extract.sources.web",
+    "encode": "mmx.extract.encode",
+    "evaluate": "mmx.recommend.asking",
     "fit": "mmx.recommend.fit",
     "load_interactions": "mmx.data.dataset",
     "load_items": "mmx.data.dataset",
     "open_encoder": "mmx.extract.encoders",
     "open_run": "mmx.recommend.run",
+    "open_sql": "mmx.sql",
     "open_store": "mmx.cache.store",
+    "top_k": "mmx.recommend.asking",
     "write_sample": "mmx.sample.catalogue",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # prints nothing unless set up
 
 
 def __getattr__(name: str) -> Any:

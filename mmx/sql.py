@@ -208,8 +208,8 @@ class Sql:
 def open_sql(
     cache: Path | str = "cache",
     runs: Path | str = "runs",
-    datasets: Sequence[Place | str] = (),
-    stores: Sequence[Place | str] = (),
+    datasets: Place | str | Sequence[Place | str] = (),
+    stores: Place | str | Sequence[Place | str] = (),
     *,
     csv: CsvFormat = PLAIN,
     level: str = "local",

@@ -29,48 +29,30 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Evaluate a finished run again: full ranking, training items masked."""
-    from mmx.errors import OptionError, RunError, one_of
-    from mmx.recommend.evaluation import evaluate as measure
+    from mmx.recommend.asking import evaluate as measure
     from mmx.recommend.metrics import CUTOFFS
-    from mmx.recommend.run import metrics_of, open_run
+    from mmx.recommend.run import metrics_of
 
     cutoffs = _cutoffs(at) if at else CUTOFFS
-    one_of("--split", split, ("valid", "test"))
-    if cold and tail is not None:
-        raise OptionError("--cold means --tail 0; give one of the two")
-    if tail is not None and tail < 0:
-        raise OptionError(f"--tail {tail}: at least 0 is expected")
-    opened = open_run(run)
-    tail = 0 if cold else tail
-    held_out = opened.data.valid if split == "valid" else opened.data.test
-    targets = None if tail is None else opened.data.train.item_counts <= tail
-    measured = measure(opened.scorer, held_out, opened.data.train, cutoffs=cutoffs, targets=targets)
-    if tail is not None and not len(measured.users):
-        raise RunError(f"{run}: no {split} item has at most {tail} training interactions; "
-                       "raise --tail")  # fmt: skip
-    if cold and not opened.can("cold_items"):
-        note(f"{opened.config['model']} cannot score items that nobody took: their order is chance")
+    measured = measure(run, split, cutoffs, tail=tail, cold=cold, log=note)
     metrics = metrics_of({split: measured})
     if as_json:
-        print_json({"run": str(run), "tail": tail, **metrics})
+        print_json({"run": str(run), "tail": 0 if cold else tail, **metrics})
     else:
         print_metrics(metrics)
 
 
-def _cutoffs(texts: list[str]) -> tuple[int, ...]:
-    """Each K once, rising."""
-    from mmx.bounds import check, whole
+def _cutoffs(texts: list[str]) -> list[int]:
+    """The numbers of all texts."""
     from mmx.errors import OptionError
 
-    found = set()
+    found = []
     for part in (part.strip() for text in texts for part in text.split(",")):
         try:
-            found.add(int(part))
+            found.append(int(part))
         except ValueError:
             raise OptionError(f"--at {part[:40]}: whole numbers are expected, as 1,7,100") from None
-    for cutoff in found:
-        check("--at ", cutoff, whole(1))
-    return tuple(sorted(found))
+    return found
 
 
 def print_metrics(metrics: dict[str, dict[str, float]]) -> None:

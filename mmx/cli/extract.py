@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from mmx.cli.output import (
     print_table,
     progress_bar,
 )
-
-if TYPE_CHECKING:
-    from mmx.files import Place
 
 AllowPrivate = Annotated[
     bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
@@ -148,14 +145,9 @@ def extract(
     """
     from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
-    from mmx.data.dataset import check_csv, load_items
-    from mmx.extract.engine import engine_for
-    from mmx.extract.naming import default_store
+    from mmx.extract.encode import encode
     from mmx.extract.options import ExtractOptions
-    from mmx.extract.pipeline import extract as run
-    from mmx.extract.sources import source_for
     from mmx.extract.sources.web import LARGEST, Web
-    from mmx.extract.workers.job import Recipe
 
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
@@ -171,26 +163,18 @@ def extract(
     )
     check("--max-image-mib ", max_image_mib, whole(1, LARGEST))
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
-    target = _target(out, work, default_store(model))
-    csv = CsvFormat(encoding, delimiter)
-    check_csv(csv, data, interactions=False)
-    items, device = load_items(data, images, csv=csv), ",".join(devices or ["cpu"])
-    special: dict[str, Any] = {"tokenizer": tokenizer, "head": head, "image_size": image_size}
-    special |= {"resize": resize, "resize_mode": resize_mode, "interpolation": interpolation}
-    special |= {"mean": _triple("mean", mean), "std": _triple("std", std)}
-    special |= {"weights": weights, "decode": _way_to_decode(exact, gpu_decode, device)}
     names = [name.strip() for given in modalities or () for name in given.split(",")]
-    special["modalities"] = tuple(names) or None
-    recipe = Recipe(model, {name: value for name, value in special.items() if value is not None})
-    chosen, here = engine_for(
-        recipe, device, processes=processes, engine=engine, address=ray_address
-    )
-    told: set[str] = set()
+    device, told = ",".join(devices or ["cpu"]), set[str]()
     keeps("finished parts are kept and the same command goes on")
     with progress_bar("rate", "bottleneck") as bar:
-        report = run(
-            items, recipe.open(here, progress=note), target, options, drawer(bar, told),
-            source_for(items, web), work, chosen,
+        report = encode(
+            data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter),
+            weights=weights, modalities=names or None,
+            decode=_way_to_decode(exact, gpu_decode, device), device=device,
+            processes=processes, engine=engine, ray_address=ray_address, web=web, work=work,
+            progress=drawer(bar, told), log=note, tokenizer=tokenizer, head=head,
+            image_size=image_size, resize=resize, resize_mode=resize_mode,
+            interpolation=interpolation, mean=_triple("mean", mean), std=_triple("std", std),
         )  # fmt: skip
     tell_hosts(report.examples, told)
     summarise(report, as_json)
@@ -208,15 +192,6 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
         return
     columns = list(records[0])
     print_table(columns, [[listed(record[name]) for name in columns] for record in records])
-
-
-def _target(out: str | None, work: Path | None, default: Path) -> Place:
-    from mmx.errors import OptionError
-    from mmx.files import as_place, is_url
-
-    if work is not None and (out is None or not is_url(out)):
-        raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
-    return default if out is None else as_place(out)
 
 
 def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:

@@ -70,16 +70,16 @@ class Features:
         return Features(turned, self.present)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class FeatureSpec:
     """What ``--features`` names: a store, and which of its modalities (all when empty)."""
 
     path: Place
-    modalities: tuple[str, ...] = ()
+    modalities: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        names = (self.modalities,) if isinstance(self.modalities, str) else self.modalities
-        object.__setattr__(self, "path", as_place(self.path))
+    def __init__(self, path: Place | str, modalities: Sequence[str] = ()) -> None:
+        names = (modalities,) if isinstance(modalities, str) else modalities
+        object.__setattr__(self, "path", as_place(path))
         object.__setattr__(self, "modalities", tuple(names))
 
     @classmethod

@@ -16,6 +16,7 @@ from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
 from mmx.errors import OptionError, first_few
 from mmx.files import as_path, as_place
+from mmx.logs import log_line
 from mmx.processes import Processes
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
@@ -50,13 +51,14 @@ def fit(
     *,
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = log_line,
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
     ``out`` is by default the first of ``runs/NAME``, ``runs/NAME-2`` … that is free, and belongs
     to this process until it is done. A killed run goes on where it was when called again with
     the same job and ``out``; with ``overwrite`` the run that stands there is replaced at the end.
+    ``progress`` is told of each epoch, ``log`` in lines what is left out and what items have.
     Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
     that fits before anything is written.
     """
@@ -211,7 +213,7 @@ def _checkpoint(out: Path, digest: str, log: Callable[[str], None]) -> Path:
 
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
-    inputs = [as_place(job.data), *(spec.path for spec in job.features)]
+    inputs = [as_place(job.data), *(spec.path for spec in job.specs)]
     inputs += [] if job.images is None else [as_place(job.images)]
     for place in inputs:
         if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):

@@ -89,7 +89,7 @@ def load_inputs(job: TrainJob, device: str, log: Log) -> Inputs:
     data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None
     if job.end_to_end is None:
-        features, origins = load_features(job.features, data.items)
+        features, origins = load_features(job.specs, data.items)
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import ON_UNKNOWN
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from mmx.recommend.end_to_end import EndToEndJob
 
 
+FeatureSource = FeatureSpec | Place | str  # a store, or "STORE:image,text"
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """What to train on what."""
 
     data: Place | str
     model: str = "vbpr"
-    features: Sequence[FeatureSpec] = ()  # or their paths as text, or a single one
+    features: (
+        FeatureSource | Sequence[FeatureSource]
+    ) = ()  # stores; a list of FeatureSpec once made
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
@@ -46,9 +51,14 @@ class TrainJob:
         object.__setattr__(self, "settings", settings)
 
     @property
+    def specs(self) -> list[FeatureSpec]:
+        """What ``features`` became, however they were given."""
+        return cast(list[FeatureSpec], self.features)
+
+    @property
     def name(self) -> str:
         """What the run is called where the user names none: ``vbpr-clip``."""
-        stems = [spec.path.name.removesuffix(".parquet") for spec in self.features]
+        stems = [spec.path.name.removesuffix(".parquet") for spec in self.specs]
         if self.end_to_end is not None:
             stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
         return "-".join([self.model, *stems])

@@ -40,7 +40,7 @@ def test_everything_by_text(shop: Path) -> None:
     items = mmx.load_items("data")
     extract(items, mmx.open_encoder("toy"), "cache/toy.parquet")
     assert mmx.open_store("cache/toy.parquet").rows == 12
-    job = mmx.TrainJob("data", "itemknn-cbf", features="cache/toy.parquet")  # type: ignore[arg-type]
+    job = mmx.TrainJob("data", "itemknn-cbf", features="cache/toy.parquet")
     mmx.fit(job, out="runs/a")
     named: Any = ["cache/toy.parquet:image"]
     mmx.fit(mmx.TrainJob("data", "itemknn-cbf", features=named), out="runs/b")

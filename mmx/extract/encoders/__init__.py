@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
-from mmx.extract.encoders.request import OPTIONS, Request
+from mmx.extract.encoders.request import OPTIONS, EncoderOptions, Request
 from mmx.files import as_path
+from mmx.logs import log_line
 from mmx.packages import importing
 
 __all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
@@ -23,9 +24,9 @@ def open_encoder(
     device: str = "cpu",
     precision: str = "float32",
     decode: str = "exact",
-    modalities: tuple[str, ...] | None = None,
+    modalities: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[EncoderOptions],
 ) -> Encoder:
     """The encoder that ``spec`` names, ready to encode.
 
@@ -35,7 +36,7 @@ def open_encoder(
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
     ``decode`` is "exact", "fast" or "gpu", see mmx.extract.pictures.decoding; the toy knows only
     the first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, for tests.
-    ``progress`` is told in one line what may take long.
+    ``progress`` is told in one line what may take long, by default the logger ``mmx``.
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
     ``resize_mode`` (crop, squash, pad), ``interpolation``, ``mean`` and ``std`` (three numbers,
@@ -55,8 +56,8 @@ def open_encoder(
         as_path(weights) if weights is not None else None,
         device,
         precision,
-        tuple(modalities) if modalities is not None else None,
-        progress or (lambda line: None),
+        None if modalities is None else _several(modalities),
+        progress or log_line,
         {key: value for key, value in options.items() if value is not None},
         decode,
     )
@@ -67,6 +68,10 @@ def open_encoder(
 
         must_decode(encoder)
     return encoder
+
+
+def _several(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _hint(family: str, spec: str) -> str:

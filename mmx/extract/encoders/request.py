@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 from mmx.bounds import check, number, whole
 from mmx.errors import EncoderError, OptionError, first_few, one_of, suggestion
@@ -20,6 +20,19 @@ MOST_PIXELS = 16_384  # along a side of what an encoder sees
 # Options that change how a picture becomes pixels; all image encoders take them.
 PICTURE_OPTIONS = ("image_size", "resize", "resize_mode", "interpolation", "mean", "std")
 OPTIONS = (*PICTURE_OPTIONS, "tokenizer", "head")
+
+
+class EncoderOptions(TypedDict, total=False):
+    """What ``OPTIONS`` are, for a type checker; None is "not given"."""
+
+    image_size: int | None  # px
+    resize: int | None  # px
+    resize_mode: str | None  # crop, squash, pad
+    interpolation: str | None
+    mean: Sequence[float] | None  # of R, G, B in [0, 1]
+    std: Sequence[float] | None
+    tokenizer: Path | str | None
+    head: str | None
 
 
 @dataclass(frozen=True)

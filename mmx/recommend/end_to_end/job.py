@@ -30,9 +30,9 @@ class EndToEndJob:
     """Which encoder is trained along, and how."""
 
     encoder: str  # as --model of mmx extract
-    weights: Path | None = None  # to start from; None: what the name fetches
-    tokenizer: Path | None = None  # vlmo: a local vocab.txt
-    pixels: Path = Path("cache/pixels")  # decoded pictures
+    weights: Path | str | None = None  # to start from; None: what the name fetches
+    tokenizer: Path | str | None = None  # vlmo: a local vocab.txt
+    pixels: Path | str = Path("cache/pixels")  # decoded pictures
     options: EndToEndOptions = field(default_factory=EndToEndOptions)
     web: Web = field(default_factory=Web)  # how pictures are fetched
 
@@ -61,7 +61,7 @@ class EndToEndJob:
         choose_parameters(trainable, self.options.tune)
         assert encoder.image_rule is not None
         log(f"decoded pictures of {len(items)} items are kept in {self.pixels}")
-        pixels = cached_pixels(items, encoder.image_rule, self.pixels, web=self.web)
+        pixels = cached_pixels(items, encoder.image_rule, as_path(self.pixels), web=self.web)
         return Catalogue(trainable, items, pixels, order)
 
     def description(self, catalogue: Catalogue) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class EndToEndJob:
         source = source_for(catalogue.items, self.web)
         extract(catalogue.items, tuned, folder / "features.parquet", source=source)
 
-    def _encoder(self, weights: Path | None, device: str) -> Encoder:
+    def _encoder(self, weights: Path | str | None, device: str) -> Encoder:
         options: dict[str, Any] = {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
         return open_encoder(
             self.encoder, weights=weights, device=device, precision="float32",

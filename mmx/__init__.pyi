@@ -1,0 +1,88 @@
+"""The public names, typed: beside ``__init__.py``, which imports them when first used."""
+
+from mmx.cache.card import EncoderCard as EncoderCard
+from mmx.cache.store import Store as Store
+from mmx.cache.store import open_store as open_store
+from mmx.data.csvs.format import CsvFormat as CsvFormat
+from mmx.data.dataset import Items as Items
+from mmx.data.dataset import load_interactions as load_interactions
+from mmx.data.dataset import load_items as load_items
+from mmx.data.splits import SplitRule as SplitRule
+from mmx.errors import DamagedError as DamagedError
+from mmx.errors import DataError as DataError
+from mmx.errors import EncoderError as EncoderError
+from mmx.errors import MmxError as MmxError
+from mmx.errors import OptionError as OptionError
+from mmx.errors import QueryError as QueryError
+from mmx.errors import RunError as RunError
+from mmx.errors import StoreError as StoreError
+from mmx.errors import TargetError as TargetError
+from mmx.errors import UnknownIdError as UnknownIdError
+from mmx.extract.encode import encode as encode
+from mmx.extract.encoder import Encoder as Encoder
+from mmx.extract.encoders import open_encoder as open_encoder
+from mmx.extract.options import ExtractOptions as ExtractOptions
+from mmx.extract.options import ExtractReport as ExtractReport
+from mmx.extract.sources.web import Web as Web
+from mmx.extract.stages.progress import Progress as Progress
+from mmx.recommend.asking import evaluate as evaluate
+from mmx.recommend.asking import top_k as top_k
+from mmx.recommend.end_to_end import EndToEndJob as EndToEndJob
+from mmx.recommend.end_to_end import EndToEndOptions as EndToEndOptions
+from mmx.recommend.evaluation import Evaluation as Evaluation
+from mmx.recommend.features import FeatureSpec as FeatureSpec
+from mmx.recommend.fit import fit as fit
+from mmx.recommend.job import TrainJob as TrainJob
+from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
+from mmx.recommend.run import Run as Run
+from mmx.recommend.run import open_run as open_run
+from mmx.recommend.training import TrainOptions as TrainOptions
+from mmx.recommend.training import TrainProgress as TrainProgress
+from mmx.sample.catalogue import write_sample as write_sample
+from mmx.sql import Sql as Sql
+from mmx.sql import open_sql as open_sql
+
+__all__ = [
+    "CsvFormat",
+    "DamagedError",
+    "DataError",
+    "Encoder",
+    "EncoderCard",
+    "EncoderError",
+    "EndToEndJob",
+    "EndToEndOptions",
+    "Evaluation",
+    "ExtractOptions",
+    "ExtractReport",
+    "FeatureSpec",
+    "Items",
+    "MmxError",
+    "OptionError",
+    "Progress",
+    "QueryError",
+    "RecommendOptions",
+    "Run",
+    "RunError",
+    "SplitRule",
+    "Sql",
+    "Store",
+    "StoreError",
+    "TargetError",
+    "TrainJob",
+    "TrainOptions",
+    "TrainProgress",
+    "UnknownIdError",
+    "Web",
+    "encode",
+    "evaluate",
+    "fit",
+    "load_interactions",
+    "load_items",
+    "open_encoder",
+    "open_run",
+    "open_sql",
+    "open_store",
+    "top_k",
+    "write_sample",
+]
+__version__: str

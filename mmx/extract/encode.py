@@ -1,0 +1,109 @@
+"""``mmx.encode``: a dataset and the name of an encoder in, an embedding store out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.dataset import Items, check_csv, load_items
+from mmx.errors import OptionError
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders.request import EncoderOptions
+from mmx.extract.engine import engine_for
+from mmx.extract.naming import default_store
+from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pipeline import extract
+from mmx.extract.sources import source_for
+from mmx.extract.sources.web import Web
+from mmx.extract.stages.progress import Progress
+from mmx.extract.workers.job import Engine, Recipe
+from mmx.files import Place, as_place, is_url
+from mmx.logs import log_line
+
+
+def encode(
+    data: Items | Place | str,
+    model: str | Encoder,
+    out: Place | str | None = None,
+    options: ExtractOptions | None = None,
+    *,
+    images: Place | str | None = None,
+    csv: CsvFormat = PLAIN,
+    weights: Path | str | None = None,
+    modalities: Sequence[str] | None = None,
+    decode: str | None = None,
+    device: str | Sequence[str] | None = None,
+    processes: int | None = None,
+    engine: str | None = None,
+    ray_address: str | None = None,
+    web: Web | None = None,
+    work: Path | str | None = None,
+    progress: Callable[[Progress], None] = lambda state: None,
+    log: Callable[[str], None] = log_line,
+    **encoder_options: Unpack[EncoderOptions],
+) -> ExtractReport:
+    """Encode what the store ``out`` does not hold yet; what ``mmx extract`` does.
+
+    ``data`` is a dataset directory, a table, tar shards, or what ``load_items`` gave; ``images``
+    the folder of its pictures and ``csv`` how its tables are written. ``model`` is the name of an
+    encoder, see ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode``
+    (by default "fast") and ``encoder_options`` are; or an open encoder, which is used as it is.
+    ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder for
+    the parts. ``device`` is by default "cpu"; several ("cuda:0,cuda:1", or a list),
+    ``processes``, or the ``engine`` "ray" in place of "local" encode at once. ``web`` says how
+    pictures are fetched. Of an encoder by name, precision None in ``options`` means "auto".
+
+    ``progress`` is given the state as it changes, ``log`` a line on what takes long. Raises an
+    MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
+    """
+    target, options = _target(out, work, model), options or ExtractOptions()
+    items = _items(data, images, csv)
+    opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}
+    where_to = {"processes": processes, "engine": engine, "address": ray_address}
+    chosen, opened = _encoder(model, _given(opening), device, _given(where_to), log)
+    if isinstance(model, str) and options.precision is None:
+        options = replace(options, precision="auto")
+    # opened in the call, so that nothing here keeps an encoder that the job lets go of
+    return extract(items, opened(), target, options, progress, source_for(items, web), work, chosen)
+
+
+def _encoder(
+    model: str | Encoder,
+    opening: dict[str, Any],
+    device: str | Sequence[str] | None,
+    where_to: dict[str, Any],
+    log: Callable[[str], None],
+) -> tuple[Engine | None, Callable[[], Encoder]]:
+    """The engine, and what opens the encoder of this process. Raises OptionError."""
+    if not isinstance(model, str):
+        for name in _given({**opening, "device": device, **where_to}):
+            raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
+        return None, lambda: model
+    devices = device if isinstance(device, str) else ",".join(device or ["cpu"])
+    recipe = Recipe(model, {"decode": "fast", **opening})
+    chosen, here = engine_for(recipe, devices, **where_to)
+    return chosen, lambda: recipe.open(here, progress=log)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _items(data: Items | Place | str, images: Place | str | None, csv: CsvFormat) -> Items:
+    if not isinstance(data, Items):
+        check_csv(csv, data, interactions=False)
+        return load_items(data, images, csv=csv)
+    if images is not None or csv != PLAIN:
+        raise OptionError("images and csv go with the path of a dataset; give them to load_items")
+    return data
+
+
+def _target(out: Place | str | None, work: Path | str | None, model: str | Encoder) -> Place:
+    if work is not None and (out is None or not is_url(str(out))):
+        raise OptionError("--work goes with an --out elsewhere, such as s3://BUCKET/clip.parquet")
+    if out is not None:
+        return as_place(out)
+    return default_store(model if isinstance(model, str) else model.card.name)

@@ -1,0 +1,101 @@
+"""What a finished run is asked for from Python: ``mmx.evaluate`` and ``mmx.top_k``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from mmx.bounds import check, whole
+from mmx.errors import OptionError, RunError, one_of
+from mmx.logs import log_line
+from mmx.recommend.evaluation import Evaluation
+from mmx.recommend.evaluation import evaluate as measure
+from mmx.recommend.metrics import CUTOFFS
+from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
+from mmx.recommend.run import Run, open_run
+
+SPLITS = ("valid", "test")
+
+
+def evaluate(
+    run: Run | Path | str,
+    split: str = "test",
+    at: int | Iterable[int] = CUTOFFS,
+    *,
+    tail: int | None = None,
+    cold: bool = False,
+    log: Callable[[str], None] = log_line,
+) -> Evaluation:
+    """Evaluate a run on "valid" or "test": full ranking, training items masked.
+
+    ``at`` are the cut-offs K. With ``tail`` only held-out items with at most so many training
+    interactions count, with ``cold`` only those without any; all items still compete.
+    ``means["recall@20"]`` of the answer is the mean over users, ``metrics["recall@20"]`` (n,)
+    the value of each. Raises OptionError for contradictions, RunError when there is no such run
+    or no held-out item that counts.
+    """
+    cutoffs = _cutoffs(at)
+    one_of("--split", split, SPLITS)
+    tail = _tail(tail, cold)
+    run = run if isinstance(run, Run) else open_run(run)
+    held_out = run.data.valid if split == "valid" else run.data.test
+    targets = None if tail is None else run.data.train.item_counts <= tail
+    found = measure(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
+    if tail is not None and not len(found.users):
+        raise RunError(f"{run.path}: no {split} item has at most {tail} training interactions; "
+                       "raise --tail")  # fmt: skip
+    if cold and not run.can("cold_items"):
+        log(f"{run.config['model']} cannot score items that nobody took: their order is chance")
+    return found
+
+
+def top_k(
+    run: Run | Path | str,
+    users: str | Sequence[str] | None = None,
+    k: int = 20,
+    *,
+    items_from: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    seen: str = "all",
+) -> pa.Table:
+    """The top K items of ``users``, one or several, or of every user: what ``mmx recommend`` does.
+
+    ``items_from`` asks for someone new who took these items, in place of users. ``exclude`` and
+    ``only`` are item ids; ``seen`` hides what a user took in "all" splits, in "train", or "none".
+
+    Returns (user_id, rank, item_id, score), best first; fewer than K where fewer can be shown.
+    Of very many users ``mmx.recommend.recommendation.recommend_all`` gives a table at a time.
+    Raises UnknownIdError for an id that is not in the run, RunError when there is no such run or
+    its model cannot score new users, OptionError for contradictions.
+    """
+    if users is not None and items_from is not None:
+        raise OptionError("users and items_from are given; one of the two is expected")
+    options = RecommendOptions(k, exclude, only, seen)
+    run = run if isinstance(run, Run) else open_run(run)
+    if items_from is not None:
+        return recommend_from(run, items_from, options)
+    if users is not None:
+        return recommend(run, [users] if isinstance(users, str) else users, options)
+    return pa.concat_tables(recommend_all(run, options))
+
+
+def _cutoffs(at: int | Iterable[int]) -> tuple[int, ...]:
+    """Each K once, rising."""
+    given = list(at) if isinstance(at, Iterable) else [at]
+    for cutoff in given:
+        check("--at ", cutoff, whole(1))
+    if not given:
+        raise OptionError("--at is empty; one cut-off at least is expected, as 20")
+    return tuple(sorted(set(given)))
+
+
+def _tail(tail: int | None, cold: bool) -> int | None:
+    """Most training interactions of an item that counts; None where all count."""
+    if cold and tail is not None:
+        raise OptionError("--cold means --tail 0; give one of the two")
+    if tail is not None:
+        check("--tail ", tail, whole(0))
+    return 0 if cold else tail

@@ -1,0 +1,40 @@
+"""docs/python.md is run as it stands, and what it lists is all there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmx
+
+PAGE = (Path(__file__).parents[1] / "docs/python.md").read_text()
+AFTERWARDS = """
+assert sorted(found.means) == sorted(
+    name for name in run.metrics["test"] if name.endswith(("@5", "@10")))
+assert found.means["recall@10"] == run.metrics["test"]["recall@10"]
+assert top.num_rows == 5 and everyone.num_rows == 5 * len(run.data.users)
+assert vectors.shape == (5, 8) and present.shape == (5,)
+assert likeness.num_rows == 5 and per_user.num_rows == len(found.users)
+assert report.encoded == 60
+"""
+
+
+@pytest.mark.slow
+def test_the_tour(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 6
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*blocks[-1:], *blocks[:-1], AFTERWARDS])],
+        cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "INFO:mmx:image: " in done.stderr
+
+
+def test_every_name_is_documented() -> None:
+    known = set(re.findall(r"\w+", PAGE))
+    assert [name for name in mmx.__all__ if name not in known] == []
