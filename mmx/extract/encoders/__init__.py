@@ -8,7 +8,7 @@ from typing import Any
 
 from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
+from mmx.extract.encoders.records import ENCODERS, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, Request
 from mmx.files import as_path
 from mmx.packages import importing
