@@ -150,7 +150,7 @@ def test_a_tokenizer_that_lies_on_the_hub(
 
 
 def test_the_shipped_mini() -> None:
-    from mmx.extract.encoders.catalogue import MINI
+    from mmx.extract.encoders.records import MINI
 
     if not MINI.is_dir():
         pytest.skip("clip:mini has not been trained yet")

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders.catalogue import ENCODERS, EncoderRecord, listing
+from mmx.extract.encoders.records import ENCODERS, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, EncoderOptions, Request
 from mmx.files import as_path
 from mmx.logs import log_line

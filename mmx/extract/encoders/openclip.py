@@ -19,7 +19,7 @@ from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, first_few
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.catalogue import MINI
+from mmx.extract.encoders.records import MINI
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.hub import loading
