@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 FeatureSource = FeatureSpec | Place | str  # a store, or "STORE:image,text"
+FeatureSources = FeatureSource | Sequence[FeatureSource]
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,7 @@ class TrainJob:
 
     data: Place | str
     model: str = "vbpr"
-    features: (
-        FeatureSource | Sequence[FeatureSource]
-    ) = ()  # stores; a list of FeatureSpec once made
+    features: FeatureSources = ()  # ``specs`` is what they become
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
