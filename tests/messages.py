@@ -15,8 +15,8 @@ from mmx.recommend.models import MODELS
 
 BLANK = "…"  # stands for what an f-string fills in
 PROSE = {  # words that follow the name of the program, or --model, in sentences
-    "away", "can", "did", "exported", "for", "itself", "knows", "needs", "never", "raises", "sets", "ships",
-    "without", "writes",
+    "away", "can", "did", "exported", "for", "itself", "knows", "needs", "never", "raises", "sets",
+    "ships", "without", "writes",
 }  # fmt: skip
 FOREIGN = {"--help"}  # of every command
 SHELL = ("mmx ", "$ mmx ", "python ", "torchrun ", "pip ")  # how a line of a shell starts

@@ -11,7 +11,7 @@ import pytest
 from mmx.errors import OptionError
 from mmx.extract import encoder as contract
 from mmx.extract.encoder import Device, Plain, compiled, hardware_of, in_precision
-from mmx.extract.encoders.catalogue import EncoderRecord
+from mmx.extract.encoders.records import EncoderRecord
 from mmx.extract.encoders.toy import Toy
 
 ROOM = Path(contract.__file__).parents[1]
