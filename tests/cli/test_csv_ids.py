@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mmx.data.csvs.format import CsvFormat
 from mmx.data.dataset import load_interactions, load_items
-from mmx.errors import OptionError
+from mmx.errors import DataError, OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
@@ -38,7 +38,12 @@ def check(folder: Path, log: Log) -> None:
     read = zip(*(found[name].to_pylist() for name in ("user_id", "item_id", "split")), strict=True)
     assert list(read) == log.pairs
     store = folder / "cache" / "toy.parquet"
-    extract(items, open_encoder("toy"), store, ExtractOptions(batch_size=4, part_size=4))
+    options = ExtractOptions(batch_size=4, part_size=4)
+    if not any(text.strip() for text in log.texts):
+        with pytest.raises(DataError, match="nothing to encode"):
+            extract(items, open_encoder("toy"), store, options)
+        return
+    extract(items, open_encoder("toy"), store, options)
     assert pq.read_table(store)["item_id"].to_pylist() == list(log.items)
     features = [FeatureSpec.parse(f"{store}:text")] if any(log.texts) else []
     model = "itemknn-cbf" if features else "itemknn"
