@@ -45,7 +45,7 @@ def test_a_whole_extraction(tmp_path: Path, calls: list[int]) -> None:
         calls.clear()
         extract(items, encoder, tmp_path / way, OPTIONS)
         stores[way] = open_store(tmp_path / way)
-    assert calls[0] == OPTIONS.batch_size  # a list as long as can be
+    assert max(calls) == OPTIONS.batch_size  # a list as long as can be
     assert sum(n for n in calls if n > 1) >= 20
     assert [store.card.image_rule["decode"] for store in stores.values()] == ["fast", "gpu"]  # type: ignore[index]
     fast, gpu = (pq.read_table(tmp_path / way) for way in stores)

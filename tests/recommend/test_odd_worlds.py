@@ -120,6 +120,7 @@ def test_scores_are_finite_or_one_error_is_clear(name: str, world: str) -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ResourceWarning)  # of other tests, collected here
             scorer = fitted(record, odd, settings)
         check(scorer, odd, settings)
 
