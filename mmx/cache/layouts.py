@@ -83,7 +83,7 @@ def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece
             **{embeddings_folder(m): len(f) for m, f in found.items()},
         }
         listed = ", ".join(f"{number} in {name}" for name, number in counts.items())
-        raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it anew")
+        raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it again")
     return [
         Piece(_rows(path, id_name, csv), {m: open_npy(files[number]) for m, files in found.items()})
         for number, path in sorted(tables.items())

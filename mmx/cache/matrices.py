@@ -35,7 +35,7 @@ class Matrix:
     def __post_init__(self) -> None:
         size = self.offset + self.rows * self.row_bytes
         if self.path.stat().st_size < size:
-            raise StoreError(f"{self.path} is cut off: {size} bytes are expected; copy it anew")
+            raise StoreError(f"{self.path} is cut off: {size} bytes are expected; copy it again")
 
     @property
     def row_bytes(self) -> int:
@@ -64,7 +64,7 @@ def open_npy(path: Path) -> Matrix:
             shape, by_columns, dtype = readers[npy.read_magic(file)](file)
             offset = file.tell()
     except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is no readable .npy file ({error}); write it anew") from error
+        raise StoreError(f"{path} is no readable .npy file ({error}); write it again") from error
     kind = dtype.name if dtype.isnative else str(dtype)
     if len(shape) != 2 or kind not in ("float16", "float32", "float64"):
         raise StoreError(f"{path} holds {kind} of shape {shape}; a matrix of floats is expected")

@@ -140,7 +140,7 @@ def open_store(path: Place | str) -> Store:
         raise StoreError(f"{path} is Parquet but no embedding store; make one with `mmx extract`")
     shared = ("mmx.card", "mmx.dtype", "mmx.rows")
     if any(own_entries(other).get(key) != meta.get(key) for other in footers for key in shared):
-        raise StoreError(f"the files in {path} are of different stores; extract it anew")
+        raise StoreError(f"the files in {path} are of different stores; extract it again")
     counts = tuple(footer.num_rows for footer in footers)
     with decoding(path):
         store = _store(path, files, meta, counts)
@@ -177,10 +177,10 @@ def _check_columns(store: Store, file: Place, footer: pq.FileMetaData) -> None:
     own = store_schema(store.card, store.dtype)
     absent = set(own.names) - set(schema.names)
     if absent:
-        raise StoreError(f"{file} lacks its columns {', '.join(sorted(absent))}; extract it anew")
+        raise StoreError(f"{file} lacks its columns {', '.join(sorted(absent))}; extract it again")
     twice = [name for name in own.names if schema.names.count(name) > 1]
     if twice:
-        raise StoreError(f"{file} has the columns {', '.join(twice)} twice; extract it anew")
+        raise StoreError(f"{file} has the columns {', '.join(twice)} twice; extract it again")
     with decoding(file):
         for modality, d in store.card.dimensions.items():
             kind = schema.field(modality).type

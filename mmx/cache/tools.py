@@ -145,12 +145,12 @@ def _one_encoder(first: Store, other: Store) -> None:
     if differing:
         raise StoreError(
             f"{first.path} ({first.card.name}) and {other.path} ({other.card.name}) differ in "
-            f"{', '.join(differing)}: their vectors cannot be compared; extract one of them anew"
+            f"{', '.join(differing)}: their vectors cannot be compared; extract one of them again"
         )
     if first.dtype != other.dtype:
         raise StoreError(
             f"{first.path} holds {first.dtype}, {other.path} {other.dtype}; "
-            f"extract one of them anew with --dtype"
+            f"extract one of them again with --dtype"
         )
 
 
