@@ -116,7 +116,9 @@ def _must_take_files(out: RemotePath) -> None:
         raise StoreError(f"--out {out}: a web server takes no files; an object store does (s3://)")
     bucket = RemotePath("/".join(out.url.split("/")[:3]))
     if out.scheme != "memory" and not bucket.exists():
-        raise StoreError(f"there is no {bucket} to write {out} to; create it, or set --out elsewhere")
+        raise StoreError(
+            f"there is no {bucket} to write {out} to; create it, or set --out elsewhere"
+        )
 
 
 @contextmanager

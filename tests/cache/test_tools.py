@@ -49,7 +49,7 @@ def test_other_encoders_are_never_mixed(two: tuple[Path, Path], tmp_path: Path) 
     with pytest.raises(StoreError, match=r"holds image, text, .* holds text.*--features"):
         unite([two[0], texts.path], Target(tmp_path / "c"))
     half = make_store(tmp_path / "h", dtype="float16")
-    with pytest.raises(StoreError, match="float16; extract one of them anew with --dtype"):
+    with pytest.raises(StoreError, match="float16; extract one of them again with --dtype"):
         unite([two[0], half.path], Target(tmp_path / "c"))
     assert names(tmp_path) == ["a.parquet", "b.parquet", "h", "t", "x"]
 

@@ -146,7 +146,7 @@ def test_a_column_twice(made: Path, tmp_path: Path) -> None:
     for name in table.column_names:
         twice = table.append_column(name, table[name])
         store = rewritten(made, tmp_path / "a.parquet", twice)
-        with pytest.raises(StoreError, match=rf"has the columns {name} twice; extract it anew"):
+        with pytest.raises(StoreError, match=rf"has the columns {name} twice; extract it again"):
             fit(TrainJob(made / "data", features=[FeatureSpec(store)]), tmp_path / "run")
 
 
