@@ -130,7 +130,7 @@ def finetune(
         weights=weights,
         device=device,
         precision="float32",
-        progress=note,
+        log=note,
         tokenizer=tokenizer,
     )
     keeps("the same command goes on after the last finished epoch")

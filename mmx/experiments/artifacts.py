@@ -155,7 +155,7 @@ class Workshop:
         if spec.tokenizer is not None:
             options["tokenizer"] = spec.tokenizer
         return open_encoder(
-            spec.model, weights=spec.weights, device=self.device, progress=self.log, **options
+            spec.model, weights=spec.weights, device=self.device, log=self.log, **options
         )
 
     def _once(self, target: Path, make: Callable[[Callable[[], None]], None]) -> None:

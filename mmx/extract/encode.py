@@ -85,7 +85,7 @@ def _encoder(
     devices = device if isinstance(device, str) else ",".join(device or ["cpu"])
     recipe = Recipe(model, {"decode": "fast", **opening})
     chosen, here = engine_for(recipe, devices, **where_to)
-    return chosen, lambda: recipe.open(here, progress=log)
+    return chosen, lambda: recipe.open(here, log)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def test_one_clear_line_and_soon(spec: str, capfd: pytest.CaptureFixture[str]) -
     lines: list[str] = []
     start = time.perf_counter()
     with pytest.raises(EncoderError, match=r"cannot be reached.*--weights PATH") as error:
-        open_encoder(spec, progress=lines.append)
+        open_encoder(spec, log=lines.append)
     assert time.perf_counter() - start < 40  # the client's own retries take 45 seconds a file
     assert "\n" not in str(error.value)
     assert spec in str(error.value)

@@ -142,7 +142,7 @@ class Stopping(Toy):
 class StoppingRecipe(Recipe):
     """Opens it."""
 
-    def open(self, device: str, progress=None) -> Toy:
+    def open(self, device: str, log=print) -> Toy:
         return Stopping()
 
 

@@ -89,7 +89,7 @@ class Slow(Toy):
 class SlowRecipe(Recipe):
     """Opens it."""
 
-    def open(self, device: str, progress=None) -> Toy:
+    def open(self, device: str, log=print) -> Toy:
         return Slow()
 
 
@@ -154,7 +154,7 @@ class Hanging(Slow):
 class HangingRecipe(Recipe):
     """Opens it."""
 
-    def open(self, device: str, progress=None) -> Toy:
+    def open(self, device: str, log=print) -> Toy:
         return Hanging(self.options["told"])
 
 
@@ -192,7 +192,7 @@ def test_the_error_of_an_actor_is_the_error_of_the_job(tmp_path: Path, cluster: 
 class DyingRecipe(Recipe):
     """As if memory ended each time."""
 
-    def open(self, device: str, progress=None) -> Toy:
+    def open(self, device: str, log=print) -> Toy:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 

@@ -25,7 +25,7 @@ def open_encoder(
     precision: str = "float32",
     decode: str = "exact",
     modalities: Sequence[str] | None = None,
-    progress: Callable[[str], None] | None = None,
+    log: Callable[[str], None] = log_line,
     **options: Unpack[EncoderOptions],
 ) -> Encoder:
     """The encoder that ``spec`` names, ready to encode.
@@ -36,7 +36,7 @@ def open_encoder(
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
     ``decode`` is "exact", "fast" or "gpu", see mmx.extract.pictures.decoding; the toy knows only
     the first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, for tests.
-    ``progress`` is told in one line what may take long, by default the logger ``mmx``.
+    ``log`` gets a line on what may take long; by default the logger ``mmx``.
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
     ``resize_mode`` (crop, squash, pad), ``interpolation``, ``mean`` and ``std`` (three numbers,
@@ -57,7 +57,7 @@ def open_encoder(
         device,
         precision,
         None if modalities is None else _several(modalities),
-        progress or log_line,
+        log,
         {key: value for key, value in options.items() if value is not None},
         decode,
     )
@@ -121,7 +121,7 @@ def _vlmo(request: Request) -> Encoder:
         decode=request.decode,
         device=request.device,
         modalities=request.modalities,
-        progress=request.progress,
+        log=request.log,
         **request.options,
     )
 

@@ -103,7 +103,7 @@ def _model(request: Request, source: str, file: Path | None) -> tuple[Any, Any]:
         load_strictly(model, state, source=f"--weights {file}", architecture=request.spec)
         return config, model
     if not Path(source).is_dir():
-        request.progress(f"loading {request.spec} (fetched once, then cached)")
+        request.log(f"loading {request.spec} (fetched once, then cached)")
     with _loading(request, source, "model"), torch.random.fork_rng(devices=[]):
         model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     if report["missing_keys"] or report["mismatched_keys"]:

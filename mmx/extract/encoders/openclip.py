@@ -103,7 +103,7 @@ def _model(request: Request, name: str, tag: str | None) -> Any:
     official = request.weights is None
     facts = open_clip.get_pretrained_cfg(name, tag) if tag else {}
     if official and not name.startswith("local-dir:"):
-        request.progress(f"loading {request.spec} (fetched once, then cached)")
+        request.log(f"loading {request.spec} (fetched once, then cached)")
     mend = "download the weights elsewhere and give --weights PATH"
     if name.startswith("local-dir:"):
         mend = "it must be a directory with open_clip_config.json and weights"

@@ -45,7 +45,7 @@ class Request:
     device: str = "cpu"
     precision: str = "float32"
     modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
-    progress: Callable[[str], None] = lambda line: None  # told in one line what takes long
+    log: Callable[[str], None] = lambda line: None  # gets a line on what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
     decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
 

@@ -89,7 +89,7 @@ def _model(request: Request) -> tuple[SentenceTransformer, str]:
         raise EncoderError("sbert needs a name or a directory, e.g. sbert:all-MiniLM-L6-v2")
     if Path(name).is_dir():
         return _load(request, name, remote=False), Path(name).name
-    request.progress(f"loading {request.spec} (fetched once, then cached)")
+    request.log(f"loading {request.spec} (fetched once, then cached)")
     try:
         return _load(request, name, remote=True), name
     except EncoderError:

@@ -76,7 +76,7 @@ def _model(request: Request) -> Any:
     """The network without its classifier, with timm's weights unless a file replaces them."""
     official = request.weights is None
     if official:
-        request.progress(f"loading {request.spec} (fetched once, then cached)")
+        request.log(f"loading {request.spec} (fetched once, then cached)")
     facts = timm.get_pretrained_cfg(request.name)
     size = {}
     if "image_size" in request.options and facts is not None and facts.fixed_input_size:

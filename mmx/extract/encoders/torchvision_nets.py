@@ -95,7 +95,7 @@ def build(architecture: str, published: Any) -> Any:
 
 
 def _fetch(request: Request, published: Any) -> dict[str, torch.Tensor]:
-    request.progress(f"loading {request.spec} (fetched once, then cached)")
+    request.log(f"loading {request.spec} (fetched once, then cached)")
     mend = "download the weights elsewhere and give --weights PATH"
     hear = contextlib.redirect_stdout(io.StringIO())  # torch.hub prints what it downloads
     with loading(f"{request.spec} ({published.name})", mend, remote=False), hear:

@@ -39,22 +39,22 @@ def open_vlmo(
     tokenizer: Path | None = None,
     image_size: int | None = None,
     modalities: tuple[str, ...] | None = None,
-    progress: Callable[[str], None] | None = None,
+    log: Callable[[str], None] = lambda line: None,
     config: VLMoConfig | None = None,
 ) -> VLMoEncoder:
     """A published checkpoint by name, or the file ``weights``.
 
     ``head`` is "itc" (the default) or "vl", the pair that runs through the VL experts.
     ``modalities`` are by default those that the file has trained heads for. ``config`` is
-    for files that do not show all their sizes, see mmx.extract.vlmo.load. ``progress`` is
-    told in lines how a download goes.
+    for files that do not show all their sizes, see mmx.extract.vlmo.load. ``log`` gets
+    lines on how a download is doing.
 
     Raises EncoderError for a checkpoint that cannot be had, read or lacks the heads, OptionError
     for options that contradict each other.
     """
-    hardware, record, tell = Hardware.of(device, precision), find(variant), progress or _silent
+    hardware, record = Hardware.of(device, precision), find(variant)
     name = variant.removeprefix("vlmo").removeprefix(":")
-    path = Path(weights) if weights is not None else obtain(record, tell)
+    path = Path(weights) if weights is not None else obtain(record, log)
     model = load(path, config, image_size)
     if name:  # the bare "vlmo" takes any file
         _agree(model.config, record, path)
@@ -68,7 +68,7 @@ def open_vlmo(
     )
     pieces = None
     if wanted != ("image",):
-        pieces = _tokenizer(tokenizer, model, tell)
+        pieces = _tokenizer(tokenizer, model, log)
         card = replace(card, tokenizer=pieces.name, text_limit=pieces.limit)
     rule = replace(_rule(model.config), decode=decode) if wanted != ("text",) else None
     card = replace(card, image_rule=rule.as_dict() if rule else None)
@@ -124,10 +124,6 @@ class VLMoEncoder:
         return batch.tokens["ids"].to(device), batch.tokens["mask"].to(device)
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 def _wanted(model: VLMo, head: str | None, modalities: tuple[str, ...] | None) -> tuple[str, ...]:
     """The modalities to encode, in store order; each has a trained head in the file."""
     if head is not None:
@@ -157,9 +153,9 @@ def _agree(config: VLMoConfig, record: Record, path: Path) -> None:
         )
 
 
-def _tokenizer(path: Path | None, model: VLMo, progress: Callable[[str], None]) -> Tokenizer:
+def _tokenizer(path: Path | None, model: VLMo, log: Callable[[str], None]) -> Tokenizer:
     limit = min(TEXT_LIMIT, model.config.max_text_len)
-    pieces = open_tokenizer(Path(path) if path else None, limit, progress)
+    pieces = open_tokenizer(Path(path) if path else None, limit, log)
     if pieces.size > model.config.vocab_size:
         raise EncoderError(
             f"the tokenizer knows {pieces.size} word pieces, {model.source} only "

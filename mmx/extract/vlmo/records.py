@@ -62,7 +62,7 @@ def find(variant: str) -> Record:
     return RECORDS[name]
 
 
-def obtain(record: Record, progress: Callable[[str], None] = lambda line: None) -> Path:
+def obtain(record: Record, log: Callable[[str], None] = lambda line: None) -> Path:
     """The checkpoint file from torch's hub cache, downloaded on first use.
 
     Raises EncoderError, naming the place to put the file, when it cannot be had.
@@ -70,19 +70,19 @@ def obtain(record: Record, progress: Callable[[str], None] = lambda line: None) 
     import torch
 
     target = Path(torch.hub.get_dir()) / "checkpoints" / record.file
-    return fetch(record.url, target, sha256=record.sha256, progress=told(progress, record.file))
+    return fetch(record.url, target, sha256=record.sha256, progress=in_lines(log, record.file))
 
 
-def told(progress: Callable[[str], None], name: str) -> Callable[[int, int | None], None]:
-    """Bytes as lines of text, one for each hundredth of the file."""
+def in_lines(log: Callable[[str], None], name: str) -> Callable[[int, int | None], None]:
+    """Progress in bytes as lines, one for each hundredth of the file."""
     last = -1
 
-    def tell(done: int, total: int | None) -> None:
+    def progress(done: int, total: int | None) -> None:
         nonlocal last
         step = 100 * done // total if total else done >> 24
         if step != last:
             last = step
             of = f" of {total / 1e6:.0f}" if total else ""
-            progress(f"{name}: {done / 1e6:.0f}{of} MB")
+            log(f"{name}: {done / 1e6:.0f}{of} MB")
 
-    return tell
+    return progress

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmx.errors import EncoderError
 from mmx.extract.download import fetch
 from mmx.extract.encoder import TextBatch
-from mmx.extract.vlmo.records import told
+from mmx.extract.vlmo.records import in_lines
 
 NAME = "bert-base-uncased"
 REPOSITORIES = ("google-bert/bert-base-uncased", "bert-base-uncased")  # its new and old address
@@ -57,13 +57,13 @@ class Tokenizer:
 def open_tokenizer(
     path: Path | None = None,
     limit: int = 40,
-    progress: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Tokenizer:
     """From a ``vocab.txt`` or a directory that has one; without ``path`` from the hub's cache.
 
     Raises EncoderError when there is none, or it is no BERT vocabulary.
     """
-    file = _local(path) if path is not None else _named(progress)
+    file = _local(path) if path is not None else _named(log)
     try:
         words = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -82,7 +82,7 @@ def _local(path: Path) -> Path:
     return file
 
 
-def _named(progress: Callable[[str], None]) -> Path:
+def _named(log: Callable[[str], None]) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     for repository in REPOSITORIES:
@@ -90,4 +90,4 @@ def _named(progress: Callable[[str], None]) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     target = Path(torch.hub.get_dir()) / "checkpoints" / f"{NAME}-vocab.txt"
-    return fetch(URL, target, progress=told(progress, target.name), mend="--tokenizer PATH")
+    return fetch(URL, target, progress=in_lines(log, target.name), mend="--tokenizer PATH")

@@ -21,6 +21,7 @@ from mmx.extract.stages.load import Loader, Source
 from mmx.extract.stages.progress import STAGES, Progress
 from mmx.extract.stages.run import run_blocks
 from mmx.extract.stages.write import Write
+from mmx.logs import log_line
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Recipe:
     """How to open the same encoder in any process: the arguments of ``open_encoder``."""
 
     model: str
-    options: Mapping[str, Any] = field(default_factory=dict)  # neither device nor progress
+    options: Mapping[str, Any] = field(default_factory=dict)  # neither device nor log
 
-    def open(self, device: str, progress: Callable[[str], None] | None = None) -> Encoder:
+    def open(self, device: str, log: Callable[[str], None] = log_line) -> Encoder:
         """The encoder on ``device``; raises what ``open_encoder`` does."""
-        return open_encoder(self.model, device=device, progress=progress, **self.options)
+        return open_encoder(self.model, device=device, log=log, **self.options)
 
 
 @dataclass(frozen=True)
