@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import Items, check_csv, load_items
 from mmx.errors import OptionError
-from mmx.extract.encoder import Encoder
+from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.encoders.request import EncoderOptions
 from mmx.extract.engine import engine_for
 from mmx.extract.naming import default_store
@@ -59,6 +59,8 @@ def encode(
     ``progress`` is given the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
     """
+    if not isinstance(model, str):
+        check_encoder(model)
     target, options = _target(out, work, model), options or ExtractOptions()
     items = _items(data, images, csv)
     opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}

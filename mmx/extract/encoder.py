@@ -1,13 +1,11 @@
-"""What stage 1 asks of an encoder, and nothing more.
+"""What stage 1 needs of an encoder, and nothing more.
 
-An encoder is a card (what it is), an image rule (how a picture becomes pixels) and up to
-three functions from a batch to vectors. Anything with these attributes is one; there is no
-base class to inherit from and no registry to enter.
+An encoder is a card (what it is), an image rule (how a picture becomes pixels) and up to three
+functions from a batch to vectors. Every other hook of ``Encoder`` has a default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,43 +24,6 @@ class TextBatch:
     tokens: Any
     count: np.ndarray  # (B,) int32, tokens the encoder sees, special tokens included
     truncated: np.ndarray  # (B,) bool, True where the text was longer than the limit
-
-
-class Encoder(Protocol):
-    """An image, text or image-text encoder.
-
-    ``encode_image`` is called only when "image" is in ``card.dimensions``, and so on. All
-    passes return float32 arrays of shape (B, d) and are called from one thread;
-    ``tokenize`` is called from another. Pixels belong to the caller again after the pass.
-
-    An encoder may also have what the functions below look for, and nothing else does:
-
-    - ``hardware: Device``: how a job divides the device; by default ``Plain``. Where its
-      ``lanes`` are more than one, passes are called from that many threads;
-    - ``in_precision(precision: str) -> Encoder``: a copy that computes in another one, which
-      its card says; by default the precision of the card is the only one;
-    - ``compiled() -> Encoder``: a copy that has gone through a compiler; by default --compile
-      is refused.
-    """
-
-    card: EncoderCard
-    image_rule: ImageRule | None  # None for text-only encoders
-
-    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, height, width, 3) uint8, prepared by ``image_rule`` → (B, d)."""
-        ...
-
-    def tokenize(self, texts: list[str]) -> TextBatch:
-        """B texts → tokens, with counts and truncation."""
-        ...
-
-    def encode_text(self, batch: TextBatch) -> np.ndarray:
-        """B tokenised texts → (B, d)."""
-        ...
-
-    def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
-        """B pairs of prepared picture and tokenised text → (B, d)."""
-        ...
 
 
 class Device(Protocol):
@@ -98,7 +59,7 @@ class Device(Protocol):
 
 
 class Plain:
-    """The hardware of an encoder that says nothing of it: one pass at a time."""
+    """The default: one pass at a time, in memory of the CPU."""
 
     lanes: int = 1
     batch_sizes: tuple[int, ...] = (32,)
@@ -114,29 +75,64 @@ class Plain:
         return np.empty(shape, dtype=np.uint8)
 
 
-def hardware_of(encoder: Encoder) -> Device:
-    """The encoder's ``hardware``, or ``Plain``."""
-    return getattr(encoder, "hardware", None) or Plain()
+class Encoder:
+    """An image, text or image-text encoder; a subclass says what it can.
+
+    ``card`` and ``image_rule`` are needed, and the passes that ``card.dimensions`` names:
+    ``encode_image`` is called only when "image" is in it, and so on. All passes return float32
+    arrays of shape (B, d) and are called from one thread, or from ``hardware.lanes`` threads where
+    that is more; ``tokenize`` is called from another. Pixels belong to the caller again after the
+    pass.
+    """
+
+    card: EncoderCard
+    image_rule: ImageRule | None  # None for text-only encoders
+    hardware: Device = Plain()  # how a job divides the device
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, height, width, 3) uint8, prepared by ``image_rule`` → (B, d)."""
+        raise NotImplementedError(f"{self.card.name} has no image pass")
+
+    def tokenize(self, texts: list[str]) -> TextBatch:
+        """B texts → tokens, with counts and truncation."""
+        raise NotImplementedError(f"{self.card.name} has no tokenizer")
+
+    def encode_text(self, batch: TextBatch) -> np.ndarray:
+        """B tokenised texts → (B, d)."""
+        raise NotImplementedError(f"{self.card.name} has no text pass")
+
+    def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
+        """B pairs of prepared picture and tokenised text → (B, d)."""
+        raise NotImplementedError(f"{self.card.name} has no fused pass")
+
+    def in_precision(self, precision: str) -> Encoder | None:
+        """A copy that computes in ``precision``, which its card says.
+
+        By default None: the precision of the card is the only one.
+        """
+        return None
+
+    def compiled(self) -> Encoder:
+        """A copy that has gone through a compiler.
+
+        By default raises OptionError: there is none.
+        """
+        raise OptionError(f"{self.card.name} cannot be compiled; drop --compile")
 
 
-def in_precision(encoder: Encoder, precision: str) -> Encoder | None:
-    """A copy that computes in ``precision``; None where the encoder has only its own."""
-    make: Callable[[str], Encoder] | None = getattr(encoder, "in_precision", None)
-    return make(precision) if make else None
-
-
-def compiled(encoder: Encoder) -> Encoder:
-    """A copy that has gone through a compiler. Raises OptionError where there is none."""
-    make: Callable[[], Encoder] | None = getattr(encoder, "compiled", None)
-    if make is None:
-        raise OptionError(f"{encoder.card.name} cannot be compiled; drop --compile")
-    return make()
+def check_encoder(encoder: object) -> None:
+    """Raises OptionError for an object that is not an Encoder."""
+    if not isinstance(encoder, Encoder):
+        raise OptionError(
+            f"a {type(encoder).__name__} is not an encoder; give a name such as 'clip', or make "
+            "its class a subclass of mmx.Encoder"
+        )
 
 
 def checked(vectors: np.ndarray, rows: int, dimension: int, encoder: str) -> np.ndarray:
     """The vectors, if they are (rows, dimension) and finite in every number.
 
-    Raises EncoderError otherwise: a wrong encoder stops the job, it is no fault of an item.
+    Raises EncoderError otherwise: the encoder is wrong then, not an item, and the job stops.
     """
     if vectors.shape != (rows, dimension):
         raise EncoderError(

@@ -29,7 +29,7 @@ from mmx.cache.store import open_store, read_through
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, StoreError
 from mmx.extract import tuning
-from mmx.extract.encoder import Encoder, compiled
+from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.hashing import present_states
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.planning import pairs, pending_blocks
@@ -37,7 +37,8 @@ from mmx.extract.precision import SEARCHED, PrecisionSample, choose, take_sample
 from mmx.extract.reasons import PASSING
 from mmx.extract.settings import ACCURACY, Before, Settings, block_of, read_previous, read_settings
 from mmx.extract.sources import source_for
-from mmx.extract.stages.load import Loader, Source
+from mmx.extract.sources.source import Source, as_source
+from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
 from mmx.extract.workers.job import Engine, Here, JobSpec
@@ -50,7 +51,7 @@ def extract(
     out: Place | str,
     options: ExtractOptions | None = None,
     progress: Callable[[Progress], None] = lambda p: None,
-    source: Source | None = None,
+    source: Source | Callable[[str], bytes] | None = None,
     work: Path | str | None = None,
     engine: Engine | None = None,
 ) -> ExtractReport:
@@ -63,12 +64,13 @@ def extract(
     encoder or of other items; TargetError when it is no store, is being written by another
     process, or cannot be written; EncoderError when the encoder returns rubbish.
     """
+    check_encoder(encoder)
     start, options = time.perf_counter(), options or ExtractOptions()
     target, work = as_place(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:
-        job = _Job(items, encoder, here, options, source or source_for(items), engine)
+        job = _Job(items, encoder, here, options, as_source(source or source_for(items)), engine)
         del encoder  # the job may go on with a lighter one
         job.one_file = here != target
         report = job.run(progress)
@@ -139,7 +141,7 @@ class _Job:
         same = before.precision == choice.encoder.card.precision
         self.accuracy = choice.accuracy or (before.accuracy if same else None)
         if self.options.compile:
-            self.encoder = compiled(self.encoder)
+            self.encoder = self.encoder.compiled()
 
     def _sample(self) -> PrecisionSample:
         takes_text = "text" in inputs(self.encoder.card)

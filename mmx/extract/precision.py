@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmx.errors import OptionError
-from mmx.extract.encoder import Encoder, hardware_of, in_precision
+from mmx.extract.encoder import Encoder
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.passes import Halving
 
@@ -56,13 +56,13 @@ def choose(
     ``precision`` and ``accuracy`` are what an earlier run into the same store decided and
     measured: "auto" follows it. Raises OptionError for one that the encoder has not.
     """
-    fast = hardware_of(encoder).fast_precision
+    fast = encoder.hardware.fast_precision
     target = encoder.card.precision if wanted is None else wanted
     if wanted == "auto":
         target = precision or fast
     if target == encoder.card.precision:
         return Choice(encoder)
-    lower = in_precision(encoder, target)
+    lower = encoder.in_precision(target)
     if lower is None:
         if wanted == "auto":
             return Choice(encoder)
@@ -125,7 +125,7 @@ def vectors(encoder: Encoder, sample: PrecisionSample) -> dict[str, np.ndarray]:
 def _spread(encoder: Encoder, rows: int, run: Callable[[slice], np.ndarray]) -> np.ndarray:
     """``run`` of ``rows`` rows, shared among the lanes."""
     fit = Halving()
-    with hardware_of(encoder).session() as lanes, ThreadPoolExecutor(lanes) as pool:
+    with encoder.hardware.session() as lanes, ThreadPoolExecutor(lanes) as pool:
         size = -(-rows // lanes)
 
         def share(start: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.encoder import Encoder
 from mmx.extract.stages.passes import Lanes, out_of_memory
 from mmx.extract.stages.progress import Progress
 
@@ -18,7 +18,7 @@ PART = 512  # rows of a part, at least
 
 def batch_size(encoder: Encoder, items: int) -> int:
     """The quickest of the sizes that the encoder's hardware proposes; the usual one if unclear."""
-    usual, *others = hardware_of(encoder).batch_sizes
+    usual, *others = encoder.hardware.batch_sizes
     if encoder.image_rule is None or "image" not in encoder.card.dimensions or items < TRIAL_FROM:
         return int(usual)
     best, best_rate = usual, images_a_second(encoder, usual) * WORTH
@@ -41,7 +41,7 @@ def images_a_second(encoder: Encoder, size: int, rounds: int = 1) -> float:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (size, side, side, 3), dtype=np.uint8)  # (B, s, s, 3)
     try:
-        with hardware_of(encoder).session() as lanes, Lanes(lanes, Progress()) as running:
+        with encoder.hardware.session() as lanes, Lanes(lanes, Progress()) as running:
             _encode(encoder, pixels[: max(1, size // 8)], running, lanes)  # warm
             start = perf_counter()
             _encode(encoder, pixels, running, lanes * rounds)

@@ -15,7 +15,7 @@ from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 
 
-class Counting:
+class Counting(Encoder):
     """The toy encoder, counting what it is given."""
 
     def __init__(self, fail_after: int | None = None) -> None:

@@ -18,6 +18,7 @@ from mmx.extract.pictures import jpegs
 from mmx.extract.pictures.decoding import TOLERANCE, decode_jpegs, pixels_of
 from mmx.extract.pictures.images import MAX_PIXELS, ImageRule
 from mmx.extract.pictures.jpegs import AT_ONCE, CHECKED, Jpegs, takes
+from mmx.extract.sources.source import Source
 from mmx.extract.stages.load import Loaded, Loader, Read
 from tests.extract.files import encoded, noise
 from tests.extract.odd_jpegs import BROKEN, ODD, brighter, flawed, progressive, spied
@@ -40,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def loader(rule: ImageRule = RULE) -> Loader:
-    return Loader(lambda name: b"", rule, False, Jpegs(rule, "cpu"))
+    return Loader(Source(), rule, False, Jpegs(rule, "cpu"))
 
 
 def loaded(by: Loader, data: Sequence[bytes]) -> list[Loaded]:

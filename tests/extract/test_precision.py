@@ -20,6 +20,7 @@ from mmx.extract.pipeline import extract
 from mmx.extract.planning import pairs
 from mmx.extract.settings import accuracy_of, read_settings
 from mmx.extract.sources.paths import read_bytes
+from mmx.extract.sources.source import as_source
 from mmx.extract.stages.load import Loader
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.counting import Counting
@@ -148,9 +149,13 @@ def test_a_sample_is_the_first_items_that_have_something(tmp_path: Path) -> None
     rows[0]["image"], rows[1]["text"] = None, None
     table = load_items(write_items(data, rows)).table
     rule = open_encoder("toy").image_rule
-    sample = precision.take_sample(Loader(partial(read_bytes, data), rule, True), pairs(table))
+    sample = precision.take_sample(
+        Loader(as_source(partial(read_bytes, data)), rule, True), pairs(table)
+    )
     assert (len(sample.pixels), len(sample.texts), len(sample.pairs)) == (16, 16, 15)
-    texts = precision.take_sample(Loader(partial(read_bytes, data), None, True), pairs(table))
+    texts = precision.take_sample(
+        Loader(as_source(partial(read_bytes, data)), None, True), pairs(table)
+    )
     assert (len(texts.pixels), len(texts.texts)) == (0, 16)
 
 

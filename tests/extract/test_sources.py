@@ -23,6 +23,7 @@ from mmx.extract.pipeline import extract
 from mmx.extract.reasons import ImageError
 from mmx.extract.sources import source_for
 from mmx.extract.sources.rows import LEAST, STEP, RowImages
+from mmx.extract.sources.source import Source
 from tests.catalogue import plain_catalogue
 
 ITEMS = 23
@@ -162,7 +163,7 @@ def test_one_large_row_group_is_never_in_memory(tmp_path: Path) -> None:
 def test_a_source_that_knows_its_pictures_is_not_asked_for_their_hash(
     plain: Path, tmp_path: Path
 ) -> None:
-    class Dear:
+    class Dear(Source):
         """Counts what it reads; a picture is its name."""
 
         def __init__(self) -> None:

@@ -24,6 +24,7 @@ from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources import source_for
 from mmx.extract.sources.fetching import Fetcher, PassingError
 from mmx.extract.sources.hosts import Host
+from mmx.extract.sources.source import Source
 from mmx.extract.sources.web import Web
 from mmx.extract.stages import feed as feeding
 from mmx.extract.stages.load import Loaded, Loader, Read
@@ -187,15 +188,16 @@ def test_little_is_held_in_memory_before_it_is_decoded(
     assert run(images, tmp_path, Web()).failures == {}
 
 
-class OneAtATime:
-    """A source of three queues and one reader, which begins when c is submitted."""
+class OneAtATime(Source):
+    """A source of three hosts and one reader, which begins when c is submitted."""
 
-    readers = per_queue = 1
+    readers = per_host = 1
+    has_hosts = True
 
     def __init__(self) -> None:
         self.submitted = threading.Event()
 
-    def queue(self, image: str) -> str:
+    def host(self, image: str) -> str:
         if image == "c":
             self.submitted.set()
         return image[0]
@@ -206,7 +208,7 @@ class OneAtATime:
 
 
 class Failing(Loader):
-    """Cannot decode what queue b gives, and not for what the picture is."""
+    """Cannot decode what host b gives, and not for what the picture is."""
 
     def decode(self, item: Read) -> Loaded:
         if item.data == b"b":
@@ -236,16 +238,16 @@ def test_what_fails_in_decoding_does_not_take_the_room_of_the_rest(
     assert len(raised) == 1
 
 
-class Hosts:
-    """A source of two queues."""
+class Hosts(Source):
+    """A source of two hosts."""
 
-    readers, per_queue = 4, 2
+    readers, per_host, has_hosts = 4, 2, True
 
-    def queue(self, image: str) -> str:
+    def host(self, image: str) -> str:
         return image[0]
 
 
-def test_no_more_of_a_queue_than_it_takes_and_all_in_the_end() -> None:
+def test_no_more_of_a_host_than_it_takes_and_all_in_the_end() -> None:
     free, lock, running, most = threading.Event(), threading.Lock(), {"a": 0, "b": 0}, []
 
     def read(image: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmx.errors import OptionError, first_line
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.encoder import Encoder
 from mmx.extract.pictures.decoding import FILTERS
 from mmx.extract.pictures.jpegs import Jpegs
 
@@ -15,7 +15,7 @@ def must_decode(encoder: Encoder) -> None:
         raise OptionError(f"{name} decodes no pictures on a GPU; drop --gpu-decode")
     if rule.interpolation not in FILTERS:
         raise OptionError(f"no {rule.interpolation} filter on a GPU; drop --gpu-decode")
-    device = hardware_of(encoder).device
+    device = encoder.hardware.device
     try:
         Jpegs(rule, device).must_work()
     except (ImportError, RuntimeError, OSError) as error:

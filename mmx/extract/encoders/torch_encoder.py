@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from mmx.cache.card import EncoderCard
-from mmx.extract.encoder import TextBatch
+from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.hardware import PRECISIONS, Hardware
 from mmx.extract.pictures.images import ImageRule
 
@@ -46,7 +46,7 @@ def _is_dict(value: Any) -> bool:
 
 
 @dataclass
-class TorchEncoder:
+class TorchEncoder(Encoder):
     """An encoder made of functions; which of them there are, the card's modalities say.
 
     ``image_pass`` takes (B, 3, s, s) normalised pixels, ``text_pass`` the tokens that
@@ -55,7 +55,7 @@ class TorchEncoder:
 
     card: EncoderCard
     image_rule: ImageRule | None
-    hardware: Hardware
+    hardware: Hardware = field()  # needed: not the default of Encoder
     image_pass: Callable[[torch.Tensor], torch.Tensor] | None = None
     text_pass: Callable[[Any], torch.Tensor] | None = None
     tokenizer: Callable[[list[str]], TextBatch] | None = None
@@ -80,10 +80,6 @@ class TorchEncoder:
         assert self.text_pass is not None
         with self.hardware.lane(), torch.inference_mode():
             return self._vectors(self.text_pass(to_device(batch.tokens, self.hardware.device)))
-
-    def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
-        """None of these encoders has a pass for pairs."""
-        raise NotImplementedError(f"{self.card.name} has no fused pass")
 
     def in_precision(self, precision: str) -> TorchEncoder:
         """A copy that computes in another precision; best of an encoder in float32."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmx.cache.card import EncoderCard
 from mmx.errors import OptionError
-from mmx.extract.encoder import TextBatch
+from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.request import Request
 from mmx.extract.pictures.images import ImageRule
 
@@ -38,7 +38,7 @@ def open_toy(request: Request) -> Toy:
     return Toy(request.wanted(("image", "text"), extra=("fused",)))
 
 
-class Toy:
+class Toy(Encoder):
     """See the module's text."""
 
     def __init__(self, modalities: tuple[str, ...] = ("image", "text")) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, one_of
-from mmx.extract.encoder import TextBatch
+from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.pictures.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
@@ -77,12 +77,12 @@ def open_vlmo(
 
 
 @dataclass
-class VLMoEncoder:
-    """Fulfils mmx.extract.encoder.Encoder."""
+class VLMoEncoder(Encoder):
+    """The model as an encoder."""
 
     card: EncoderCard
     image_rule: ImageRule | None
-    hardware: Hardware
+    hardware: Hardware = field()  # needed: not the default of Encoder
     model: VLMo
     tokenizer: Tokenizer | None
     head: str  # of image and text: itc or vl

@@ -13,23 +13,15 @@ from mmx.extract.sources.data_uris import is_data
 from mmx.extract.sources.members import Members
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.rows import RowImages
+from mmx.extract.sources.source import Source
 from mmx.extract.sources.web import Web
-from mmx.extract.stages.load import Source
 from mmx.files import Place, is_url
 
 ELSEWHERE = r"^[^,]*://"  # a data URI has a comma before anything that looks like an address
 
 
 def source_for(items: Items, web: Web | None = None) -> Source:
-    """What reads the pictures of ``items``; safe to call from many threads, and picklable.
-
-    A source may say more than the protocol asks: ``readers``, the threads that it can keep busy
-    (4 by default); ``queue(image)``, the host that a picture waits for, or None (so by default),
-    of which ``per_queue`` answer at once (by default as many as there are readers);
-    ``identity(image)``, the bytes that stand for a picture too dear to be read for its hash, or
-    None (by default its own bytes); and ``share(count)``, the source as one of ``count``
-    processes has it (by default itself).
-    """
+    """What reads the pictures of ``items``."""
     if items.form == "rows":
         return RowImages(items.path)
     if items.form == "members":

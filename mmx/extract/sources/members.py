@@ -10,17 +10,16 @@ from pathlib import Path
 from mmx.errors import DataError
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.paths import MAX_BYTES
+from mmx.extract.sources.source import READERS, Source
 from mmx.files import Place, open_regular
 
 
-class Members:
+class Members(Source):
     """Reads ``000.tar@1536+20480``: 20480 bytes from byte 1536 of a shard in ``folder``."""
-
-    readers = 4
 
     def __init__(self, folder: Place) -> None:
         self.folder = folder
-        self.readers = 4 if isinstance(folder, Path) else 16
+        self.readers = READERS if isinstance(folder, Path) else 16
         self._open = lru_cache(maxsize=64)(Shard)
 
     def __reduce__(self) -> tuple[type[Members], tuple[Place]]:

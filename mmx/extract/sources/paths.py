@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mmx.errors import DataError
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.data_uris import is_data, read_data
+from mmx.extract.sources.source import READERS, Source
 from mmx.extract.sources.web import LARGEST, Web
 from mmx.files import NotRegularError, Place, RemotePath, is_url, open_regular
 
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
 
 WEB = ("http", "https")
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "r2")
-READERS = 4  # threads, of a local disk
 MAX_BYTES = LARGEST << 20  # of a file
 
 
-class Paths:
+class Paths(Source):
     """Reads ``folder/image``, or ``image`` where that is a URL.
 
     ``remote`` says whether any picture is elsewhere, so that more threads than a disk needs are
@@ -34,7 +34,7 @@ class Paths:
     def __init__(self, folder: Place, web: Web, remote: bool = True) -> None:
         self.folder, self.web, self.remote = folder, web, remote
         self.readers = web.connections if remote else READERS
-        self.queue = self._host if remote else None
+        self.has_hosts, self.per_host = remote, web.per_host
         self._lock = threading.Lock()
         self._made: Fetcher | None = None
 
@@ -64,12 +64,7 @@ class Paths:
         url = None if is_data(image) else self._url(image)
         return None if url is None else url.encode(errors="replace")
 
-    @property
-    def per_queue(self) -> int:
-        """Pictures that are fetched from one host at once."""
-        return self.web.per_host
-
-    def _host(self, image: str) -> str | None:
+    def host(self, image: str) -> str | None:
         """The web host that a picture is fetched from; None for any other place."""
         url = None if is_data(image) else self._url(image)
         if url is None or url.partition("://")[0].lower() not in WEB:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from mmx.cache.schema import MISSING
 from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.paths import read_bytes
+from mmx.extract.sources.source import Source
 from mmx.files import Place, RemotePath, reaching
 
 STEP = 16  # rows read at once
@@ -28,10 +29,8 @@ WINDOW = 64 << 20  # bytes of pictures kept, and at least LEAST steps
 LEAST = 8  # steps
 
 
-class RowImages:
+class RowImages(Source):
     """Reads ``#17``: the bytes of the column ``image`` in row 17 of a table."""
-
-    readers = 4
 
     def __init__(self, table: Place) -> None:
         self.table = table

@@ -76,7 +76,7 @@ class Feeder:
         if loader.jpegs is not None:
             self.chunk = min(LIST, batch_size)
         self.depth = LOOK_AHEAD + -(-max(decode_threads, readers) * self.chunk // batch_size)
-        if self._readers.queue is not None:
+        if loader.source.has_hosts:
             self.depth = max(self.depth, self._far() // batch_size)
         state.threads |= {"reading": readers, "decoding": decode_threads}
         self._free: list[np.ndarray] = []
@@ -123,7 +123,7 @@ class Feeder:
 
     def _parts(self, inputs: list[Inputs]) -> Iterator[tuple[int, list[Inputs]]]:
         """What one thread reads: a run of items; one alone where it may have to wait for a host."""
-        size = self.chunk if self._readers.queue is None else 1
+        size = self.chunk if not self.loader.source.has_hosts else 1
         for start in range(0, len(inputs), size):
             yield start, inputs[start : start + size]
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,24 +20,13 @@ from mmx.cache.schema import MISSING, OK
 from mmx.extract.pictures.decoding import pixels_of
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.reasons import ImageError, Reason
+from mmx.extract.sources.source import Source
 from mmx.extract.stages.read import Readers
 
 if TYPE_CHECKING:
     from mmx.extract.pictures.jpegs import Jpegs
 
 NAME = 80  # characters of what the table says of a picture, in a summary
-
-
-class Source(Protocol):
-    """Where encoded pictures come from: any function of what the column ``image`` says.
-
-    Called from several threads. Raises ImageError with the reason that goes into the store.
-    See mmx.extract.sources for what else it may have.
-    """
-
-    def __call__(self, image: str, /) -> bytes:
-        """The encoded picture."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -137,12 +126,10 @@ class Loader:
         return content_hash(known, clean_text(text)[0] if self.takes_text else None), None
 
     def _identity(self, image: str | None) -> bytes | None:
-        """What stands for the picture in the hash; None for its own bytes."""
-        identity = getattr(self.source, "identity", None)
-        if identity is None or self.image_rule is None or image is None or not image.strip():
+        """What is hashed in place of the picture; None for its own bytes."""
+        if self.image_rule is None or image is None or not image.strip():
             return None
-        known: bytes | None = identity(image)
-        return known
+        return self.source.identity(image)
 
     def _bytes(self, image: str | None) -> tuple[str, bytes | None, str]:
         """Status, bytes, and what tells this picture from others."""

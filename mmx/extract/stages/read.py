@@ -10,26 +10,22 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-READERS = 4  # threads that wait for a source which says nothing of itself
+from mmx.extract.sources.source import Source
 
 
 class Readers:
-    """A pool of which no more than ``each`` threads are in one queue (a context manager).
+    """A pool of which no more than ``source.per_host`` threads read from one host.
 
-    A queue is whatever answers a few at a time: a host of the web. Work that would have to wait
-    for others of its queue is put aside, and the thread takes what comes next: a slow host
-    costs its own pictures time and nobody else's.
+    A context manager. Work that would have to wait for others of its host is put aside, and the
+    thread takes what comes next: a slow host delays its own pictures only.
     """
 
-    def __init__(self, source: Any) -> None:
-        """``source`` may have ``readers``, ``queue(image)`` and ``per_queue``, see
-        mmx.extract.sources."""
-        self.count = int(getattr(source, "readers", READERS))
-        self.each = int(getattr(source, "per_queue", self.count))
-        self.queue: Callable[[str], str | None] | None = getattr(source, "queue", None)
+    def __init__(self, source: Source) -> None:
+        self.source, self.count = source, source.readers
+        self.each = source.per_host or source.readers  # threads of one host
         self._pool = ThreadPoolExecutor(self.count, "read")
         self._lock = threading.Lock()
-        self._open: Counter[str] = Counter()  # queue → work that a thread has or will take next
+        self._open: Counter[str] = Counter()  # host → work that a thread has or will take next
         self._aside: defaultdict[str, deque[Callable[[], None]]] = defaultdict(deque)
 
     def __enter__(self) -> Readers:
@@ -51,35 +47,36 @@ class Readers:
             self._pool.shutdown(wait=True)
 
     def submit(self, image: str | None, run: Callable[..., Any], *given: Any) -> Future[Any]:
-        """``run(*given)``, which reads ``image``, as soon as its queue has room."""
-        queue = self.queue(image) if self.queue is not None and image is not None else None
+        """``run(*given)``, which reads ``image``, as soon as its host has room."""
+        waits = self.source.has_hosts and image is not None
+        host = self.source.host(str(image)) if waits else None
         result: Future[Any] = Future()
-        work = partial(self._do, queue, result, partial(run, *given))
+        work = partial(self._do, host, result, partial(run, *given))
         with self._lock:
-            if queue is not None and self._open[queue] >= self.each:
-                self._aside[queue].append(work)
+            if host is not None and self._open[host] >= self.each:
+                self._aside[host].append(work)
                 return result
-            if queue is not None:
-                self._open[queue] += 1
+            if host is not None:
+                self._open[host] += 1
             self._pool.submit(work)
         return result
 
-    def _do(self, queue: str | None, result: Future[Any], run: Callable[[], Any]) -> None:
+    def _do(self, host: str | None, result: Future[Any], run: Callable[[], Any]) -> None:
         try:
             result.set_result(run())
         except BaseException as error:
             result.set_exception(error)
-        if queue is not None:
-            self._next(queue)
+        if host is not None:
+            self._next(host)
 
-    def _next(self, queue: str) -> None:
-        """Let the next of a queue go, or close it up."""
+    def _next(self, host: str) -> None:
+        """Start the next of those put aside for a host."""
         with self._lock:
-            if self._aside.get(queue):
+            if self._aside.get(host):
                 with suppress(RuntimeError):  # the pool takes nothing any more
-                    self._pool.submit(self._aside[queue].popleft())
+                    self._pool.submit(self._aside[host].popleft())
                 return
-            self._aside.pop(queue, None)
-            self._open[queue] -= 1
-            if not self._open[queue]:
-                del self._open[queue]
+            self._aside.pop(host, None)
+            self._open[host] -= 1
+            if not self._open[host]:
+                del self._open[host]

@@ -14,7 +14,7 @@ from itertools import tee
 
 import pyarrow as pa
 
-from mmx.extract.encoder import Encoder, hardware_of
+from mmx.extract.encoder import Encoder
 from mmx.extract.planning import BlockRows, pairs
 from mmx.extract.stages.block import BlockEncoder
 from mmx.extract.stages.feed import Feeder
@@ -44,7 +44,7 @@ def run_blocks(
     finished before it are written.
     """
     state = state or Progress()
-    hardware = hardware_of(encoder)
+    hardware = encoder.hardware
     blocks, ahead = tee(blocks)
     inputs = (list(pairs(rows)) for _, rows in ahead)
     feeder = Feeder(

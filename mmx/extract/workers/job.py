@@ -14,10 +14,11 @@ import pyarrow as pa
 from mmx.cache.card import EncoderCard
 from mmx.cache.schema import inputs, store_schema
 from mmx.errors import EncoderError, OptionError
-from mmx.extract.encoder import Encoder, compiled, hardware_of, in_precision
+from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
 from mmx.extract.planning import Block, BlockRows, with_rows
-from mmx.extract.stages.load import Loader, Source
+from mmx.extract.sources.source import Source
+from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import STAGES, Progress
 from mmx.extract.stages.run import run_blocks
 from mmx.extract.stages.write import Write
@@ -57,13 +58,13 @@ class JobSpec:
 
         Raises OptionError for a source that cannot go to another process.
         """
-        source = self.source.share(count) if hasattr(self.source, "share") else self.source
+        source = self.source.share(count)
         try:
             pickle.dumps(source)
         except Exception as error:
             raise OptionError(
                 f"the source of pictures cannot be sent to other processes ({error}); one "
-                "process takes any, or make it a class of a module"
+                "process takes any, or make it a subclass of Source in a module"
             ) from error
         return replace(self, source=source)
 
@@ -110,7 +111,7 @@ def loader_for(encoder: Encoder, source: Source) -> Loader:
     if rule is not None and rule.decode == "gpu":
         from mmx.extract.pictures.jpegs import Jpegs  # and torch
 
-        jpegs = Jpegs(rule, hardware_of(encoder).device)
+        jpegs = Jpegs(rule, encoder.hardware.device)
     return Loader(source, rule, "text" in inputs(encoder.card), jpegs)
 
 
@@ -141,7 +142,7 @@ class Worker:
         """
         encoder = recipe.open(device)
         if encoder.card.precision != spec.card.precision:
-            encoder = in_precision(encoder, spec.card.precision) or encoder
+            encoder = encoder.in_precision(spec.card.precision) or encoder
         differing = spec.card.differences(encoder.card)
         if differing:
             raise EncoderError(
@@ -152,7 +153,7 @@ class Worker:
             import torch
 
             torch.set_num_threads(max(1, torch.get_num_threads() // share))
-        self.encoder = compiled(encoder) if spec.compile else encoder
+        self.encoder = encoder.compiled() if spec.compile else encoder
         self.spec = replace(spec, decode_threads=spec.decode_threads or cores)
         self.loader = loader_for(encoder, spec.source)
 
