@@ -41,7 +41,7 @@ from mmx.extract.sources.source import Source, as_source
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.target import check_items, check_store
-from mmx.extract.workers.job import Engine, Here, JobSpec
+from mmx.extract.workers.job import EncodeJob, Engine, Here, JobSpec
 from mmx.files import Place, as_path, as_place
 
 
@@ -187,7 +187,8 @@ class _Job:
         if blocks:
             for file in self._old():  # damage is found before hours of encoding, not after
                 read_through(file)
-            engine.run(spec, self.items.table, blocks, parts.write, self.state, progress)
+            table, write = self.items.table, parts.write
+            engine.run(EncodeJob(spec, table, blocks, write, self.state, progress))
 
     def _settings(self, parts: Parts) -> Settings:
         """What was asked for, or what this job decided before it was killed, or a new choice."""

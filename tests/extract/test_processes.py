@@ -25,7 +25,8 @@ from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers import pending as pending_blocks
-from mmx.extract.workers.job import JobSpec, Recipe, packed, unpacked
+from mmx.extract.workers.job import JobSpec, Recipe
+from mmx.extract.workers.messages import packed, unpacked
 from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.processes import Workers, spread
 from tests.catalogue import plain_catalogue

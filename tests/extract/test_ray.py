@@ -29,7 +29,8 @@ from mmx.extract.pipeline import extract
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers import pending as pending_blocks
 from mmx.extract.workers.job import Recipe
-from mmx.extract.workers.ray_engine import RayActors, shares
+from mmx.extract.workers.ray_cluster import shares
+from mmx.extract.workers.ray_engine import RayActors
 from tests.catalogue import plain_catalogue
 from tests.extract.commands import command
 from tests.extract.descendants import alive, command_of, limited, wait_until, wait_until_gone

@@ -1,10 +1,9 @@
-"""What a worker must know to encode blocks as the coordinator would, and what it reports."""
+"""What a worker must know to encode blocks as the coordinator would."""
 
 from __future__ import annotations
 
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.planning import Block, BlockRows, with_rows
 from mmx.extract.sources.source import Source
 from mmx.extract.stages.load import Loader
-from mmx.extract.stages.progress import STAGES, Progress
+from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import run_blocks
 from mmx.extract.stages.write import Write
 from mmx.logs import log_line
@@ -69,19 +68,23 @@ class JobSpec:
         return replace(self, source=source)
 
 
-class Engine(Protocol):
-    """Encodes blocks elsewhere. See mmx.extract.stages.run.run_blocks for what it must keep to."""
+@dataclass(frozen=True)
+class EncodeJob:
+    """What an engine is given: blocks to encode, and where their rows go."""
 
-    def run(
-        self,
-        spec: JobSpec,
-        table: pa.Table,
-        blocks: Sequence[Block],
-        write: Write,
-        state: Progress,
-        progress: Callable[[Progress], None],
-    ) -> None:
-        """Give each of the ``blocks`` of the items ``table`` to ``write``, in any order."""
+    spec: JobSpec
+    table: pa.Table  # of items: item_id, image, text
+    blocks: Sequence[Block]  # rows of the table
+    write: Write  # called in one thread, a block at a time
+    state: Progress  # the engine counts in it
+    progress: Callable[[Progress], None]  # called with ``state`` when it has changed
+
+
+class Engine(Protocol):
+    """Encodes blocks elsewhere. Batches must be those of mmx.extract.stages.run.run_blocks."""
+
+    def run(self, job: EncodeJob) -> None:
+        """Give each block of the job to its ``write``, in any order."""
         ...
 
 
@@ -91,18 +94,10 @@ class Here:
 
     encoder: Encoder
 
-    def run(
-        self,
-        spec: JobSpec,
-        table: pa.Table,
-        blocks: Sequence[Block],
-        write: Write,
-        state: Progress,
-        progress: Callable[[Progress], None],
-    ) -> None:
+    def run(self, job: EncodeJob) -> None:
         """See ``Engine``."""
-        loader = loader_for(self.encoder, spec.source)
-        encode(self.encoder, loader, spec, with_rows(table, blocks), write, state, progress)
+        loader, blocks = loader_for(self.encoder, job.spec.source), with_rows(job.table, job.blocks)
+        encode(self.encoder, loader, job.spec, blocks, job.write, job.state, job.progress)
 
 
 def loader_for(encoder: Encoder, source: Source) -> Loader:
@@ -124,7 +119,7 @@ def encode(
     state: Progress,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
-    """``run_blocks`` as ordered."""
+    """``run_blocks`` with the numbers of the spec."""
     run_blocks(
         encoder, loader, blocks, store_schema(encoder.card, spec.dtype), write,
         batch_size=spec.batch_size, decode_threads=spec.decode_threads, state=state,
@@ -157,61 +152,6 @@ class Worker:
         self.spec = replace(spec, decode_threads=spec.decode_threads or cores)
         self.loader = loader_for(encoder, spec.source)
 
-    def run(
-        self,
-        blocks: Iterable[BlockRows],
-        write: Write,
-        state: Progress,
-        progress: Callable[[Progress], None] = lambda state: None,
-    ) -> None:
+    def run(self, blocks: Iterable[BlockRows], write: Write, state: Progress) -> None:
         """Encode blocks as they come."""
-        encode(self.encoder, self.loader, self.spec, blocks, write, state, progress)
-
-
-def packed(table: pa.Table) -> bytes:
-    """A table as Arrow's stream: the rows of a slice and no more, with the schema's metadata."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table.combine_chunks())
-    return bytes(sink.getvalue())
-
-
-def unpacked(data: bytes) -> pa.Table:
-    """The table that was ``packed``."""
-    with pa.ipc.open_stream(data) as stream:
-        return stream.read_all()
-
-
-def sendable(error: BaseException) -> BaseException:
-    """The error with its traceback in words, since pickle keeps no other."""
-    error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
-
-
-Counts = dict[str, Any]
-
-
-def counts(state: Progress) -> Counts:
-    """What a worker has done so far, in plain values."""
-    names = ("threads", "busy", "items", "waited", "examples")
-    return {"done": state.done} | {name: dict(getattr(state, name)) for name in names}
-
-
-def add_up(state: Progress, own: Progress, workers: Sequence[Counts]) -> None:
-    """``state`` becomes the sum of its workers; only the coordinator's ``own`` writing counts."""
-    state.done = sum(found["done"] for found in workers)
-    for found in workers:
-        for reason, details in found["examples"].items():
-            for detail in details:
-                state.example(reason, detail)
-    for stage in STAGES:
-        state.waited[stage] = own.waited[stage] + sum(w["waited"][stage] for w in workers)
-        if stage == "writing":
-            state.busy[stage], state.items[stage] = own.busy[stage], own.items[stage]
-            continue
-        for name in ("threads", "busy", "items"):
-            getattr(state, name)[stage] = sum(found[name][stage] for found in workers)
+        encode(self.encoder, self.loader, self.spec, blocks, write, state)

@@ -19,16 +19,9 @@ import pyarrow as pa
 from mmx.errors import OptionError
 from mmx.extract.planning import Block, rows_of
 from mmx.extract.stages.progress import Progress
-from mmx.extract.stages.write import Write, Writer
-from mmx.extract.workers.job import (
-    Counts,
-    JobSpec,
-    Recipe,
-    add_up,
-    counts,
-    packed,
-    unpacked,
-)
+from mmx.extract.stages.write import Writer
+from mmx.extract.workers.job import EncodeJob, JobSpec, Recipe
+from mmx.extract.workers.messages import Counts, add_up, counts, packed, unpacked
 from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.worker import work
 
@@ -46,15 +39,7 @@ class Workers:
     recipe: Recipe
     devices: tuple[str, ...]
 
-    def run(
-        self,
-        spec: JobSpec,
-        table: pa.Table,
-        blocks: Sequence[Block],
-        write: Write,
-        state: Progress,
-        progress: Callable[[Progress], None],
-    ) -> None:
+    def run(self, job: EncodeJob) -> None:
         """See ``Engine``. A worker that dies is replaced, and what it held is done again.
 
         One that makes no progress for long is killed. Raises the error of a worker; EncoderError
@@ -62,18 +47,16 @@ class Workers:
         """
         _give_back_memory()
         own = Progress()  # of the coordinator: it writes
-        devices = self.devices[: len(blocks)]
-        spec = spec.shared(len(devices))
-        pending = PendingBlocks(blocks, table, state)
-        with Writer(write, own) as writer, _Pool(self.recipe, spec, table, pending) as pool:
+        devices = self.devices[: len(job.blocks)]
+        spec = job.spec.shared(len(devices))
+        pending = PendingBlocks(job.blocks, job.table, job.state)
+        with Writer(job.write, own) as writer, _Pool(self.recipe, spec, job.table, pending) as pool:
             pool.start(devices)
             while pool.workers:
                 for finished in pool.listen():
                     writer.put(*finished)
-                add_up(
-                    state, own, [*pool.past, *(worker.counts for worker in pool.workers.values())]
-                )
-                progress(state)
+                add_up(job.state, own, pool.counts())
+                job.progress(job.state)
 
 
 @dataclass
@@ -139,6 +122,10 @@ class _Pool:
             if kind == "part":
                 found.append(self._take(self.workers[line], *body))
         return found
+
+    def counts(self) -> list[Counts]:
+        """What each worker has done, those that are gone included."""
+        return [*self.past, *(worker.counts for worker in self.workers.values())]
 
     def _spawn(self, device: str) -> None:
         context = get_context("spawn")  # CUDA and threads do not survive a fork

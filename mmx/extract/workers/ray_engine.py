@@ -12,16 +12,13 @@ no other machine has room, they use up their retries (Ray 2.60).
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import pickle
-import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from time import monotonic
 from typing import Any
 
@@ -30,24 +27,14 @@ import pyarrow as pa
 from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
-from mmx.extract.stages.run import cores
-from mmx.extract.stages.write import Write, Writer
-from mmx.extract.workers.job import (
-    Counts,
-    JobSpec,
-    Recipe,
-    Worker,
-    add_up,
-    counts,
-    packed,
-    sendable,
-    unpacked,
-)
+from mmx.extract.stages.write import Writer
+from mmx.extract.workers.job import EncodeJob, JobSpec, Recipe, Worker
+from mmx.extract.workers.messages import Counts, add_up, counts, packed, sendable, unpacked
 from mmx.extract.workers.pending import PendingBlocks
+from mmx.extract.workers.ray_cluster import connected, must_listen, shares
 from mmx.extract.workers.ray_watch import SIGNS, Watch
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
-PATIENCE = 5.0  # s until a cluster must answer
 TICK = 1.0  # s between two looks at who makes no progress
 AHEAD = 2  # tasks that an actor has, the one it is at included
 
@@ -74,31 +61,23 @@ class RayActors:
             raise OptionError("--engine ray needs ray; pip install 'mmx[ray]'")
         if self.device not in ("cpu", "cuda"):
             raise OptionError(f"--device {self.device}: --engine ray takes cpu or cuda")
-        _must_listen(self.address)
+        must_listen(self.address)
 
-    def run(
-        self,
-        spec: JobSpec,
-        table: pa.Table,
-        blocks: Sequence[Block],
-        write: Write,
-        state: Progress,
-        progress: Callable[[Progress], None],
-    ) -> None:
+    def run(self, job: EncodeJob) -> None:
         """See ``Engine``. Actors that die or stand still are replaced, here or elsewhere.
 
         Raises the error of an actor; EncoderError when a block has cost too many of them.
         """
         own = Progress()  # of the driver: it writes
         with (
-            _cluster(self.address) as ray,
-            Writer(write, own) as writer,
-            _RayPool(ray, self, spec, table, PendingBlocks(blocks, table, state)) as pool,
+            connected(self.address) as ray,
+            Writer(job.write, own) as writer,
+            _RayPool(ray, self, job) as pool,
         ):
             for number, rows in pool.parts():
                 writer.put(number, partial(unpacked, rows))
-                add_up(state, own, list(pool.counts.values()))
-                progress(state)
+                add_up(job.state, own, list(pool.counts.values()))
+                job.progress(job.state)
 
 
 class Encode:
@@ -139,16 +118,15 @@ class Encode:
 class _RayPool:
     """The actors of a job (a context manager that ends them)."""
 
-    def __init__(
-        self, ray: Any, engine: RayActors, spec: JobSpec, table: pa.Table, pending: PendingBlocks
-    ) -> None:
-        self.ray, self.table, self.pending, self.watch = ray, table, pending, Watch(ray)
+    def __init__(self, ray: Any, engine: RayActors, job: EncodeJob) -> None:
+        self.ray, self.table, self.watch = ray, job.table, Watch(ray)
+        self.pending = pending = PendingBlocks(job.blocks, job.table, job.state)
         cuda = engine.device == "cuda"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         count, cpus = shares(nodes, cuda, engine.processes)
         self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
         self.count = min(count, len(pending.waiting))
-        spec = spec.shared(self.count)
+        spec = job.spec.shared(self.count)
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
@@ -234,24 +212,6 @@ def _enter(folder: str) -> None:
         ) from error
 
 
-def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> tuple[int, int]:
-    """How many actors, and how many cores each: one for a GPU, or for a machine's cores.
-
-    ``nodes`` are the resources of each machine as Ray counts them. Raises OptionError when none
-    has what is asked for.
-    """
-    able = [node for node in nodes if node.get("GPU" if cuda else "CPU", 0) >= 1]
-    if not able:
-        lacking = "a GPU; --device cpu" if cuda else "a free core"
-        raise OptionError(f"no machine of the Ray cluster has {lacking}")
-    if cuda:
-        cpus = min(int(node.get("CPU", 1)) // int(node["GPU"]) for node in able)
-        return processes or sum(int(node["GPU"]) for node in able), max(1, cpus)
-    each = ceil(processes / len(able)) if processes else 1
-    cpus = max(1, min(int(node["CPU"]) for node in able) // each)
-    return processes or sum(int(node["CPU"]) // cpus for node in able), cpus
-
-
 def coordinator_device(device: str) -> str:
     """Where the driver opens its own encoder, to measure: it may have no GPU."""
     if device == "cuda":
@@ -259,37 +219,3 @@ def coordinator_device(device: str) -> str:
 
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
-
-
-def _must_listen(address: str | None) -> None:
-    """Of HOST:PORT, where Ray itself would go on trying for more than a minute."""
-    host, _, port = (address or "").rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
-    except (OSError, OverflowError) as error:
-        raise OptionError(f"--ray-address {address}: nothing listens there ({error})") from error
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[Any]:
-    """The ray module, connected: as the caller has done, to ``address``, or to a local cluster."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    import ray
-
-    ours = not ray.is_initialized()
-    if ours:
-        own: dict[str, Any] = {} if address else {"num_cpus": cores(), "include_dashboard": False}
-        try:
-            ray.init(
-                address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = first_line(error)
-            raise OptionError(f"--ray-address {address}: no cluster answers ({reason})") from error
-    try:
-        yield ray
-    finally:
-        if ours:
-            ray.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from mmx.extract.workers.job import Counts
+from mmx.extract.workers.messages import Counts
 
 SIGNS = "signs"  # the thread of an actor that answers while another one works
 

@@ -22,7 +22,8 @@ import pyarrow as pa
 from mmx.extract.planning import BlockRows
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
-from mmx.extract.workers.job import JobSpec, Recipe, Worker, counts, packed, sendable, unpacked
+from mmx.extract.workers.job import JobSpec, Recipe, Worker
+from mmx.extract.workers.messages import counts, packed, sendable, unpacked
 
 EVERY = 0.1  # s between two looks at the counts
 

@@ -1,0 +1,68 @@
+"""A Ray cluster: whether it is there, the connection to it, and how its machines are divided."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+from mmx.errors import OptionError, first_line
+from mmx.extract.stages.run import cores
+
+PATIENCE = 5.0  # s until a cluster must answer
+
+
+def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> tuple[int, int]:
+    """How many actors, and how many cores each: one for a GPU, or for a machine's cores.
+
+    ``nodes`` are the resources of each machine as Ray counts them. Raises OptionError when none
+    has what is asked for.
+    """
+    able = [node for node in nodes if node.get("GPU" if cuda else "CPU", 0) >= 1]
+    if not able:
+        lacking = "a GPU; --device cpu" if cuda else "a free core"
+        raise OptionError(f"no machine of the Ray cluster has {lacking}")
+    if cuda:
+        cpus = min(int(node.get("CPU", 1)) // int(node["GPU"]) for node in able)
+        return processes or sum(int(node["GPU"]) for node in able), max(1, cpus)
+    each = ceil(processes / len(able)) if processes else 1
+    cpus = max(1, min(int(node["CPU"]) for node in able) // each)
+    return processes or sum(int(node["CPU"]) // cpus for node in able), cpus
+
+
+def must_listen(address: str | None) -> None:
+    """Of HOST:PORT, where Ray itself would go on trying for more than a minute."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise OptionError(f"--ray-address {address}: nothing listens there ({error})") from error
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """The ray module, connected: as the caller has done, to ``address``, or to a local cluster."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        own: dict[str, Any] = {} if address else {"num_cpus": cores(), "include_dashboard": False}
+        try:
+            ray.init(
+                address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = first_line(error)
+            raise OptionError(f"--ray-address {address}: no cluster answers ({reason})") from error
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
