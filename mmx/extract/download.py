@@ -1,7 +1,7 @@
-"""Fetch one large file: resumed where it stopped, checked, and never half there.
+"""Fetch one large file: resumed where it stopped, checked, and never left half written.
 
 The file grows as ``NAME.part`` beside its place and is renamed when it is complete. The
-server's version mark (ETag) is kept with it, so that a part is only continued with bytes of
+server's version mark (ETag) is kept with it, so that a download is only continued with bytes of
 the same version. The SHA-256 is compared with the one given; where none is known, the first
 download writes it to ``NAME.sha256`` (as ``sha256sum`` does) and later openings compare.
 """
@@ -32,20 +32,20 @@ def fetch(
     *,
     sha256: str | None = None,
     progress: Progress | None = None,
-    mend: str = "--weights PATH",
+    fix: str = "--weights PATH",
 ) -> Path:
     """The file at ``target``, downloaded from ``url`` unless it is there already.
 
-    Raises EncoderError in one line when it can neither be found nor fetched (``mend`` names the
-    option that helps), stopped half way (the next call continues), or is not the file that
-    ``sha256`` or the first download promised.
+    Raises EncoderError in one line when it can neither be found nor fetched (``fix`` names the
+    option that helps), stopped half way (the next call continues), or its SHA-256 is not
+    ``sha256``, or not that of the first download.
     """
     if not target.exists():
-        part = _Part(url, target, mend)
-        part.download(progress or (lambda done, total: None))
-        _check(part.path, sha256, target.name)
-        os.replace(part.path, target)
-        part.mark.unlink(missing_ok=True)
+        download = _Download(url, target, fix)
+        download.run(progress or (lambda done, total: None))
+        _check(download.path, sha256, target.name)
+        os.replace(download.path, target)
+        download.mark.unlink(missing_ok=True)
         write_text(sidecar(target), f"{file_sha256(target)}  {target.name}\n")
     elif sha256 or sidecar(target).exists():
         _check(target, sha256 or sidecar(target).read_text().split(" ")[0], target.name)
@@ -66,12 +66,12 @@ def _check(path: Path, sha256: str | None, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Download:
     """A download under way."""
 
     url: str
     target: Path
-    mend: str
+    fix: str
 
     @property
     def path(self) -> Path:
@@ -83,14 +83,14 @@ class _Part:
         """The version of the file they belong to."""
         return self.target.with_name(f"{self.target.name}.part.etag")
 
-    def download(self, progress: Progress) -> None:
+    def run(self, progress: Progress) -> None:
         """Fetch what is missing."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with urllib.request.urlopen(self._request(), timeout=PATIENCE) as answer:
                 total = self._receive(answer, progress)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing is left to send, or the part is of no use
+            if error.code == 416:  # nothing is left to send, or what is here is of no use
                 self.path.unlink(missing_ok=True)
             raise EncoderError(self._failed(f"{self._host} answers {error.code}")) from error
         except (OSError, http.client.HTTPException) as error:
@@ -116,13 +116,13 @@ class _Part:
         return urllib.request.Request(self.url, headers=headers)
 
     def _receive(self, answer: http.client.HTTPResponse, progress: Progress) -> int | None:
-        """Append to the part, or begin anew where the server sends all; the full size."""
+        """Append, or start again where the server sends the whole file; the full size."""
         resumed = answer.status == 206
         start = self._there() if resumed else 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         etag = answer.headers.get("ETag", "")
-        if etag and not etag.startswith("W/"):  # a weak mark does not promise the same bytes
+        if etag and not etag.startswith("W/"):  # a weak mark does not guarantee the same bytes
             self.mark.write_text(etag)
         else:
             self.mark.unlink(missing_ok=True)
@@ -139,5 +139,5 @@ class _Part:
     def _failed(self, reason: str) -> str:
         return (
             f"{self.target.name} is not on this machine and cannot be fetched ({reason}); put "
-            f"{self.url} at {self.target}, or give {self.mend}"
+            f"{self.url} at {self.target}, or give {self.fix}"
         )

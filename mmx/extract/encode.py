@@ -56,7 +56,7 @@ def encode(
     ``processes``, or the ``engine`` "ray" in place of "local" encode at once. ``web`` says how
     pictures are fetched. Of an encoder by name, precision None in ``options`` means "auto".
 
-    ``progress`` is given the state as it changes, ``log`` a line on what takes long. Raises an
+    ``progress`` gets the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
     """
     if not isinstance(model, str):
@@ -68,7 +68,7 @@ def encode(
     chosen, opened = _encoder(model, _given(opening), device, _given(where_to), log)
     if isinstance(model, str) and options.precision is None:
         options = replace(options, precision="auto")
-    # opened in the call, so that nothing here keeps an encoder that the job lets go of
+    # opened in the call, so that nothing here keeps an encoder that the job releases
     return extract(items, opened(), target, options, progress, source_for(items, web), work, chosen)
 
 

@@ -1,4 +1,4 @@
-"""Which engine the options ask for, and where the coordinator's own encoder goes."""
+"""The engine that the options select, and the device of the coordinator's own encoder."""
 
 from __future__ import annotations
 

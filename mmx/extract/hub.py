@@ -1,7 +1,7 @@
 """Calling the libraries' loaders: silently, quickly without a network, with one clear error.
 
 Without a network the Hugging Face client retries each file for 45 seconds with growing
-pauses. So the hub is knocked at once before the first request, and where nobody answers the
+pauses. So the hub is contacted once before the first request, and if it does not answer the
 client is put into its own offline mode, in which cached files still load.
 """
 
@@ -27,11 +27,11 @@ LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, http.client.HTTPE
 
 
 @contextmanager
-def loading(what: str, mend: str, *, remote: bool = True) -> Iterator[None]:
+def loading(what: str, fix: str, *, remote: bool = True) -> Iterator[None]:
     """Run a loader in the block; its errors become an EncoderError of one line.
 
-    ``what`` names the thing that is loaded, ``mend`` the option that helps. ``remote`` is
-    False where no hub is asked.
+    ``what`` names the thing that is loaded, ``fix`` the option that helps. ``remote`` is
+    False where no hub is contacted.
     """
     with ExitStack() as stack:
         stack.enter_context(quiet())
@@ -39,13 +39,13 @@ def loading(what: str, mend: str, *, remote: bool = True) -> Iterator[None]:
         try:
             yield
         except LOADING_ERRORS as error:
-            raise EncoderError(_line(what, why, error, mend)) from error
+            raise EncoderError(_line(what, why, error, fix)) from error
 
 
-def _line(what: str, why: str | None, error: Exception, mend: str) -> str:
+def _line(what: str, why: str | None, error: Exception, fix: str) -> str:
     if why is not None and any(isinstance(cause, OSError) for cause in _causes(error)):
-        return f"{what} is not on this machine and {why}; {mend}"
-    return f"{what} cannot be loaded ({first_line(error)}); {mend}"
+        return f"{what} is not on this machine and {why}; {fix}"
+    return f"{what} cannot be loaded ({first_line(error)}); {fix}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""How an extraction runs, and what it tells of itself when it is done."""
+"""How an extraction runs, and what it reports in the end."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ExtractOptions:
 
     batch_size: int | None = None  # items; None: found by mmx.extract.tuning
     decode_threads: int | None = None  # decoding threads; None: one for each core
-    part_size: int | None = None  # rows of a part, of which a kill costs two; None: by batch size
+    part_size: int | None = None  # rows of a part; a kill costs two parts; None: by batch size
     precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
     compile: bool = False  # the image pass through torch.compile
     dtype: str = "float32"  # of the stored numbers: float32 or float16
     max_file_rows: int | None = None  # rows; a larger store is a folder; None: see merge
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
-    overwrite: bool = False  # encode all anew; a store and parts of other jobs are replaced
+    overwrite: bool = False  # encode all again; a store and parts of other jobs are replaced
     prune: bool = False  # drop rows of items that the items table no longer has
 
     def __post_init__(self) -> None:

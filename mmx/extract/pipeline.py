@@ -61,17 +61,17 @@ def extract(
     ``source`` gives the bytes of a picture, by default as the items table says.
     ``engine`` encodes in other processes (mmx.extract.workers), None in this one. Raises
     DataError when no item has what the encoder reads; StoreError when ``out`` is of another
-    encoder or of other items; TargetError when it is no store, is being written by another
-    process, or cannot be written; EncoderError when the encoder returns rubbish.
+    encoder or of other items; TargetError when it is not a store, is being written by another
+    process, or cannot be written; EncoderError when vectors have a wrong shape or are not finite.
     """
     check_encoder(encoder)
     start, options = time.perf_counter(), options or ExtractOptions()
     target, work = as_place(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
-        raise OptionError(f"{target} is put there in one piece; drop --max-file-rows")
+        raise OptionError(f"{target} is written as one file; drop --max-file-rows")
     with built_here(target, work, anew=options.overwrite) as here:
         job = _Job(items, encoder, here, options, as_source(source or source_for(items)), engine)
-        del encoder  # the job may go on with a lighter one
+        del encoder  # the job may continue with a lighter one
         job.one_file = here != target
         report = job.run(progress)
     report.store, report.seconds = target, time.perf_counter() - start
@@ -97,7 +97,7 @@ class _Job:
         check_target(self.out, STORE, overwrite=True)
         self.state = Progress()
         self.settings: Settings | None = None
-        before = read_previous(self.out, anew=self.options.overwrite)
+        before = read_previous(self.out, overwrite=self.options.overwrite)
         self._choose_encoder(before)
         if self.items.left_out:
             self.state.remark(self.items.left_out)
@@ -107,7 +107,7 @@ class _Job:
 
     def run(self, progress: Callable[[Progress], None]) -> ExtractReport:
         """All stages."""
-        # what stands there is of this very encoder, or to be overwritten: it may be replaced
+        # what is there was made by this very encoder, or is to be overwritten
         with claimed(self.out, STORE, overwrite=True) as target:
             if not self.options.overwrite:
                 check_store(self.out, self.card, self.options.dtype)
@@ -183,7 +183,7 @@ class _Job:
         blocks = pending_blocks(plan.encode, self.settings.part_size, parts.next_number())
         spec = JobSpec.of(self.card, self.options, self.source, self.settings.batch_size)
         engine = self.engine or Here(self.encoder)
-        del self.encoder  # whose memory is the workers', where there are some
+        del self.encoder  # its memory is for the workers, where there are some
         if blocks:
             for file in self._old():  # damage is found before hours of encoding, not after
                 read_through(file)
@@ -191,7 +191,7 @@ class _Job:
             engine.run(EncodeJob(spec, table, blocks, write, self.state, progress))
 
     def _settings(self, parts: Parts) -> Settings:
-        """What was asked for, or what this job decided before it was killed, or a new choice."""
+        """As requested, or as this job decided before it was killed, or a new choice."""
         before, options = read_settings(parts.directory), self.options
         batch = options.batch_size or (before and before.batch_size)
         batch = batch or tuning.batch_size(self.encoder, self.state.total)
@@ -224,7 +224,7 @@ class _Job:
         source.close()
 
     def fill(self, report: ExtractReport) -> None:
-        """How it went."""
+        """Write into the report how it went."""
         state = self.state
         report.bottleneck, report.note = state.bottleneck, state.note
         report.rates = {stage: state.rate(stage) for stage in state.busy}

@@ -42,7 +42,7 @@ def cached_pixels(
 
     A changed picture (by size and time of change), item or rule makes a new file, and so do
     private addresses that were refused and are allowed (``web``) now. Nothing is kept where a
-    host was given up: the next call asks it again.
+    host was given up: the next call tries it again.
     """
     web = web or Web()
     path = folder / f"pixels-{_key(items, rule, web)}.npy"
@@ -63,7 +63,7 @@ def _decode(
     web: Web,
     progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, bool]:
-    """Write the pixels; which are present, and whether every host was asked."""
+    """Write the pixels; which are present, and whether no host was given up."""
     loader = Loader(source_for(items, web), rule, takes_text=False)
     present, whole = np.zeros(len(items), dtype=bool), True
     names = ((name, None) for name in items.table["image"].to_pylist())
@@ -82,7 +82,7 @@ def _decode(
 
 
 def _allocate(path: Path) -> None:
-    """Have the disk's room before it is written by memory: a full one would kill the process."""
+    """Reserve the disk space: writing to mapped memory on a full disk kills the process."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

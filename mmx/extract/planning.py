@@ -1,4 +1,4 @@
-"""Cut the rows to encode into blocks. Pure; whoever encodes a block, here or elsewhere, obeys."""
+"""Cut the rows to encode into blocks. Pure functions of tables."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ BlockRows = tuple[int, pa.Table]  # a part's number; item_id, image and text of 
 
 
 def with_rows(table: pa.Table, blocks: Sequence[Block]) -> Iterator[BlockRows]:
-    """The blocks with their rows, cut when they are asked for."""
+    """The blocks with their rows, cut when they are taken."""
     table = table.select(["item_id", "image", "text"])
     return ((block.number, rows_of(table, block.rows)) for block in blocks)
 
 
 def rows_of(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """Some rows of a table; without a copy where they lie side by side."""
+    """Some rows of a table; without a copy where they are consecutive."""
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
         return table.slice(int(rows[0]), len(rows))
     return table.take(pa.array(rows))

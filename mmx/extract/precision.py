@@ -2,7 +2,7 @@
 
 ``auto`` takes the precision that the device computes with natively, encodes a sample of the
 catalogue's first items in both, and goes back to float32 when the cosine of any one row is below
-``LEAST``. A precision that was asked for by name is measured too, and kept.
+``LEAST``. A precision that was requested by name is measured too, and kept.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def choose(
     """The encoder in the precision ``wanted``: "auto", one by name, or None for as it is.
 
     ``precision`` and ``accuracy`` are what an earlier run into the same store decided and
-    measured: "auto" follows it. Raises OptionError for one that the encoder has not.
+    measured: "auto" follows it. Raises OptionError for one that the encoder does not have.
     """
     fast = encoder.hardware.fast_precision
     target = encoder.card.precision if wanted is None else wanted
@@ -78,12 +78,12 @@ def _judged(encoder: Encoder, lower: Encoder, measured: dict[str, Any], free: bo
     """Keep the lower precision, or go back where we are ``free`` to and it is not good enough."""
     cosines, name = measured["smallest_cosine"].values(), lower.card.precision
     worst = min(cosines, default=0.0)
-    told = f"the smallest cosine to float32 is {worst:.5f}" if cosines else "no item to measure it"
+    found = f"the smallest cosine to float32 is {worst:.5f}" if cosines else "no item to measure it"
     if worst >= LEAST:
         return Choice(lower, measured)
     if free:
-        return Choice(encoder, None, f"{name} is not used: {told}, {LEAST} is asked for; float32")
-    return Choice(lower, measured, f"{name}: {told}; --precision float32 is exact")
+        return Choice(encoder, None, f"{name} is not used: {found}, {LEAST} is needed; float32")
+    return Choice(lower, measured, f"{name}: {found}; --precision float32 is exact")
 
 
 def measure(reference: Encoder, lower: Encoder, sample: PrecisionSample) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _spread(encoder: Encoder, rows: int, run: Callable[[slice], np.ndarray]) -> 
 
         def share(start: int) -> np.ndarray:
             stop = min(start + size, rows)
-            return fit(lambda part: run(slice(start + part.start, start + part.stop)), stop - start)
+            return fit(lambda span: run(slice(start + span.start, start + span.stop)), stop - start)
 
         return np.concatenate(list(pool.map(share, range(0, rows, size))))
 

@@ -1,7 +1,7 @@
 """What a run found out by measuring, kept with its parts so that a continued run does the same.
 
 Timings differ from run to run, and the last bits of a vector may depend on what they decide.
-So the batch size, the size of parts and the measured accuracy stand in ``settings.json`` in the
+So the batch size, the size of parts and the measured accuracy are in ``settings.json`` in the
 folder of parts; the accuracy also goes into the store's metadata, under ``mmx.accuracy``.
 """
 
@@ -55,18 +55,18 @@ class Before:
     accuracy: dict[str, Any] | None = None
 
 
-def read_previous(store: Path, *, anew: bool = False) -> Before:
+def read_previous(store: Path, *, overwrite: bool = False) -> Before:
     """Read it from the parts beside the store, or else from the store.
 
-    With ``anew`` (--overwrite) only parts of a job that began so count.
+    With ``overwrite`` only parts of a job that began with it count.
     """
     parts = folder_of(store)
     settings = read_settings(parts)
     accuracy = settings.accuracy if settings else None
     job = read_job(parts / "job.json")
-    if job and (job.get("anew") or not anew):  # else no parts, or some that Parts will complain of
+    if job and (job.get("anew") or not overwrite):  # else no parts, or some that Parts refuses
         return Before(str(job["card"]["precision"]), settings, accuracy)
-    if anew:
+    if overwrite:
         return Before()
     if not is_store(store):
         return Before(None, settings, accuracy)
@@ -79,7 +79,7 @@ def accuracy_of(store: Place) -> dict[str, Any] | None:
     with decoding(store):
         found = parse_json(text) if text else None
         if not isinstance(found, (dict, type(None))):
-            raise ValueError("the accuracy in it is no record")
+            raise ValueError("the accuracy in it is not a record")
         return found
 
 

@@ -10,8 +10,8 @@ from mmx.extract.encoder import Encoder
 from mmx.extract.stages.passes import Lanes, out_of_memory
 from mmx.extract.stages.progress import Progress
 
-TRIAL_FROM = 10_000  # items of a job for which the trial pays
-WORTH = 1.1  # another size must be so much faster than the usual one
+TRIAL_FROM = 10_000  # items of a job, from which on the trial is worth its time
+WORTH = 1.1  # another size must be so many times as fast as the usual one
 BATCHES = 16  # of a part, at least
 PART = 512  # rows of a part, at least
 
@@ -30,12 +30,12 @@ def batch_size(encoder: Encoder, items: int) -> int:
 
 
 def part_size(batch: int) -> int:
-    """Rows of a part: so many batches that the encoder seldom sees a short one."""
+    """Rows of a part: many batches, so that few of them are short."""
     return max(PART, BATCHES * batch)
 
 
-def images_a_second(encoder: Encoder, size: int, rounds: int = 1) -> float:
-    """Of the image pass on ready pixels, all lanes at work; 0 when the memory does not do."""
+def images_a_second(encoder: Encoder, size: int) -> float:
+    """Of the image pass on ready pixels, all lanes at work; 0 when memory runs out."""
     assert encoder.image_rule is not None
     side = encoder.image_rule.size
     random = np.random.default_rng(0)
@@ -44,8 +44,8 @@ def images_a_second(encoder: Encoder, size: int, rounds: int = 1) -> float:
         with encoder.hardware.session() as lanes, Lanes(lanes, Progress()) as running:
             _encode(encoder, pixels[: max(1, size // 8)], running, lanes)  # warm
             start = perf_counter()
-            _encode(encoder, pixels, running, lanes * rounds)
-            return size * lanes * rounds / (perf_counter() - start)
+            _encode(encoder, pixels, running, lanes)
+            return size * lanes / (perf_counter() - start)
     except Exception as error:
         if not out_of_memory(error):
             raise

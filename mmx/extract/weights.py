@@ -21,8 +21,8 @@ PREFIXES = ("module.", "_orig_mod.")  # of torch's DataParallel and compile
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """The parameters in a checkpoint file, by name, on the CPU.
 
-    Safetensors, or a pickle of nothing but tensors (.pt, .pth, .bin). Usual wrappings such as
-    {"state_dict": ...} and "module." before every name are taken off. Raises EncoderError.
+    Safetensors, or a pickle of tensors only (.pt, .pth, .bin). Usual wrappings such as
+    {"state_dict": ...} and "module." before every name are removed. Raises EncoderError.
     """
     if path.suffix == ".safetensors":
         content = _read_safetensors(path)
@@ -35,7 +35,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if foreign or not state:
         raise EncoderError(
             f"--weights {path} is not a state dict: "
-            + (f"{first_few(foreign)} is no tensor" if foreign else "it holds no tensors")
+            + (f"{first_few(foreign)} is not a tensor" if foreign else "it holds no tensors")
         )
     return state
 
@@ -131,7 +131,7 @@ def _complaints(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
 def parameters_sha256(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256, in hex, over the names, types, shapes and values of all parameters.
 
-    Names are taken in sorted order, so that it depends on nothing but the parameters.
+    Names are taken in sorted order, so that it depends only on the parameters.
     """
     import torch
 

@@ -8,6 +8,7 @@ from PIL import Image
 from tests.extract.files import encoded
 
 SIZES = [(300, 800), (800, 300), (512, 500), (640, 480), (799, 301), (333, 777)]  # w, h
+COSINE = 0.999  # of the vectors of two ways to decode, at least
 
 
 def photograph(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from mmx.extract.encoders import open_encoder
-from mmx.extract.pictures.decoding import COSINE, MARGIN, TOLERANCE, pixels_of
+from mmx.extract.pictures.decoding import MARGIN, TOLERANCE, pixels_of
 from mmx.extract.pictures.images import ImageRule, decode, prepare
 from mmx.extract.reasons import ImageError
 from tests.extract.files import encoded, noise
-from tests.extract.photographs import SIZES, jpeg, photograph
+from tests.extract.photographs import COSINE, SIZES, jpeg, photograph
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

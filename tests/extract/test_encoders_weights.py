@@ -113,7 +113,7 @@ def test_a_safetensors_header_of_a_terabyte(tmp_path: Path) -> None:
         ({}, "it holds no tensors"),
         ([1, 2], "it holds no tensors"),
         (STATE["bias"], "it holds no tensors"),
-        ({"weight": STATE["weight"], "lr": 0.1}, "lr is no tensor"),
+        ({"weight": STATE["weight"], "lr": 0.1}, "lr is not a tensor"),
     ],
 )
 def test_other_contents(tmp_path: Path, content: object, told: str) -> None:

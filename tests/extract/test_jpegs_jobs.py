@@ -17,7 +17,7 @@ from mmx.errors import EncoderError, OptionError, StoreError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pictures import jpegs
-from mmx.extract.pictures.decoding import COSINE, decode_jpegs
+from mmx.extract.pictures.decoding import decode_jpegs
 from mmx.extract.pipeline import extract
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.sources import source_for
@@ -26,6 +26,7 @@ from mmx.extract.workers import job as jobs
 from mmx.extract.workers.job import JobSpec, Recipe, Worker, loader_for
 from tests.catalogue import write_items
 from tests.extract.odd_jpegs import BROKEN, brighter, catalogue, spied
+from tests.extract.photographs import COSINE
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

@@ -134,7 +134,7 @@ def test_another_image_size_resamples_the_positions(tmp_path: Path, config: VLMo
         larger.encode_image(torch.zeros(1, 3, 48, 48))
     by_config = load(path, replace(config, image_size=80))
     assert by_config.config.image_size == 80
-    with pytest.raises(OptionError, match="image size 50 px is no multiple of the patch size"):
+    with pytest.raises(OptionError, match="image size 50 px is not a multiple of the patch size"):
         load(path, heads=config.heads, image_size=50)
 
 
@@ -264,7 +264,7 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, what: str) -> None:
-    with pytest.raises(EncoderError, match=r"a\.pt (holds|is no VLMo)") as caught:
+    with pytest.raises(EncoderError, match=r"a\.pt (holds|is not a VLMo)") as caught:
         load(saved(tmp_path / "a.pt", WRONG[what]))
     assert "\n" not in str(caught.value)
 
@@ -280,7 +280,7 @@ def test_missing_foreign_and_misshapen_tensors_are_named(tmp_path: Path) -> None
         load(change(**{"transformer.extra": torch.zeros(2)}))
     with pytest.raises(EncoderError, match=r"transformer\.norm\.bias is \(3,\), expected \(8,\)"):
         load(change(**{"transformer.norm.bias": torch.zeros(3)}))
-    with pytest.raises(EncoderError, match="relative positions are no square"):
+    with pytest.raises(EncoderError, match="relative positions are not a square"):
         load(change(relative_position_bias_table=torch.zeros(400, 6)))
     with pytest.raises(EncoderError, match="7 columns"):
         load(change(relative_position_bias_table=torch.zeros(422, 7)))
@@ -289,7 +289,7 @@ def test_missing_foreign_and_misshapen_tensors_are_named(tmp_path: Path) -> None
 
 def test_an_absent_file_or_a_directory(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.pt"):
-        with pytest.raises(MmxError, match="is not there or no file; set --weights"):
+        with pytest.raises(MmxError, match="is not a file; set --weights"):
             load(path)
 
 

@@ -101,7 +101,7 @@ def test_a_directory_or_a_foreign_file_as_tokenizer(tmp_path: Path, vocabulary: 
     assert "20 of SHA-256" in open_tokenizer(vocabulary).name
     other = tmp_path / "words.txt"
     other.write_text("one\ntwo\n")
-    with pytest.raises(EncoderError, match=r"is no BERT vocab\.txt: it lacks \[PAD\]"):
+    with pytest.raises(EncoderError, match=r"is not a BERT vocab\.txt: it lacks \[PAD\]"):
         open_tokenizer(other)
     other.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(EncoderError, match=r"words\.txt is no vocab\.txt"):

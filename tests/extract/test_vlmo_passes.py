@@ -194,8 +194,8 @@ def test_wrong_shapes_and_heads_are_told() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"heads": 3}, "width 8 is no multiple of heads 3"),
-        ({"image_size": 50}, "image size 50 px is no multiple of the patch size 16 px"),
+        ({"heads": 3}, "width 8 is not a multiple of heads 3"),
+        ({"image_size": 50}, "image size 50 px is not a multiple of the patch size 16 px"),
         ({"vlffn_start": 4}, r"vlffn_start 4 is not in 0\.\.3"),
         ({"max_text_len": 10}, "max_text_len 10 exceeds the bias table's 9"),
     ],

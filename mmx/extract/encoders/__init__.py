@@ -40,8 +40,8 @@ def open_encoder(
 
     Options, each of which may be None for "not given": ``image_size`` and ``resize`` (px),
     ``resize_mode`` (crop, squash, pad), ``interpolation``, ``mean`` and ``std`` (three numbers,
-    of RGB in [0, 1]), ``tokenizer`` (directory), ``head`` (of VLMo). What they change stands
-    in the card.
+    of RGB in [0, 1]), ``tokenizer`` (directory), ``head`` (of VLMo). What they change is
+    written in the card.
 
     Raises EncoderError for a name that is unknown, weights that cannot be had or do not fit;
     OptionError for options that are misspelt, unused by this encoder or contradictory.

@@ -9,7 +9,7 @@ from mmx.extract.pictures.jpegs import Jpegs
 
 
 def must_decode(encoder: Encoder) -> None:
-    """Raises OptionError where "gpu" was asked for and nothing could be decoded so."""
+    """Raises OptionError where "gpu" is requested and nothing can be decoded so."""
     rule, name = encoder.image_rule, encoder.card.name
     if rule is None or rule.decode != "gpu":
         raise OptionError(f"{name} decodes no pictures on a GPU; drop --gpu-decode")

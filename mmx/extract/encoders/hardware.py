@@ -73,7 +73,7 @@ class Hardware:
     def session(self) -> Iterator[int]:
         """Around a job: torch's threads are divided among the lanes, and given back.
 
-        Gives the number of lanes, which inside cannot be told from torch's threads any more.
+        Yields the number of lanes, which torch's threads no longer show inside.
         """
         before, lanes = torch.get_num_threads(), self.lanes
         if self.device.type == "cpu":

@@ -74,7 +74,7 @@ def _text_pass(model: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _source(request: Request) -> tuple[str, Path | None]:
-    """Where configuration and tokenizer lie, and the weights file if it is another place."""
+    """Where configuration and tokenizer are, and the weights file if it is elsewhere."""
     name = request.name.removeprefix("hf:")
     if not name:
         raise EncoderError("clip:hf: needs a repository or a directory, clip:hf:REPO")
@@ -84,8 +84,8 @@ def _source(request: Request) -> tuple[str, Path | None]:
 
 
 def _loading(request: Request, source: str, what: str) -> Any:
-    mend = "download the repository elsewhere and give --weights PATH of its directory"
-    return loading(f"the {what} of {request.spec}", mend, remote=not Path(source).is_dir())
+    fix = "download the repository elsewhere and give --weights PATH of its directory"
+    return loading(f"the {what} of {request.spec}", fix, remote=not Path(source).is_dir())
 
 
 def _model(request: Request, source: str, file: Path | None) -> tuple[Any, Any]:

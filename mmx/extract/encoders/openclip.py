@@ -104,12 +104,12 @@ def _model(request: Request, name: str, tag: str | None) -> Any:
     facts = open_clip.get_pretrained_cfg(name, tag) if tag else {}
     if official and not name.startswith("local-dir:"):
         request.log(f"loading {request.spec} (fetched once, then cached)")
-    mend = "download the weights elsewhere and give --weights PATH"
+    fix = "download the weights elsewhere and give --weights PATH"
     if name.startswith("local-dir:"):
-        mend = "it must be a directory with open_clip_config.json and weights"
+        fix = "it must be a directory with open_clip_config.json and weights"
     remote = name.startswith("hf-hub:") or (official and not schema)
     with (
-        loading(request.spec, mend, remote=remote or _has_hub_tower(name)),
+        loading(request.spec, fix, remote=remote or _has_hub_tower(name)),
         torch.random.fork_rng(devices=[]),
     ):
         return open_clip.create_model(
@@ -194,15 +194,15 @@ class _OpenClipTokenizer:
 
     @classmethod
     def of(cls, request: Request, name: str, model: Any) -> _OpenClipTokenizer:
-        """The architecture's own tokenizer; ``--tokenizer DIR`` where that lies on the hub."""
+        """The architecture's own tokenizer; ``--tokenizer DIR`` where that is on the hub."""
         config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
         own = config.get("hf_tokenizer_name")
         given = request.options.get("tokenizer")
         if given and not own:
             raise OptionError(f"--tokenizer is not used: {request.spec} has one of its own")
-        mend = "download the tokenizer elsewhere and give --tokenizer DIR, or --modalities image"
+        fix = "download the tokenizer elsewhere and give --tokenizer DIR, or --modalities image"
         remote = bool(own) and not given and not name.startswith("local-dir:")
-        with loading(f"the tokenizer of {request.spec}", mend, remote=remote):
+        with loading(f"the tokenizer of {request.spec}", fix, remote=remote):
             if not given:
                 made = open_clip.get_tokenizer(name)
                 return cls(made, own or type(made).__name__)

@@ -42,7 +42,7 @@ class EncoderRecord:
 
     @property
     def family(self) -> str:
-        """What stands before the colon."""
+        """What is before the colon."""
         return self.spec.partition(":")[0].partition("[")[0]
 
     @property
@@ -63,7 +63,7 @@ _OF_VLMO = ("head", "tokenizer", "image_size")
 
 
 def _mini() -> list[EncoderRecord]:
-    """The encoder that mmx ships; its sizes stand in its own configuration."""
+    """The encoder that mmx ships; its sizes are in its own configuration."""
     config = MINI / "open_clip_config.json"
     if not config.is_file():
         return []

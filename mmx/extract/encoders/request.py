@@ -1,4 +1,4 @@
-"""What was asked of an encoder, checked before anything heavy is imported."""
+"""One call of ``open_encoder``, checked before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class EncoderOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Request:
-    """One call of ``open_encoder``, taken apart."""
+    """The arguments of one call of ``open_encoder``."""
 
     spec: str  # as given, e.g. "timm:resnet50"
     name: str  # what follows the family, "resnet50"; "" when nothing does
     weights: Path | None = None
     device: str = "cpu"
     precision: str = "float32"
-    modalities: tuple[str, ...] | None = None  # None: all the encoder gives by itself
+    modalities: tuple[str, ...] | None = None  # None: the encoder's default
     log: Callable[[str], None] = lambda line: None  # gets a line on what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
     decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
@@ -68,7 +68,7 @@ class Request:
     def wanted(self, given: tuple[str, ...], extra: tuple[str, ...] = ()) -> tuple[str, ...]:
         """The modalities to encode, in store order. Raises OptionError for others.
 
-        ``given`` come by themselves, ``extra`` only when they are asked for.
+        ``given`` by default, ``extra`` only when they are named.
         """
         if self.modalities is None:
             return given

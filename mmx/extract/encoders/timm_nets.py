@@ -81,8 +81,8 @@ def _model(request: Request) -> Any:
     size = {}
     if "image_size" in request.options and facts is not None and facts.fixed_input_size:
         size["img_size"] = request.options["image_size"]
-    mend = "download the weights elsewhere and give --weights PATH"
-    with loading(request.spec, mend, remote=official), torch.random.fork_rng(devices=[]):
+    fix = "download the weights elsewhere and give --weights PATH"
+    with loading(request.spec, fix, remote=official), torch.random.fork_rng(devices=[]):
         return timm.create_model(request.name, pretrained=official, num_classes=0, **size).eval()
 
 

@@ -115,7 +115,7 @@ class TorchEncoder(Encoder):
 def cast(network: torch.nn.Module, hardware: Hardware) -> dict[int, Any]:
     """For copy.deepcopy: the network's numbers in another precision, so that none is copied twice.
 
-    Maps the id of each floating parameter and buffer to what stands for it in the copy.
+    Maps the id of each floating parameter and buffer to its counterpart in the copy.
     """
     made: dict[int, Any] = {}
     for value in (*network.parameters(), *network.buffers()):

@@ -96,9 +96,9 @@ def build(architecture: str, published: Any) -> Any:
 
 def _fetch(request: Request, published: Any) -> dict[str, torch.Tensor]:
     request.log(f"loading {request.spec} (fetched once, then cached)")
-    mend = "download the weights elsewhere and give --weights PATH"
-    hear = contextlib.redirect_stdout(io.StringIO())  # torch.hub prints what it downloads
-    with loading(f"{request.spec} ({published.name})", mend, remote=False), hear:
+    fix = "download the weights elsewhere and give --weights PATH"
+    silent = contextlib.redirect_stdout(io.StringIO())  # torch.hub prints what it downloads
+    with loading(f"{request.spec} ({published.name})", fix, remote=False), silent:
         try:
             return dict(published.get_state_dict(progress=False, check_hash=True))
         except OSError as error:

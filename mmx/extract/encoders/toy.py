@@ -9,7 +9,7 @@ image, d = 8, of the picture squashed to 8 × 8 px, every number in [0, 1] but t
 text, d = 8, counts in the first 64 words (whatever white space separates):
     words, letters, vowels (aeiou), digits, capitals, other characters, different words,
     characters of the longest word
-fused, d = 16, only when it is asked for: the image vector, then the text vector.
+fused, d = 16, only when it is named: the image vector, then the text vector.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a fine-tuning keeps: where a killed one goes on, and in the end the run directory.
+"""What a fine-tuning keeps: a checkpoint to resume from, and in the end the run directory.
 
-.NAME.HASH.unfinished/  beside the run, named after the job, so that no other goes on from it
+.NAME.HASH.unfinished/  beside the run, named after the job, so that no other resumes from it
   best.safetensors      weights of the best epoch so far
   checkpoint.pt         what the next epoch depends on
 NAME/                   config.json, metrics.json, history.parquet, model.safetensors
@@ -29,7 +29,7 @@ FILES = {"config.json", "metrics.json", "history.parquet", "model.safetensors"}
 
 
 def _is_tuned(path: Path) -> bool:
-    """Whether a folder holds nothing but a fine-tuned encoder, even a damaged one."""
+    """Whether a folder holds a fine-tuned encoder only, even a damaged one."""
     if not path.is_dir():
         return False
     there = {inner.name for inner in path.iterdir()}
@@ -50,7 +50,7 @@ class State:
     best_sha256: str = ""  # of best.safetensors
 
     def judge(self) -> None:
-        """Whether the last epoch is the best so far."""
+        """Record the last epoch if it is the best so far."""
         if self.history[-1]["valid_loss"] < self.best:
             self.best, self.best_epoch = self.history[-1]["valid_loss"], self.epoch
 
@@ -74,7 +74,7 @@ class Keeper:
         self.folder = unfinished(out, job, "unfinished")
 
     def load(self, state: State) -> None:
-        """Go on from the checkpoint of this very job, if there is one.
+        """Resume from the checkpoint of this very job, if there is one.
 
         Raises RunError when it is damaged.
         """
@@ -113,7 +113,7 @@ class Keeper:
             save_checked(saved, temporary)
 
     def finish(self, target: Claim, state: State) -> None:
-        """Write the run; what was kept until then, of this job or another, is not needed more."""
+        """Write the run; what was kept until then, of this job or another, goes."""
         best = state.history[state.best_epoch - 1]
         metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
         weights = self.folder / "best.safetensors"

@@ -43,9 +43,9 @@ def finetune(
     """Fine-tune ``encoder`` on the pictures and texts of ``items``; the run's config.
 
     ``split`` (user_id, item_id, split) is needed by the co-interaction objective;
-    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run goes on
-    with the same call; what stands at ``out`` is replaced, with ``overwrite``, when the new run is
-    done. Raises OptionError for encoders or objectives that do not go together, TargetError when
+    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run resumes
+    with the same call; with ``overwrite`` what is at ``out`` is replaced when the new run is done.
+    Raises OptionError for encoders or objectives that do not go together, TargetError when
     ``out`` must not be touched, DataError when there are too few pairs that differ in picture and
     text, and RunError when a loss is not finite or what a killed run kept is damaged.
     """

@@ -12,7 +12,7 @@ def itc(
     """Image-text contrast: symmetric InfoNCE of (B, d) pairs (Radford et al., 2021, figure 3).
 
     ``scale`` is 1/τ. ``alike`` (B, B) bool marks pairs of items with the same picture or the
-    same text: off the diagonal they are no negatives of each other and are left out.
+    same text: off the diagonal they are not negatives of each other and are left out.
     """
     logits = scale * images @ texts.T  # (B, B)
     itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
@@ -24,9 +24,9 @@ def itc(
 def co_interaction(
     items: torch.Tensor, partners: torch.Tensor, scale: torch.Tensor, alike: torch.Tensor
 ) -> torch.Tensor:
-    """Contrast of items (B, d) with items that the same users took (B, d).
+    """Contrast of items (B, d) with items of the same users (B, d).
 
     ``alike`` (B, B) bool marks where a row's partner is the same item as another row's, or
-    was taken together with it too: those are no negatives.
+    belongs to the same users too: those are not negatives.
     """
     return itc(items, partners, scale, alike)

@@ -1,4 +1,4 @@
-"""How to fine-tune, and what is told of it."""
+"""How to fine-tune, and its progress."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FinetuneOptions:
 
 @dataclass
 class FinetuneProgress:
-    """What the caller is told after each epoch."""
+    """What the caller gets after each epoch."""
 
     epoch: int
     epochs: int

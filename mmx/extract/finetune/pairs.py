@@ -1,4 +1,4 @@
-"""What fine-tuning reads: pictures and texts of the catalogue, and who belongs with whom."""
+"""What fine-tuning reads: pictures and texts of items, and which of them belong together."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def load_pairs(
 
 
 def _digests(images: np.ndarray, whole: np.ndarray) -> list[bytes]:
-    """Of each picture that counts; one byte for the others."""
+    """Of each picture of a pair; one byte for the others."""
     return [
         hashlib.blake2b(images[row].tobytes(), digest_size=8).digest() if there else bytes([0])
         for row, there in enumerate(whole)
@@ -145,9 +145,9 @@ def _numbered(values: Sequence[object]) -> np.ndarray:
 
 
 def _held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(n,) bool: about ``share`` of all rows, what hangs together by picture or text whole.
+    """(n,) bool: about ``share`` of all rows; rows that share a picture or a text stay together.
 
-    At least two such groups where there are four: one pair alone has nothing to be told from.
+    At least two such groups where there are four: one pair alone has nothing to be contrasted with.
     """
     parent = list(range(len(groups)))
 

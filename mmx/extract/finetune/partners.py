@@ -1,4 +1,4 @@
-"""Items that the same users took in training: the positives of the co-interaction objective."""
+"""Items of the same users in training: the positives of the co-interaction objective."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Partners:
             raise DataError("no user has two training items; co-interaction has no positives")
 
     def draw(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """(n,) item rows → (n,) rows of partners; an item nobody took is its own."""
+        """(n,) item rows → (n,) rows of partners; an item without users is its own."""
         items = rows.numpy()
         user = _pick(self.by_item, items, generator)
         partner = np.where(user >= 0, _pick(self.by_user, np.maximum(user, 0), generator), items)

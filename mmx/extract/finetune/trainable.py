@@ -23,7 +23,7 @@ LORA_LAYERS = ("out_proj", "c_fc", "c_proj", "qkv", "proj", "fc1", "fc2")  # lin
 
 @dataclass
 class Trainable:
-    """An image-text encoder, whichever family it is of."""
+    """An image-text encoder of any family that can be fine-tuned."""
 
     encoder: Encoder
     model: nn.Module  # holds all parameters, under the names of its checkpoint
@@ -130,7 +130,7 @@ def _add_lora(model: nn.Module) -> None:
 
 
 def _is_adaptable(name: str, module: nn.Module) -> bool:
-    """A linear map of a block. Attention of torch reads its weights past the module: not it."""
+    """Whether it is a linear map of a block. torch's attention never calls the module: not it."""
     inside = "blocks." in name and name.rpartition(".")[2] in LORA_LAYERS
     return inside and type(module) is nn.Linear
 

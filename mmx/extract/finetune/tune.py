@@ -1,4 +1,4 @@
-"""What ``--tune`` may say."""
+"""The values of ``--tune``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TUNES = ("full", "lora", "projection", "last:N")
 
 
 def check_tune(tune: str) -> None:
-    """Refuse what is none of "full", "lora", "projection" and "last:N". Raises OptionError."""
+    """Raises OptionError unless it is "full", "lora", "projection" or "last:N"."""
     if tune.startswith("last:"):
         blocks_of(tune)
     elif tune not in TUNES:
@@ -18,7 +18,7 @@ def check_tune(tune: str) -> None:
 
 
 def blocks_of(tune: str) -> int:
-    """The N of "last:N", 0 for "projection". Raises OptionError when it is no number."""
+    """The N of "last:N", 0 for "projection". Raises OptionError when N is not a number."""
     text = tune.removeprefix("last:") if tune != "projection" else "0"
     if not re.fullmatch(r"[0-9]+", text):
         raise OptionError(f"--tune {tune}: last:N takes a number of blocks, e.g. last:2")

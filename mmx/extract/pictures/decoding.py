@@ -7,12 +7,12 @@ two steps:
 - JPEGs are decoded by torchvision (the same numbers as Pillow's, in less time), or by Pillow
   at 1/2, 1/4 or 1/8 of their size where at least ``MARGIN`` times the target is left: the
   inverse cosine transform then does the first part of the resize.
-- The resize is torch's on bytes, which rounds its weights otherwise than Pillow.
+- The resize is torch's on bytes, which rounds its weights differently from Pillow.
 
 "gpu" is mmx.extract.pictures.jpegs for the JPEGs that it takes, and "fast" for all other pictures.
 
 The result stays within ``TOLERANCE`` of the exact pixels, on the mean of a picture. What is not
-made smaller, and what torch has no filter for, goes the exact way.
+made smaller, and what torch has no filter for, is decoded the exact way.
 """
 
 from __future__ import annotations
@@ -41,12 +41,11 @@ from mmx.extract.pictures.images import (
 if TYPE_CHECKING:
     import torch
 
-# torchvision announces that its decoders will go; _jpeg does without them then.
+# torchvision warns that its decoders will be removed; _jpeg works without them.
 warnings.filterwarnings("ignore", message="The image decoding and encoding", module="torchvision")
 
-MARGIN = 3  # what a scaled JPEG must at least be, in units of the size it is resized to
+MARGIN = 3  # a scaled JPEG is at least so many times as large as its target
 TOLERANCE = 1.0  # grey levels of 255: mean over a picture of |fast or gpu - exact|
-COSINE = 0.999  # of the vectors of the two ways, at least
 FILTERS = ("bilinear", "bicubic")  # of torch's resize
 
 
@@ -70,7 +69,7 @@ def _fast(data: bytes, rule: ImageRule) -> np.ndarray | None:
 
 
 def header(data: bytes) -> Image.Image | None:
-    """The picture, not yet decoded; None where ``decode`` shall say what is wrong."""
+    """The picture, not yet decoded; None where ``decode`` has to say what is wrong."""
     try:
         image = Image.open(io.BytesIO(data), formats=formats())
     except Exception:
@@ -81,7 +80,7 @@ def header(data: bytes) -> Image.Image | None:
 def shrinking(image: Image.Image, rule: ImageRule) -> float | None:
     """How many times smaller it becomes; None where it does not, or for a very long picture."""
     width, height = scaled_size(image.width, image.height, rule)
-    factor = min(image.width / width, image.height / height)  # the same when it lies on its side
+    factor = min(image.width / width, image.height / height)  # the same when turned on its side
     return factor if factor > 1 and width * height <= MAX_SCALED else None
 
 
@@ -108,7 +107,7 @@ def _tensor(image: Image.Image) -> torch.Tensor:
 
 
 def _jpeg(data: bytes) -> torch.Tensor | None:
-    """(h, w, 3) uint8; None for what is broken, or odd enough for Pillow alone."""
+    """(h, w, 3) uint8; None for what is broken, or what only Pillow reads."""
     try:
         return decode_jpegs([data])[0]
     except (ImportError, RuntimeError, OSError):  # without a decoder: Pillow gives the same numbers
@@ -119,7 +118,7 @@ def decode_jpegs(data: Sequence[bytes], device: str | torch.device = "cpu") -> l
     """JPEGs to (h, w, 3) uint8 each, on the device; CUDA's decoder is nvJPEG.
 
     Raises RuntimeError if any of them cannot be decoded, ImportError where torchvision has no
-    decoder, as is announced for a later one.
+    decoder, as announced for a later version.
     """
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg

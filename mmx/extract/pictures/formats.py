@@ -1,4 +1,4 @@
-"""What a file is that no decoder here takes, by its first bytes."""
+"""Formats that are recognised by their first bytes and not read."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def unread(data: bytes) -> Reason | None:
 
 
 def _boxes(data: bytes) -> Reason:
-    """ISO base media files say by brands what they hold."""
+    """The brands of an ISO base media file say what is in it."""
     size = min(int.from_bytes(data[:4], "big"), HEAD)
     brands = [data[8:12], *(data[n : n + 4] for n in range(16, size, 4))]
     if b"avif" in brands or b"avis" in brands:

@@ -28,7 +28,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own bomb limit: a 24-bit picture of half a 
 MAX_SCALED = 16_000_000  # pixels; of a longer picture only the part that stays is resized
 
 # Formats with a signature of their own. Pillow also opens EPS by running Ghostscript on it,
-# which no catalogue of a stranger may make this machine do.
+# which a catalogue from elsewhere must not make this machine do.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
@@ -50,7 +50,7 @@ ORIENTATION = {  # the EXIF tag's value → what puts the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow warns of large pictures, odd EXIF and odd TIFF tags; all of these are decided below.
+# Pillow warns of large pictures, odd EXIF and odd TIFF tags; all of these are handled below.
 # Set once here, since warnings.catch_warnings is not safe in the threads that decode.
 warnings.filterwarnings("ignore", module=r"PIL\..*")
 
@@ -61,8 +61,8 @@ class ImageRule:
 
     ``mode`` says how it is resized: "crop" brings the shorter side to ``resize`` px and keeps
     the aspect ratio, "pad" does so with the longer side, "squash" brings both sides to
-    ``resize`` px without keeping it. The centre of ``size`` px is then cut out, and what it
-    reaches beyond the picture is filled with ``fill``.
+    ``resize`` px without keeping it. The centre of ``size`` px is then cut out; where the
+    picture is smaller, the rest is filled with ``fill``.
     """
 
     size: int  # px, side of the square the encoder sees
@@ -148,7 +148,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def rotation(image: Image.Image) -> Image.Transpose | None:
-    """What the EXIF rotation asks for. Unreadable EXIF does not make the picture unreadable."""
+    """The EXIF rotation, if any. Unreadable EXIF does not make the picture unreadable."""
     try:
         return ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:

@@ -1,12 +1,12 @@
 """JPEGs decoded and resized on the encoder's device, several at once.
 
-This is "gpu" of ``ImageRule.decode``. On CUDA torchvision hands them to nvJPEG. Taken are
-upright JPEGs of three colours that become smaller. All other pictures, and what the device
-refuses or has no memory for, go the fast way of mmx.extract.pictures.decoding, which also says
-what is wrong with a broken one. nvJPEG enlarges the colours otherwise than libjpeg, so the first
-``CHECKED`` pictures are compared with the exact way.
+This is "gpu" of ``ImageRule.decode``. On CUDA torchvision calls nvJPEG. Only upright JPEGs of
+three colours that become smaller are decoded here. All other pictures, and those that the device
+refuses or has no memory for, are decoded the fast way (mmx.extract.pictures.decoding), which also
+says what is wrong with a broken one. nvJPEG enlarges the colours differently from libjpeg, so the
+first ``CHECKED`` pictures are compared with the exact way.
 
-This has never run on a GPU, for none was at hand. On a CPU libjpeg stands in for nvJPEG, and all
+This has never run on a GPU, since none was available. On a CPU libjpeg takes the place of nvJPEG;
 the rest is the same code.
 """
 
@@ -39,7 +39,7 @@ from mmx.extract.reasons import ImageError
 CHECKED = 16  # pictures of each process that are compared with the exact way
 AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized
 MOST_PIXELS = 1 << 25  # of a group: 100 MB, and at most four times that for one in float32
-END = b"\xff\xd9"  # a JPEG without it is cut off, which nvJPEG need not notice
+END = b"\xff\xd9"  # a JPEG without it is cut off, which nvJPEG may not notice
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Jpegs:
         """(h, w, 3) uint8 each; None for what cannot be decoded, or not for lack of memory."""
         try:
             return list(decode_jpegs(data, self.device))
-        except RuntimeError:  # which says not of which one
-            if self.device.type == "cuda":  # still writing what it had begun, to memory now free
+        except RuntimeError:  # it does not say which one
+            if self.device.type == "cuda":  # it may still write, to memory that is free now
                 torch.cuda.synchronize(self.device)
             if len(data) == 1:
                 return [None]
@@ -120,9 +120,9 @@ class Jpegs:
     def _turn(self) -> Iterator[None]:
         """One of AT_ONCE places on the device, on a GPU with a stream of its own.
 
-        torchvision's decoder writes from another stream, into memory that torch takes for free
-        although kernels waiting on the caller's stream may yet read it. So nothing waits on this
-        one; and as it is of high priority, torch shares it with neither passes nor that decoder.
+        torchvision's decoder writes from another stream, into memory that torch regards as free
+        although kernels queued on the caller's stream may still read it. So nothing is queued on
+        this one; and as it has high priority, neither passes nor that decoder get it from torch.
         """
         with self._places:
             if self.device.type != "cuda":
@@ -145,7 +145,7 @@ class Jpegs:
             self._unchecked -= 1
         try:
             exact = pixels_of(data, replace(self.rule, decode="exact"))
-        except ImageError:  # a decoder that is more lenient than Pillow: its reason counts
+        except ImageError:  # Pillow is stricter than the device, and its reason counts
             return False
         distance = float(np.abs(picture.astype(int) - exact).mean())
         if distance > TOLERANCE:
@@ -167,7 +167,7 @@ def takes(data: bytes, rule: ImageRule) -> tuple[int, int] | None:
 
 
 def _plain(image: Image.Image) -> bool:
-    """A JPEG of luminance and two colours, as nvJPEG takes all of three; upright."""
+    """Whether it is an upright JPEG of luminance and two colours: nvJPEG assumes these."""
     ids = bytes(layer[0] for layer in getattr(image, "layer", ()))
     luminance = image.info.get("adobe_transform", 1) == 1 and ids != b"RGB"
     coloured = image.format == "JPEG" and image.mode == "RGB" and luminance

@@ -7,8 +7,8 @@
     float             1 where no value is above 2, else 255
 
 Numbers of 32 bits are a guess from the values, since programs widen pictures of 8 and 16 bits to
-them without scaling. What lies below black or above white is cut off, and NaN is black. TIFFs in
-which white is zero are turned round.
+them without scaling. Values below black or above white are clipped, and NaN is black. TIFFs in
+which white is zero are inverted.
 """
 
 from __future__ import annotations

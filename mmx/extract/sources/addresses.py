@@ -1,4 +1,4 @@
-"""Connections only to addresses that anybody may reach.
+"""Connections only to public addresses.
 
 A name is resolved once, its addresses are checked, and the connection goes to a checked address:
 a second look-up could give another one.
@@ -36,7 +36,7 @@ def _open(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _wrapped(address: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for."""
+    """The IPv4 addresses inside an IPv6 address."""
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in TRANSLATED:
         inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
@@ -125,5 +125,5 @@ class Timed(httpcore2.NetworkStream):
         return Timed(inner, self._guard)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the pool asks for."""
+        """What the pool reads."""
         return self._stream.get_extra_info(info)

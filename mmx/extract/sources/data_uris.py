@@ -18,7 +18,7 @@ def is_data(image: str) -> bool:
 
 
 def read_data(image: str, most: int) -> bytes:
-    """The bytes in a data URI, ``most`` of them. Raises ImageError with the reason."""
+    """The bytes in a data URI, at most ``most`` of them. Raises ImageError with the reason."""
     head, comma, body = image.strip().partition(",")
     if not comma:
         raise ImageError(Reason.DATA_URI, "no comma")
@@ -35,7 +35,7 @@ def read_data(image: str, most: int) -> bytes:
 
 
 def _base64(data: bytes) -> bytes:
-    """Strictly, but for white space and padding that is left out, as browsers do."""
+    """Strict, except that white space and missing padding are allowed, as in browsers."""
     data = b"".join(data.split()).rstrip(b"=")
     try:
         return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)

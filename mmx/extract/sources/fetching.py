@@ -1,7 +1,7 @@
-"""Fetch pictures from the web: bounded, polite, patient with what passes, and wary of the rest.
+"""Fetch pictures from the web: within limits, again where a failure may pass.
 
 Built on httpcore2's pool rather than on a client: each hop of a redirect is looked at here, and
-no body is read that nobody wants.
+no body is read that is not needed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 class PassingError(Exception):
-    """An attempt failed as the next one may not. ``pause``: seconds the host asked for."""
+    """The next attempt may succeed. ``pause``: seconds that the host requested."""
 
     def __init__(self, reason: Reason, detail: object = "", pause: float | None = None) -> None:
         super().__init__(str(reason))
@@ -81,7 +81,7 @@ class Fetcher:
                 return False
         elif pause > self.web.longest_pause:
             return False
-        else:  # the host's own wish is not held against the picture
+        else:  # the host's own wish does not count against the picture
             self._guard.deadline += pause
         time.sleep(pause)
         return True
@@ -102,13 +102,13 @@ class Fetcher:
         raise ImageError(Reason.REDIRECTS)
 
     def _ask(self, url: httpx2.URL) -> bytes | str:
-        """The body, or where to go on."""
+        """The body, or the address of a redirect."""
         host, start = self._host(url), time.monotonic()
         with host.slots:
             host.wait()
-            host.must_be_asked()
+            host.must_not_be_given_up()
             with self._slots:
-                self._guard.deadline += time.monotonic() - start  # it waited for others
+                self._guard.deadline += time.monotonic() - start  # spent waiting for other requests
                 try:
                     found = self._tried(url)
                 except PassingError as error:
@@ -121,7 +121,7 @@ class Fetcher:
         return found
 
     def _failed(self, host: Host, error: PassingError) -> None:
-        """What the host is to be spared after a failed attempt."""
+        """Count the failure, and pause where the host requested it."""
         if error.reason in NO_ANSWER:
             host.strike(error.reason)
         else:
@@ -130,7 +130,7 @@ class Fetcher:
             host.rest(error.pause)
 
     def _tried(self, url: httpx2.URL) -> bytes | str:
-        """An answer; what is in its way as PassingError, or ImageError where that stays."""
+        """An answer. Raises PassingError for what may pass, ImageError for what does not."""
         try:
             return self._answer(url)
         except httpcore2.TimeoutException as error:
@@ -165,8 +165,8 @@ class Fetcher:
             raise ImageError(Reason.TOO_LARGE, f"{size} bytes")
         data = bytearray()
         with closing(response.iter_stream()) as stream:  # type: ignore[type-var]
-            for piece in stream:
-                data += piece
+            for chunk in stream:
+                data += chunk
                 if len(data) > self.web.max_bytes:
                     raise ImageError(Reason.TOO_LARGE, f"more than {self.web.max_bytes} bytes")
         return bytes(data)
@@ -211,7 +211,7 @@ def _retry_after(headers: httpx2.Headers) -> float | None:
 
 
 def _kind(error: Exception) -> Reason:
-    """Which way a connection failed."""
+    """How a connection failed."""
     text = str(error).lower()
     for word, reason in (
         ("certificate", Reason.UNTRUSTED),

@@ -12,18 +12,18 @@ NO_ANSWER = (Reason.TIMEOUT, Reason.REFUSED, Reason.LOST, Reason.NO_HOST, Reason
 
 
 class Host:
-    """Shared by all threads that ask it for something."""
+    """Shared by all threads that fetch from it."""
 
     def __init__(self, name: str, web: Web) -> None:
         self.name, self.web = name, web
         self.slots = threading.Semaphore(web.per_host)  # what may be open to it
         self._lock = threading.Lock()
-        self._rest_until = 0.0  # of time.monotonic(), as it asked for
+        self._rest_until = 0.0  # of time.monotonic(), as it requested
         self._strikes, self._given_up_until = 0, 0.0
         self._last = ""
 
     def rest(self, seconds: float) -> None:
-        """Let nobody ask for a while."""
+        """Send it nothing for a while."""
         with self._lock:
             self._rest_until = max(self._rest_until, time.monotonic() + seconds)
 
@@ -35,7 +35,7 @@ class Host:
     def strike(self, reason: Reason) -> None:
         """An attempt had no answer. After ``web.strikes`` in a row the host is given up.
 
-        For a time: when that is over one more failure is enough.
+        For a time: after that one more failure is enough.
         """
         with self._lock:
             self._strikes, self._last = self._strikes + 1, str(reason)
@@ -43,11 +43,11 @@ class Host:
                 self._given_up_until = time.monotonic() + self.web.giving_up
 
     def answered(self) -> None:
-        """Whatever it said, it is there."""
+        """It answered, whatever the status."""
         with self._lock:
             self._strikes, self._given_up_until = 0, 0.0
 
-    def must_be_asked(self) -> None:
+    def must_not_be_given_up(self) -> None:
         """Raises ImageError while it is given up."""
         if time.monotonic() < self._given_up_until:
             raise ImageError(

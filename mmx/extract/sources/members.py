@@ -1,4 +1,4 @@
-"""Pictures in tar shards, read where the items table says that they lie."""
+"""Pictures in tar shards, read at the offsets in the items table."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Members(Source):
 
 
 class Shard:
-    """An open file that many threads read at once; closed when nobody holds it."""
+    """An open file that many threads read at once; closed when it is no longer used."""
 
     def __init__(self, path: Path) -> None:
         self._file = open_regular(path)
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes at a place, without moving one for all."""
+        """Bytes at an offset, without moving a position that threads share."""
         return os.pread(self._file.fileno(), size, start)

@@ -27,7 +27,7 @@ class Paths(Source):
     """Reads ``folder/image``, or ``image`` where that is a URL.
 
     ``remote`` says whether any picture is elsewhere, so that more threads than a disk needs are
-    of use. A remote picture is known by its URL: it is not fetched again to see whether it has
+    useful. A remote picture is known by its URL: it is not fetched again to see whether it has
     changed.
     """
 
@@ -39,7 +39,7 @@ class Paths(Source):
         self._made: Fetcher | None = None
 
     def share(self, count: int) -> Paths:
-        """For one of ``count`` processes, which together are as polite to a host as one."""
+        """For one of ``count`` processes, which together keep the limits of one."""
         return Paths(self.folder, self.web.share(count), self.remote)
 
     def __reduce__(self) -> tuple[type[Paths], tuple[Place, Web, bool]]:
@@ -103,7 +103,7 @@ class Paths(Source):
 
 
 def raise_ambiguous(image: str) -> None:
-    """``12.{jpg,png}`` stands for an item that several files are called by."""
+    """``12.{jpg,png}`` is written where several files have the id of an item."""
     several = re.fullmatch(r".*\.\{(.+)\}", image)
     if several:
         endings = several.group(1).split(",")
@@ -117,7 +117,7 @@ def read_object(place: RemotePath) -> bytes:
     except DataError:
         if place.size():
             raise
-        return b""  # of which stores give no part
+        return b""  # an empty object, of which stores refuse a range
     if len(data) > MAX_BYTES:
         raise ImageError(Reason.TOO_LARGE, place)
     return data
@@ -126,7 +126,7 @@ def read_object(place: RemotePath) -> bytes:
 def read_bytes(directory: Path, image: str) -> bytes:
     """The encoded picture. Raises ImageError with the reason why it cannot be read.
 
-    A file that says that it is empty is not read: those of /proc say so, and some never end.
+    A file of 0 bytes is not read: those of /proc say that they are, and some never end.
     """
     try:
         with open_regular(directory / image) as file:

@@ -1,9 +1,9 @@
 """Pictures in a column of a Parquet table, read in bounded memory whatever its row groups are.
 
-A row group can hold gigabytes, so it is streamed a few rows at a time. The pipeline asks for rows
-nearly in order: a window of the rows that went by last serves all its threads. Who goes back
-further starts the row group anew. What must fit into memory is the window and a page (of 1024
-rows, unless the writer's ``write_batch_size`` said another number).
+A row group can hold gigabytes, so it is streamed a few rows at a time. The pipeline reads rows
+nearly in order: a window of the last rows serves all its threads. Going back further reads the row
+group from its start. The window and a page (1024 rows, unless the writer set another
+``write_batch_size``) must fit into memory.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RowImages(Source):
         return next((n for n, rows in self._window.items() if 0 <= row - n < len(rows)), None)
 
     def _seek(self, row: int) -> None:
-        """Have the stream stand in the row's group, at or before it."""
+        """Put the stream into the row's group, at or before the row."""
         if self._starts is None:
             source = self.table.open() if isinstance(self.table, RemotePath) else self.table
             self._file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)

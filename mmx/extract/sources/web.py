@@ -17,13 +17,13 @@ class Web:
     connections: int = 32  # at once, to all hosts
     per_host: int = 4  # at once, to one host
     attempts: int = 4  # requests for one picture, the first included
-    pause: float = 0.5  # s before the second attempt; doubles with each, and half of it is chance
-    longest_pause: float = 60.0  # s; longer than that no picture waits as Retry-After asks
+    pause: float = 0.5  # s before the second attempt; doubles each time, then times 0.5 to 1
+    longest_pause: float = 60.0  # s; a longer Retry-After is not waited for
     connect_timeout: float = 10.0  # s
     read_timeout: float = 20.0  # s without a byte
-    deadline: float = 60.0  # s for one picture in all, but for rests that a host has asked for
+    deadline: float = 60.0  # s for one picture in all, without pauses that a host requested
     strikes: int = 8  # attempts in a row without an answer, after which a host is given up
-    giving_up: float = 600.0  # s until a host that was given up is asked again
+    giving_up: float = 600.0  # s until a host that was given up is tried again
     max_bytes: int = 20 << 20  # of one picture
     max_redirects: int = 5
     allow_private: bool = False  # addresses of this machine and its networks
@@ -40,5 +40,5 @@ class Web:
             check(f"{name} ", getattr(self, name), number(0, above=True))
 
     def share(self, count: int) -> Web:
-        """Limits of one of ``count`` processes; each may ask a host for one thing at a time."""
+        """Limits of one of ``count`` processes; each may send a host one request at a time."""
         return replace(self, per_host=max(1, self.per_host // count))

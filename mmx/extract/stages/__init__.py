@@ -1,1 +1,1 @@
-"""What happens to a block of items: read, decoded, encoded, written, and told."""
+"""What happens to a block of items: it is read, decoded, encoded and written."""

@@ -19,7 +19,7 @@ from mmx.extract.stages.passes import Lanes, Passes
 class BlockEncoder:
     """Encodes the rows of one block and collects its columns.
 
-    ``feed`` starts the passes; ``table`` waits for them, in whatever thread it is called.
+    ``feed`` starts the passes; ``table`` waits for them, in the thread that calls it.
     """
 
     def __init__(self, passes: Passes, lanes: Lanes, tokenizer: ThreadPoolExecutor, rows: int):

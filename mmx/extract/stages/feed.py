@@ -1,12 +1,11 @@
 """Read and decode ahead of the encoder: blocks of items in, batches of pixels out, in order.
 
-    readers   bytes from the source               (few at a time wait for a disk or a network)
+    readers   bytes from the source               (these wait for a disk or a network)
     decoders  bytes to pixels, into a batch's own array
 
-Both run ahead by ``LOOK_AHEAD`` batches and no further, across the borders of blocks; further
-where pictures come from several hosts (``FAR``), so that the slowest does not decide what the
-others are asked for. A batch is a run of ``batch_size`` rows of one block; rows without a picture
-leave it smaller.
+Both run ahead by at most ``LOOK_AHEAD`` batches, across the borders of blocks; further (``FAR``)
+where pictures come from several hosts, so that a slow host does not keep the others waiting. A
+batch is ``batch_size`` consecutive rows of one block; rows without a picture make it smaller.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from mmx.extract.stages.read import Readers
 
 LOOK_AHEAD = 3  # batches that may wait for the encoder, besides those being decoded
 FAR = 1024  # items that are read ahead where they come from several hosts
-FAR_BYTES = 256 << 20  # at most of pixels that wait so
-HELD = 256 << 20  # bytes that were read and not yet decoded, from which on no more is read
+FAR_BYTES = 256 << 20  # bytes of pixels that may wait so
+HELD = 256 << 20  # bytes read and not yet decoded; above this, reading waits
 CHUNK = 16  # items that one thread takes at most
 LIST = 32  # items that it takes where a device decodes them together: one call for all of them
 
@@ -52,7 +51,7 @@ class _Pending:
     first: int
     items: list[Loaded | None]
     buffer: np.ndarray | None
-    parts: list[Future[None]]
+    chunks: list[Future[None]]  # one for each run of items that a thread takes
 
 
 class Feeder:
@@ -97,7 +96,7 @@ class Feeder:
         self._readers.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
         with self._room:
-            self._held = -1  # nobody waits for room any more
+            self._held = -1  # no thread waits for room any more
             self._room.notify_all()
         self._readers.join(interrupted=kind is not None and not issubclass(kind, Exception))
         self._decoders.shutdown(wait=True)
@@ -114,15 +113,15 @@ class Feeder:
 
     def _submit(self, first: int, inputs: list[Inputs]) -> _Pending:
         pending = _Pending(first, [None] * len(inputs), None, [])
-        for start, part in self._parts(inputs):
-            read = self._readers.submit(part[0][0], self._read, part)
+        for start, chunk in self._chunks(inputs):
+            read = self._readers.submit(chunk[0][0], self._read, chunk)
             done: Future[None] = Future()
-            pending.parts.append(done)
+            pending.chunks.append(done)
             read.add_done_callback(partial(self._decode_later, start, pending, done))
         return pending
 
-    def _parts(self, inputs: list[Inputs]) -> Iterator[tuple[int, list[Inputs]]]:
-        """What one thread reads: a run of items; one alone where it may have to wait for a host."""
+    def _chunks(self, inputs: list[Inputs]) -> Iterator[tuple[int, list[Inputs]]]:
+        """What one thread reads: some items in a row; one where it may have to wait for a host."""
         size = self.chunk if not self.loader.source.has_hosts else 1
         for start in range(0, len(inputs), size):
             yield start, inputs[start : start + size]
@@ -131,7 +130,7 @@ class Feeder:
         with self._room:
             self._room.wait_for(lambda: self._held < HELD)
         found = []
-        for pair in inputs:  # one by one: each that was read is a sign of life, see decode_threads
+        for pair in inputs:  # one by one: each counts as progress, see workers.pending.SILENCE
             with self.state.working("reading", 1):
                 found.append(self.loader.read(*pair))
         self._hold(found, 1)
@@ -150,7 +149,7 @@ class Feeder:
         """Decode what has been read; called by the thread that has read it."""
         try:
             self._decoders.submit(self._decode, read, start, pending, done)
-        except RuntimeError as error:  # the pool takes nothing any more
+        except RuntimeError as error:  # the pool is shut down
             done.set_exception(error)
 
     def _decode(
@@ -176,8 +175,8 @@ class Feeder:
 
     def _finished(self, pending: _Pending) -> Batch:
         with self.state.waiting("decoding"):
-            for part in pending.parts:
-                part.result()
+            for chunk in pending.chunks:
+                chunk.result()
         items = [item for item in pending.items if item is not None]
         good = [place for place, item in enumerate(items) if item.pixels is not None]
         pixels = None
@@ -189,7 +188,7 @@ class Feeder:
         return Batch(pending.first, bare, rows, pixels, lambda: self._give_back(pending.buffer))
 
     def _buffer_of(self, pending: _Pending) -> np.ndarray | None:
-        """Memory for a batch, taken from an encoded one where there is one: no page faults."""
+        """Memory for a batch; that of an encoded one is used again, which saves page faults."""
         rule = self.loader.image_rule
         if rule is None:
             return None

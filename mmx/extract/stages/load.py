@@ -1,7 +1,7 @@
 """One item's inputs: its image file and its text, or the reason why there is none.
 
-Two steps, since they are bound by different things: ``read`` gets bytes from a ``Source``,
-``decode`` makes pixels of them.
+Two steps, since one waits for a disk or a network and the other computes: ``read`` gets bytes
+from a ``Source``, ``decode`` turns them into pixels.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Loader:
     jpegs: Jpegs | None = None  # decodes what it can of several items at once
 
     def read(self, image: str | None, text: str | None) -> Read:
-        """Read and hash one item. Never raises for what the item is."""
+        """Read and hash one item. A bad item is a status, not an error."""
         status, data, detail = self._bytes(image)
         clean, text_status = clean_text(text) if self.takes_text else (None, MISSING)
         known = self._identity(image) or data
         return Read(status, data, text_status, clean, content_hash(known, clean), detail)
 
     def decode(self, item: Read) -> Loaded:
-        """Decode and prepare one item. Never raises for what the item is."""
+        """Decode and prepare one item. A bad item is a status, not an error."""
         status, pixels, detail = item.image_status, None, item.detail
         if item.data is not None and self.image_rule is not None:
             try:
@@ -80,7 +80,7 @@ class Loader:
         return Loaded(status, pixels, item.text_status, item.text, item.hash, detail)
 
     def decode_many(self, items: Sequence[Read]) -> Iterator[Loaded]:
-        """``decode`` of each, JPEGs at once where there is a device for it.
+        """``decode`` of each, JPEGs together where a device decodes them.
 
         Raises EncoderError when the device's decoder is not good enough.
         """
@@ -114,10 +114,10 @@ class Loader:
                 yield queue.popleft().result()
 
     def state(self, image: str | None, text: str | None) -> tuple[str, str | None]:
-        """What tells whether an item has changed, found without decoding.
+        """What shows whether an item has changed, without decoding it.
 
-        Its content hash, and the status of a picture of which there are no bytes; None where
-        there are some, and where reading them is dear.
+        Its content hash, and the status of a picture without bytes; None where there are bytes,
+        or where reading them costs too much.
         """
         known = self._identity(image)
         if known is None:
@@ -132,14 +132,14 @@ class Loader:
         return self.source.identity(image)
 
     def _bytes(self, image: str | None) -> tuple[str, bytes | None, str]:
-        """Status, bytes, and what tells this picture from others."""
+        """Status, bytes, and what a summary says of this picture."""
         if self.image_rule is None or image is None or not image.strip():
             return MISSING, None, ""
         name = image if len(image) <= NAME else f"{image[: NAME - 1]}…"
         try:
             return OK, self.source(image), name
         except ImageError as error:
-            whole = str(error) == Reason.GIVEN_UP  # which is said of a host, not of a picture
+            whole = str(error) == Reason.GIVEN_UP  # of a host, not of one picture
             return str(error), None, error.detail if whole else _said_of(name, error)
 
 
@@ -148,9 +148,9 @@ def _said_of(name: str, error: ImageError) -> str:
     return f"{name}: {error.detail}" if error.detail else name
 
 
-# Control characters but for the line feed, and halves of pairs that no encoding can write.
+# Control characters but for the line feed, and lone surrogates, which no encoding can write.
 _UNREADABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# What shows: neither white space nor of Unicode's Default_Ignorable_Code_Point (soft hyphens,
+# What is visible: neither white space nor of Unicode's Default_Ignorable_Code_Point (soft hyphens,
 # zero-width joiners and spaces, direction marks, variation selectors, fillers, tags).
 _SHOWN = re.compile(
     "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -163,10 +163,10 @@ def clean_text(text: str | None) -> tuple[str | None, str]:
     """The text an encoder sees and its status.
 
     Control characters (NUL, tabs, carriage returns …, but not line feeds) and lone surrogates
-    become spaces, and white space at both ends goes; everything else stays as written: joiners
+    become spaces, and white space at both ends is removed; all else stays as written: joiners
     and non-joiners, soft hyphens, non-breaking spaces, characters newer than this Python. Null
-    is 'missing', and so is a text in which nothing shows: of white space and of characters that
-    Unicode gives no looks of their own, such as zero-width ones.
+    is 'missing', and so is a text without a visible character: of white space and of characters
+    that are never shown, such as zero-width ones.
     """
     if text is None:
         return None, MISSING

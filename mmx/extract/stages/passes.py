@@ -1,4 +1,4 @@
-"""The encoder's passes: several batches at once where it can, smaller ones where memory ends."""
+"""The encoder's passes: several batches at once if it can, smaller ones if memory is short."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Lanes:
     """Threads that run passes, as many as the encoder's ``lanes`` (a context manager).
 
-    Two lanes of one thread each do more on two cores than one pass on both of them: nobody
+    Two lanes of one thread each do more on two cores than one pass on both of them: no lane
     waits at the end of each matrix product for a core that decodes. On a GPU the copy of one
     batch runs beside the pass of another.
     """
@@ -53,7 +53,7 @@ class Lanes:
 
 
 class Halving:
-    """Runs a pass on so many rows as memory holds: halves the number when it does not."""
+    """Runs a pass on as many rows as memory holds: halves the number when it does not."""
 
     def __init__(self) -> None:
         self.size: int | None = None  # rows at once; None: as many as there are
@@ -63,8 +63,8 @@ class Halving:
         while True:
             size = min(self.size or rows, rows)
             try:
-                parts = [run(slice(n, min(n + size, rows))) for n in range(0, rows, size)]
-                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                found = [run(slice(n, min(n + size, rows))) for n in range(0, rows, size)]
+                return found[0] if len(found) == 1 else np.concatenate(found)
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -98,28 +98,28 @@ class Passes:
 
     def image(self, pixels: np.ndarray) -> np.ndarray:
         """(B, s, s, 3) uint8 → (B, d)."""
-        return self._run("image", lambda part: self.encoder.encode_image(pixels[part]), len(pixels))
+        return self._run("image", lambda span: self.encoder.encode_image(pixels[span]), len(pixels))
 
     def text(self, texts: list[str], batch: TextBatch) -> np.ndarray:
         """B texts and what the tokenizer made of all of them → (B, d)."""
 
-        def run(part: slice) -> np.ndarray:
-            return self.encoder.encode_text(self._part(texts, batch, part))
+        def run(span: slice) -> np.ndarray:
+            return self.encoder.encode_text(self._tokens(texts, batch, span))
 
         return self._run("text", run, len(texts))
 
     def fused(self, pixels: np.ndarray, texts: list[str], batch: TextBatch) -> np.ndarray:
         """B pictures and texts → (B, d)."""
 
-        def run(part: slice) -> np.ndarray:
-            return self.encoder.encode_fused(pixels[part], self._part(texts, batch, part))
+        def run(span: slice) -> np.ndarray:
+            return self.encoder.encode_fused(pixels[span], self._tokens(texts, batch, span))
 
         return self._run("fused", run, len(texts))
 
-    def _part(self, texts: list[str], batch: TextBatch, part: slice) -> TextBatch:
-        """Tokens have a form of the encoder's own, so a part of them is made anew."""
-        whole = part.stop - part.start == len(texts)
-        return batch if whole else self.encoder.tokenize(texts[part])
+    def _tokens(self, texts: list[str], batch: TextBatch, span: slice) -> TextBatch:
+        """Of some of the texts: made again, since only the encoder knows the form of its tokens."""
+        whole = span.stop - span.start == len(texts)
+        return batch if whole else self.encoder.tokenize(texts[span])
 
     def _run(self, modality: str, run: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
         items = rows if modality == next(iter(self.dimensions)) else 0  # an item counts once

@@ -1,4 +1,4 @@
-"""What the caller is told while extraction runs, and who holds up whom."""
+"""Progress of an extraction, and which stage the others wait for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress:
     total: int = 0
     threads: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 1))
     busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))  # thread s
-    items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # that passed
+    items: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))  # done
     waited: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     examples: dict[str, list[str]] = field(default_factory=dict)  # reason → pictures, hosts
     note: str = ""  # one line that the caller should show, once
@@ -32,7 +32,7 @@ class Progress:
 
     @contextmanager
     def working(self, stage: str, items: int) -> Iterator[None]:
-        """Count the block as work of one of the stage's threads on so many items."""
+        """Count the block as work of one of the stage's threads on ``items`` items."""
         start = perf_counter()
         yield
         with self._lock:
@@ -41,7 +41,7 @@ class Progress:
 
     @contextmanager
     def waiting(self, stage: str) -> Iterator[None]:
-        """Count the block as time in which the hand that deals out work waited for the stage."""
+        """Count the block as time in which the thread that gives out work waited for the stage."""
         start = perf_counter()
         yield
         self.waited[stage] += perf_counter() - start
@@ -59,7 +59,7 @@ class Progress:
                 known.append(detail)
 
     def rate(self, stage: str) -> float:
-        """Items a second that the stage's threads pass when they have work; 0 before the first."""
+        """Items per second that the stage's threads do when they have work; 0 before the first."""
         busy = self.busy[stage]
         return self.items[stage] * self.threads[stage] / busy if busy else 0.0
 

@@ -36,7 +36,7 @@ class Readers:
         self.join(interrupted=kind is not None and not issubclass(kind, Exception))
 
     def stop(self) -> None:
-        """Begin nothing any more."""
+        """Start nothing more."""
         with self._lock:
             self._aside.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -73,7 +73,7 @@ class Readers:
         """Start the next of those put aside for a host."""
         with self._lock:
             if self._aside.get(host):
-                with suppress(RuntimeError):  # the pool takes nothing any more
+                with suppress(RuntimeError):  # the pool is shut down
                     self._pool.submit(self._aside[host].popleft())
                 return
             self._aside.pop(host, None)

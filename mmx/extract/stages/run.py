@@ -1,7 +1,7 @@
 """Encode blocks: read, decode, encode and write at the same time.
 
-Knows nothing of stores and plans: blocks come in, tables go to ``write``. So the same function
-serves one process, or each of several that ask for their blocks one by one.
+It knows neither stores nor plans: blocks come in, tables go to ``write``. So the same function
+serves one process, and each of several that get their blocks one by one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def run_blocks(
     state: Progress | None = None,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
-    """Encode blocks, each given with its rows, and hand them to ``write`` in their order.
+    """Encode blocks, each given with its rows, and give them to ``write`` in their order.
 
-    ``blocks`` is asked for the next one, in the caller's thread, some batches before it is due.
-    Batches never cross a block, so what a block becomes depends on nothing but itself and the
-    batch size. An error in any thread ends the run and is raised here; blocks that were
+    The next of the ``blocks`` is taken, in the caller's thread, some batches before it is needed.
+    Batches never cross a block, so what a block becomes depends only on itself and the batch
+    size. An error in any thread ends the run and is raised here; blocks that were
     finished before it are written.
     """
     state = state or Progress()

@@ -1,4 +1,4 @@
-"""Write finished blocks in a thread of their own, one behind the encoder."""
+"""Write finished blocks in a thread of their own, one block behind the encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Write = Callable[[int, pa.Table], None]  # a part's number and its rows
 
 
 class Writer:
-    """Hands blocks to ``write`` in order (a context manager that waits for the last one)."""
+    """Gives blocks to ``write`` in order (a context manager that waits for the last one)."""
 
     def __init__(self, write: Write, state: Progress) -> None:
         self.write, self.state = write, state
@@ -24,20 +24,20 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """What was handed over is still written after an error elsewhere."""
+        """Blocks that were put are still written after an error elsewhere."""
         self._pool.shutdown(wait=True)
         if kind is None:
             self.check()
 
     def put(self, number: int, rows: Callable[[], pa.Table]) -> None:
-        """Hand a block over once the one before is written. ``rows`` is called in the thread."""
+        """Take a block once the one before is written. ``rows`` is called in the thread."""
         if self._last is not None:
             with self.state.waiting("writing"):
                 self._last.result()
         self._last = self._pool.submit(self._run, number, rows)
 
     def check(self) -> None:
-        """Raise the error of the thread if it met one."""
+        """Raise the error of the thread if it had one."""
         if self._last is not None and self._last.done():
             self._last.result()
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from mmx.extract.vlmo.config import VLMoConfig
 
-SLICE_BYTES = 24 << 20  # glibc maps anything of 32 MiB afresh, and page faults cost more than it
+SLICE_BYTES = 24 << 20  # glibc maps 32 MiB and more every time, which costs page faults
 
 
 def cropped(ids: Tensor, mask: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     """ids and mask (B, T) without the columns that are padding in every row.
 
     At least 8 columns stay or are added, or ``longest`` if that is less: matrix products with
-    fewer rows take other kernels on some machines, which round otherwise.
+    fewer rows use other kernels on some machines, which round differently.
     """
     used = mask.bool().any(dim=0).nonzero()
     length = max(int(used.max()) + 1 if len(used) else 1, min(8, longest))

@@ -14,7 +14,7 @@ from mmx.extract.vlmo.positions import relative_index
 
 @dataclass(frozen=True)
 class LogitBias:
-    """The bias of each block, made when the block asks for it.
+    """The bias of each block, made when the block needs it.
 
     ``relative`` is (L, 1, H, N, N) or None, ``padding`` (B, 1, 1, N), 0 or -inf, or None when
     nothing is padded. Their sum is B times as large as ``relative``, so never held for all blocks.
@@ -47,8 +47,8 @@ def padding_bias(mask: Tensor, before: int, length: int, dtype: torch.dtype) -> 
 class RelativeBias:
     """The bias of every block, gathered from the table once and not for each batch.
 
-    What is gathered serves the image, the text and the fused pass alike. It is kept while no
-    gradient is asked for and the table has the same numbers.
+    What is gathered is used by the image, the text and the fused pass. It is kept while no
+    gradient is needed and the table has the same numbers.
     """
 
     def __init__(self, config: VLMoConfig) -> None:

@@ -1,4 +1,4 @@
-"""From a published weights file to a model: what the file shows need not be said."""
+"""From a published weights file to a model: what the file shows does not have to be given."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def load(
     """Read a VLMo checkpoint as float32, in eval mode.
 
     The sizes come from the file's names and shapes. Only the number of attention heads of an
-    abspos file of unpublished width must be told, by ``heads`` or ``config``. ``image_size``
+    abspos file of unpublished width must be given, by ``heads`` or ``config``. ``image_size``
     (px), else the config's, else the file's own is what the model will take; position tables
     are resampled to it by the official rules (mmx.extract.vlmo.positions). Texts may have 40
     tokens, as in the official configurations, or as many as the config says and the file has.
 
-    Raises EncoderError for a file that cannot be read, is no VLMo or contradicts ``config``.
+    Raises EncoderError for a file that cannot be read, is not a VLMo or contradicts ``config``.
     """
     file = _File(str(path), open_state(Path(path)))
     found = file.config(config, heads or (config.heads if config else None))
@@ -102,12 +102,12 @@ class _File:
         """Which of the two position schemes the file has."""
         if POSITIONS in self.state or TABLE in self.state:
             return "abspos" if POSITIONS in self.state else "relpos"
-        raise EncoderError(f"{self.name} is no VLMo: it has neither {TABLE} nor {POSITIONS}")
+        raise EncoderError(f"{self.name} is not a VLMo: it has neither {TABLE} nor {POSITIONS}")
 
     def _size(self, key: str, dimension: int = 0) -> int:
         if key not in self.state or not self.state[key].dim():
             held = first_few(self.state)
-            raise EncoderError(f"{self.name} is no VLMo: it lacks {key} and holds {held}")
+            raise EncoderError(f"{self.name} is not a VLMo: it lacks {key} and holds {held}")
         return self.state[key].shape[dimension]
 
     def _blocks(self) -> tuple[int, int]:
@@ -134,7 +134,7 @@ class _File:
     def _root(self, count: int, what: str) -> int:
         root = isqrt(max(count, 0))
         if root < 1 or root * root != count:
-            raise EncoderError(f"{self.name}: {count} {what} are no square; is it a VLMo?")
+            raise EncoderError(f"{self.name}: {count} {what} are not a square; is it a VLMo?")
         return root
 
     def _attention_heads(self, width: int, depth: int, heads: int | None) -> int:
@@ -142,7 +142,7 @@ class _File:
             columns = self._size(TABLE, -1)
             if not depth or columns % depth or width % (columns // depth):
                 raise EncoderError(
-                    f"{self.name}: {columns} columns of {TABLE} fit no {depth} blocks of "
+                    f"{self.name}: {columns} columns of {TABLE} do not fit {depth} blocks of "
                     f"width {width}"
                 )
             return columns // depth
@@ -191,7 +191,7 @@ def _check(expected: dict[str, torch.Size], there: dict[str, torch.Size], source
     extra = [key for key in there if key not in expected and key.startswith(BACKBONE)]
     wrong = [key for key in expected if key in there and there[key] != expected[key]]
     if missing:
-        raise EncoderError(f"{source} lacks {first_few(missing)}; it is incomplete or no VLMo")
+        raise EncoderError(f"{source} lacks {first_few(missing)}; it is incomplete or not a VLMo")
     if extra:
         raise EncoderError(f"{source} has {first_few(extra)}, which no VLMo has")
     if wrong:

@@ -36,10 +36,10 @@ class VLMoConfig:
 
     def __post_init__(self) -> None:
         if self.heads < 1 or self.width % self.heads:
-            raise OptionError(f"VLMo: width {self.width} is no multiple of heads {self.heads}")
+            raise OptionError(f"VLMo: width {self.width} is not a multiple of heads {self.heads}")
         if self.image_size < self.patch_size or self.image_size % self.patch_size:
             raise OptionError(
-                f"VLMo: image size {self.image_size} px is no multiple of the patch size "
+                f"VLMo: image size {self.image_size} px is not a multiple of the patch size "
                 f"{self.patch_size} px"
             )
         if not 0 <= self.vlffn_start <= self.depth:

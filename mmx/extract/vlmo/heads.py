@@ -1,4 +1,4 @@
-"""What stands on top of VLMo: pooler, contrastive projections, matching, masking, answers."""
+"""What is on top of VLMo: pooler, contrastive projections, matching, masking, answers."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _build(head: str, D: int, config: VLMoConfig) -> nn.Module:
 def lacking(head: str, heads: tuple[str, ...], config: VLMoConfig) -> str:
     """Why a model with these heads cannot serve ``head``, or nothing when it can.
 
-    Besides the heads, "vl_ffn" asks for VL experts and "fusion" for a fused pass that some
+    Besides the heads, "vl_ffn" needs VL experts and "fusion" a fused pass that some
     head has been trained on.
     """
     experts = config.vlffn_start < config.depth

@@ -18,11 +18,11 @@ NESTINGS = ("state_dict", "module", "model")  # Lightning, DeepSpeed, plain; loo
 def open_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.pt`` or ``.safetensors`` file by name; floating ones as float32.
 
-    Raises EncoderError, in one line, for a file that is absent, truncated, no weights file,
+    Raises EncoderError, in one line, for a file that is absent, truncated, not a weights file,
     or holds anything but plain data and tensors.
     """
     if not path.is_file():
-        raise EncoderError(f"{path} is not there or no file; set --weights to the checkpoint")
+        raise EncoderError(f"{path} is not a file; set --weights to the checkpoint")
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     state = {
         str(name).removeprefix("module."): _plain(value)
@@ -69,7 +69,7 @@ def _pickled(path: Path) -> Mapping[str, object]:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """One line for what ``weights_only=True`` refused, with the name it stumbled over."""
+    """One line for what ``weights_only=True`` refused, with the name that it refused."""
     found = re.search(r"GLOBAL ([\w.]+)|(?:function|class|type) ['<]*([\w.]+)", str(error))
     if found is None:
         return _unreadable(path, "a PyTorch file", error)

@@ -1,4 +1,4 @@
-"""Where tokens stand: the relative position index, and tables for other image sizes.
+"""Positions of tokens: the relative position index, and tables for other image sizes.
 
 The rules are those of VLMo (Bao et al., NeurIPS 2022, arXiv 2111.02358), which takes image
 positions from BEiT (arXiv 2106.08254, section 2.3). A table of relative biases has, for a
@@ -10,7 +10,7 @@ picture of w x w patches and texts of up to T0 tokens,
     2 T0 - 3 rows       text to text, by position of the key minus that of the query
     3 rows              text [CLS] to token, token to text [CLS], text [CLS] to itself
 
-which makes R + 2 T0 + 5. Mind the opposite signs of the two differences.
+which makes R + 2 T0 + 5. Note the opposite signs of the two differences.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def relative_index(grid: int, text: int, table_text_len: int) -> np.ndarray:
     index = np.empty((images + text, images + text), dtype=np.int64)
     index[:images, :images] = _image_index(grid, near)
     index[images:, images:] = _text_index(near, text, table_text_len)
-    index[images:, :images] = near + 3  # a text token asks about the image
+    index[images:, :images] = near + 3  # query of the text, key of the image
     index[:images, images:] = near + 4
     return index
 
@@ -73,9 +73,9 @@ def _with_cls(index: np.ndarray, first: int) -> np.ndarray:
 def resize_table(table: Tensor, grid: int, new_grid: int) -> Tensor:
     """A relative bias table for another image size; float32.
 
-    The (2w-1)² patch rows are resampled by a not-a-knot cubic spline over coordinates that
-    lie ever farther apart (BEiT's geometric grid); all other rows stay. Raises EncoderError
-    when the old grid is under 3 patches, too few for a cubic.
+    The (2w-1)² patch rows are resampled by a not-a-knot cubic spline over coordinates whose
+    steps grow outwards (BEiT's geometric grid); all other rows stay. Raises EncoderError when the
+    old grid is under 3 patches, too few for a cubic.
     """
     if grid == new_grid:
         return table.float()

@@ -27,7 +27,7 @@ class Record:
     architecture: str  # a name of ARCHITECTURES
     image_size: int  # px
     heads: tuple[str, ...]  # as in mmx.extract.vlmo.heads.MODULES
-    file: str  # its name, here and there
+    file: str  # its name, here and where it is published
     sha256: str | None = None  # None: unknown, recorded on first download
     tokenizer: str = "bert-base-uncased"
 

@@ -34,7 +34,7 @@ class Tokenizer:
         self.pad, self.sep = vocabulary["[PAD]"], vocabulary["[SEP]"]
         self.mask = vocabulary["[MASK]"]
         self.special = tuple(vocabulary[token] for token in SPECIAL)
-        no_limit = 1 << 30  # cut here, so that truncation can be told
+        no_limit = 1 << 30  # cut here, so that truncation is known
         self.pieces: Any = BertTokenizer(vocab=vocabulary, model_max_length=no_limit)
 
     def __call__(self, texts: list[str]) -> TextBatch:
@@ -61,17 +61,17 @@ def open_tokenizer(
 ) -> Tokenizer:
     """From a ``vocab.txt`` or a directory that has one; without ``path`` from the hub's cache.
 
-    Raises EncoderError when there is none, or it is no BERT vocabulary.
+    Raises EncoderError when there is none, or it is not a BERT vocabulary.
     """
     file = _local(path) if path is not None else _named(log)
     try:
         words = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise EncoderError(f"--tokenizer {file} is no vocab.txt ({error})") from error
+        raise EncoderError(f"--tokenizer {file} is not a vocab.txt ({error})") from error
     vocabulary = {word.rstrip("\r"): number for number, word in enumerate(words) if word}
     absent = [token for token in SPECIAL if token not in vocabulary]
     if absent:
-        raise EncoderError(f"--tokenizer {file} is no BERT vocab.txt: it lacks {absent[0]}")
+        raise EncoderError(f"--tokenizer {file} is not a BERT vocab.txt: it lacks {absent[0]}")
     return Tokenizer(vocabulary, limit)
 
 
@@ -90,4 +90,4 @@ def _named(log: Callable[[str], None]) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     target = Path(torch.hub.get_dir()) / "checkpoints" / f"{NAME}-vocab.txt"
-    return fetch(URL, target, progress=in_lines(log, target.name), mend="--tokenizer PATH")
+    return fetch(URL, target, progress=in_lines(log, target.name), fix="--tokenizer PATH")

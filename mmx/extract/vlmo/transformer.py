@@ -138,7 +138,7 @@ class MultiwayTransformer(nn.Module):
             TransformerBlock(config, number) for number in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.checkpointing = False  # in training, run blocks again instead of keeping their inside
+        self.checkpointing = False  # in training, run blocks again instead of keeping activations
 
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, 3, s, s) → (B, w² + 1, D), [CLS] first."""

@@ -53,7 +53,7 @@ class JobSpec:
         return cls(card, options.dtype, source, batch_size, options.decode_threads, options.compile)
 
     def shared(self, count: int) -> JobSpec:
-        """For each of ``count`` workers: the web sees no more of them than of one.
+        """For each of ``count`` workers, which together keep a host's limits as one would.
 
         Raises OptionError for a source that cannot go to another process.
         """
@@ -131,7 +131,7 @@ class Worker:
     """A worker's own encoder, opened once and used for many blocks."""
 
     def __init__(self, recipe: Recipe, spec: JobSpec, device: str, cores: int, share: int) -> None:
-        """``cores`` of the machine are this worker's; torch gives up all but one ``share``-th.
+        """``cores`` of the machine are this worker's; torch keeps one ``share``-th of its threads.
 
         Raises EncoderError when the encoder is not the coordinator's.
         """

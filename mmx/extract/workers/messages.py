@@ -27,7 +27,7 @@ def unpacked(data: bytes) -> pa.Table:
 
 
 def sendable(error: BaseException) -> BaseException:
-    """The error with its traceback in words, since pickle keeps no other."""
+    """The error with its traceback as text, since pickle keeps no other."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -26,7 +26,7 @@ from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.worker import work
 
 PATIENCE = 10.0  # s that a process may take to end after it has closed its line
-TICK = 1.0  # s between two looks at who is silent
+TICK = 1.0  # s between two looks for workers that are silent
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Workers:
         """See ``Engine``. A worker that dies is replaced, and what it held is done again.
 
         One that makes no progress for long is killed. Raises the error of a worker; EncoderError
-        when a block has cost too many (mmx.extract.workers.pending).
+        when too many were lost over a block (mmx.extract.workers.pending).
         """
         _give_back_memory()
         own = Progress()  # of the coordinator: it writes
@@ -68,8 +68,8 @@ class _Worker:
     device: str
     blocks: dict[int, Block] = field(default_factory=dict)  # by number of the part
     delivered: int = 0  # rows
-    dismissed: bool = False  # told that there is no more
-    silent: float = 0.0  # s, as long as the coordinator was there to hear it
+    finished: bool = False  # it knows that there are no more blocks
+    silent: float = 0.0  # s without a message, while the coordinator was running
     counts: Counts = field(default_factory=lambda: counts(Progress()))
 
 
@@ -103,11 +103,11 @@ class _Pool:
             self._spawn(device)
 
     def listen(self) -> list[tuple[int, Callable[[], pa.Table]]]:
-        """Hear whoever has something to say; gives the finished blocks."""
+        """Receive what workers have sent; returns the finished blocks."""
         found = []
         start = monotonic()
         lines = wait(list(self.workers), TICK)
-        self._mind_silence(min(monotonic() - start, TICK), lines)
+        self._kill_silent(min(monotonic() - start, TICK), lines)
         for line in lines:
             assert isinstance(line, Connection)
             try:
@@ -148,7 +148,7 @@ class _Pool:
         for block in self.pending.take():
             worker.blocks[block.number] = block
             message = (block.number, packed(rows_of(self.table, block.rows)))
-        worker.dismissed = message is None
+        worker.finished = message is None
         with suppress(OSError):  # dead: the line's end will say so
             worker.line.send(message)
 
@@ -158,20 +158,20 @@ class _Pool:
         worker.delivered += len(worker.blocks.pop(number).rows)
         return number, lambda: unpacked(data)
 
-    def _mind_silence(self, waited: float, heard: Sequence[object]) -> None:
-        """Kill who has not been heard for too long; time in which we were stopped is not theirs."""
+    def _kill_silent(self, waited: float, speaking: Sequence[object]) -> None:
+        """Kill workers silent for too long; time in which we were stopped does not count."""
         for line, worker in list(self.workers.items()):
-            worker.silent = 0.0 if line in heard else worker.silent + waited
+            worker.silent = 0.0 if line in speaking else worker.silent + waited
             if worker.silent > self.pending.silence:
                 worker.process.kill()
                 self._gone(self.workers.pop(line), hung=True)
 
     def _gone(self, worker: _Worker, hung: bool = False) -> None:
-        """Let a worker go that has finished; replace one that has died, or was killed as hung."""
+        """Close a worker that has finished; replace one that has died, or was killed as hung."""
         worker.line.close()
         worker.process.join(PATIENCE)
         worker.process.kill()
-        if worker.dismissed and not worker.blocks:
+        if worker.finished and not worker.blocks:
             self.past.append(worker.counts)
             return
         idle = dict.fromkeys(worker.counts["threads"], 0)
@@ -185,7 +185,7 @@ class _Pool:
 
 
 def _give_back_memory() -> None:
-    """What the coordinator's encoder left on a GPU, torch keeps for itself unless told."""
+    """Free the GPU memory of the coordinator's encoder, which torch keeps otherwise."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -194,7 +194,7 @@ def _give_back_memory() -> None:
 
 def _how(code: int | None) -> str:
     if code == -signal.SIGKILL:
-        return "killed, as the system does when memory ends"
+        return "killed, as the system does when memory runs out"
     if code is not None and code < 0:
         return signal.Signals(-code).name
     return f"exit code {code}"
@@ -203,8 +203,8 @@ def _how(code: int | None) -> str:
 def spread(device: str, processes: int | None) -> tuple[str, ...]:
     """A device for each process: "cuda:0,cuda:1" is two, and so are "cuda" and 2 processes.
 
-    More processes than devices share them in turn. Raises OptionError for numbers that make
-    no sense.
+    More processes than devices share them in turn. Raises OptionError for fewer processes than
+    devices.
     """
     named: list[Any] = device.split(",")
     count = processes if processes is not None else len(named)

@@ -20,7 +20,7 @@ def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> 
     """How many actors, and how many cores each: one for a GPU, or for a machine's cores.
 
     ``nodes`` are the resources of each machine as Ray counts them. Raises OptionError when none
-    has what is asked for.
+    has what is needed.
     """
     able = [node for node in nodes if node.get("GPU" if cuda else "CPU", 0) >= 1]
     if not able:
@@ -35,7 +35,7 @@ def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> 
 
 
 def must_listen(address: str | None) -> None:
-    """Of HOST:PORT, where Ray itself would go on trying for more than a minute."""
+    """Check HOST:PORT, where Ray itself would try for more than a minute."""
     host, _, port = (address or "").rpartition(":")
     if not host or "/" in host or not port.isdecimal():
         return

@@ -34,9 +34,9 @@ from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.ray_cluster import connected, must_listen, shares
 from mmx.extract.workers.ray_watch import SIGNS, Watch
 
-STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start anew
-TICK = 1.0  # s between two looks at who makes no progress
-AHEAD = 2  # tasks that an actor has, the one it is at included
+STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start again
+TICK = 1.0  # s between two looks for actors that make no progress
+AHEAD = 2  # tasks that an actor has, the one it works on included
 
 CLUSTER = "the Ray cluster"
 
@@ -47,12 +47,12 @@ Packed = list[tuple[int, bytes]]  # part numbers and packed tables
 class RayActors:
     """Encodes on a Ray cluster (an Engine): ``address``, the one in use, or one of this machine.
 
-    Raises OptionError when ray is not installed, nothing listens at ``address``, or the options
-    make no sense.
+    Raises OptionError when ray is not installed, nothing listens at ``address``, or ``device`` is
+    another one.
     """
 
     recipe: Recipe
-    device: str  # cpu or cuda; which GPU an actor gets is Ray's affair
+    device: str  # cpu or cuda; Ray chooses which GPU an actor gets
     processes: int | None = None  # actors; None: one for each GPU, or machine without
     address: str | None = None
 
@@ -64,9 +64,9 @@ class RayActors:
         must_listen(self.address)
 
     def run(self, job: EncodeJob) -> None:
-        """See ``Engine``. Actors that die or stand still are replaced, here or elsewhere.
+        """See ``Engine``. Actors that die or hang are replaced, on this or another machine.
 
-        Raises the error of an actor; EncoderError when a block has cost too many of them.
+        Raises the error of an actor; EncoderError when too many were lost over a block.
         """
         own = Progress()  # of the driver: it writes
         with (
@@ -92,24 +92,24 @@ class Encode:
         """Open the encoder; None when it is there."""
         try:
             _enter(self._folder)
-            self._station = self._make()
+            self._worker = self._make()
         except Exception as error:
             return pickle.dumps(sendable(error))
         return None
 
     def done(self) -> Counts:
-        """What it has done so far: asked while it works (mmx.extract.workers.ray_watch)."""
+        """What it has done so far; called while it works (mmx.extract.workers.ray_watch)."""
         return counts(self.state)
 
     def work(self, given: Packed) -> tuple[Packed, str, Counts] | bytes:
-        """Encode some blocks; tells what this actor has done so far."""
+        """Encode some blocks; their parts, this actor's name and what it has done so far."""
         found: Packed = []
 
         def keep(number: int, rows: pa.Table) -> None:
             found.append((number, packed(rows)))
 
         try:
-            self._station.run(((n, unpacked(rows)) for n, rows in given), keep, self.state)
+            self._worker.run(((n, unpacked(rows)) for n, rows in given), keep, self.state)
             return found, self.name, counts(self.state)
         except Exception as error:
             return pickle.dumps(sendable(error))
@@ -132,42 +132,42 @@ class _RayPool:
         )
         self.make = partial(kind.remote, engine.recipe, spec, engine.device, cpus, os.getcwd())
         self.idle: list[Any] = []  # actors, as often as they could take a task
-        self.flying: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
+        self.running: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor
 
     def __enter__(self) -> _RayPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in {*self.idle, *(actor for actor, _ in self.flying.values())}:
+        for actor in {*self.idle, *(actor for actor, _ in self.running.values())}:
             self.ray.kill(actor)
 
     def parts(self) -> Iterator[tuple[int, bytes]]:
         """Finished parts as they come, packed."""
         for _ in range(self.count):
             self._spawn()
-        while self.pending.waiting or any(blocks for _, blocks in self.flying.values()):
+        while self.pending.waiting or any(blocks for _, blocks in self.running.values()):
             start = monotonic()
-            results = self.ray.wait(list(self.flying), timeout=TICK)[0]
-            self._mind_silence(min(monotonic() - start, TICK))
+            results = self.ray.wait(list(self.running), timeout=TICK)[0]
+            self._replace_silent(min(monotonic() - start, TICK))
             for result in results:
-                if result in self.flying:  # its actor has not gone a moment ago
-                    yield from self._land(result)
-            self._deal()
+                if result in self.running:  # unless its actor was given up a moment ago
+                    yield from self._finish(result)
+            self._give()
 
     def _spawn(self) -> None:
-        """Ask for an actor. Where there is no room for it now, the others go on meanwhile."""
+        """Start an actor. Where there is no room for it yet, the others continue meanwhile."""
         actor = self.make()
-        self.flying[actor.open.remote()] = actor, []
+        self.running[actor.open.remote()] = actor, []
 
-    def _deal(self) -> None:
+    def _give(self) -> None:
         while self.idle and self.pending.waiting:
             actor, blocks = self.idle.pop(0), self.pending.take(self.stretch)
             given = [(number, packed(rows)) for number, rows in with_rows(self.table, blocks)]
-            self.flying[actor.work.remote(given)] = actor, blocks
+            self.running[actor.work.remote(given)] = actor, blocks
 
-    def _land(self, result: Any) -> Packed:
-        actor, blocks = self.flying.pop(result)
+    def _finish(self, result: Any) -> Packed:
+        actor, blocks = self.running.pop(result)
         try:
             found = self.ray.get(result)
         except self.ray.exceptions.RayError as error:
@@ -183,18 +183,18 @@ class _RayPool:
         parts, name, self.counts[name] = found
         return parts
 
-    def _mind_silence(self, waited: float) -> None:
-        """Replace who stands still. Actors that wait for room or for a task may do so."""
-        busy = {actor for actor, blocks in self.flying.values() if blocks}
+    def _replace_silent(self, waited: float) -> None:
+        """Replace actors that hang; those that wait for room or for a task do not."""
+        busy = {actor for actor, blocks in self.running.values() if blocks}
         for actor in self.watch.silent(busy, waited, self.pending.silence):
             self.pending.hung(self._gone(actor), CLUSTER)
 
     def _gone(self, actor: Any) -> list[Block]:
-        """An actor died, stands still, or its machine died; what it held. Another one is hired."""
+        """An actor died or hangs, or its machine died. Starts another; returns what it held."""
         self.idle = [other for other in self.idle if other != actor]
         blocks = []
-        for result in [r for r, (other, _) in self.flying.items() if other == actor]:
-            blocks += self.flying.pop(result)[1]
+        for result in [r for r, (other, _) in self.running.items() if other == actor]:
+            blocks += self.running.pop(result)[1]
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)  # it may only have been out of reach
         self._spawn()
@@ -208,7 +208,7 @@ def _enter(folder: str) -> None:
     except OSError as error:
         raise EncoderError(
             f"{folder} cannot be entered on {os.uname().nodename} ({error.strerror}); the data "
-            "must lie under the same path on all machines of the cluster"
+            "must be under the same path on all machines of the cluster"
         ) from error
 
 

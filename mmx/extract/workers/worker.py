@@ -1,8 +1,8 @@
-"""A worker process of this machine: asks for blocks over a pipe and sends tables back.
+"""A worker process of this machine: gets blocks over a pipe and sends tables back.
 
 worker → coordinator   ("next", None), ("part", (number, bytes)), ("count", None),
                        ("error", exception), each with what it has done so far
-coordinator → worker   a piece as (number, bytes), or None: there is no more
+coordinator → worker   a block as (number, bytes), or None: there are no more
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def work(line: Connection, recipe: Recipe, spec: JobSpec, device: str, share: in
         worker = Worker(recipe, spec, device, max(1, cores() // share), share)
         worker.run(talk.blocks(), talk.part, talk.state)
     except BaseException as error:
-        with suppress(OSError):  # nobody listens any more
+        with suppress(OSError):  # the coordinator is gone
             talk.say("error", sendable(error))
 
 
@@ -55,7 +55,7 @@ class Talk:
             self.line.send((kind, body, counts(self.state)))
 
     def blocks(self) -> Iterator[BlockRows]:
-        """Pieces as they are asked for."""
+        """Blocks as they come."""
         while True:
             self.say("next")
             found = self.line.recv()
@@ -69,19 +69,19 @@ class Talk:
         self.say("part", (number, packed(rows)))
 
     def count(self) -> None:
-        """The counts when they have changed: for the live line, and as the only sign of life."""
-        told = counts(self.state)
-        with suppress(OSError):  # nobody listens any more
+        """The counts when they have changed: for the live line, and as a sign of progress."""
+        sent = counts(self.state)
+        with suppress(OSError):  # the coordinator is gone
             while True:
                 sleep(EVERY)
                 now = counts(self.state)
-                if now != told:
+                if now != sent:
                     self.say("count")
-                told = now
+                sent = now
 
 
 def _end_with_parent() -> None:
-    """A coordinator that was killed takes its workers along, whatever they are busy with."""
+    """End this process when the coordinator was killed, whatever is running."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
