@@ -66,7 +66,7 @@ class Fetcher:
         raise AssertionError("unreachable")
 
     def host(self, url: str) -> str | None:
-        """The host of an address; None where it is no address."""
+        """The host of an address; None where it is not an address."""
         try:
             return httpx2.URL(url).host or None
         except (httpx2.InvalidURL, UnicodeError):
