@@ -23,7 +23,7 @@ from mmx.errors import EncoderError
 CHUNK = 1 << 20  # bytes read at once
 PATIENCE = 20.0  # seconds without a byte before the connection counts as lost
 
-Progress = Callable[[int, int | None], None]  # (bytes there, bytes in all if known)
+ByteProgress = Callable[[int, int | None], None]  # (bytes there, bytes in all if known)
 
 
 def fetch(
@@ -31,7 +31,7 @@ def fetch(
     target: Path,
     *,
     sha256: str | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
     fix: str = "--weights PATH",
 ) -> Path:
     """The file at ``target``, downloaded from ``url`` unless it is there already.
@@ -83,7 +83,7 @@ class _Download:
         """The version of the file they belong to."""
         return self.target.with_name(f"{self.target.name}.part.etag")
 
-    def run(self, progress: Progress) -> None:
+    def run(self, progress: ByteProgress) -> None:
         """Fetch what is missing."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class _Download:
             headers |= {"Range": f"bytes={self._there()}-", "If-Range": self.mark.read_text()}
         return urllib.request.Request(self.url, headers=headers)
 
-    def _receive(self, answer: http.client.HTTPResponse, progress: Progress) -> int | None:
+    def _receive(self, answer: http.client.HTTPResponse, progress: ByteProgress) -> int | None:
         """Append, or start again where the server sends the whole file; the full size."""
         resumed = answer.status == 206
         start = self._there() if resumed else 0

@@ -47,14 +47,14 @@ def encode(
 ) -> ExtractReport:
     """Encode what the store ``out`` does not hold yet; what ``mmx extract`` does.
 
-    ``data`` is a dataset directory, a table, tar shards, or what ``load_items`` gave; ``images``
+    ``data`` is a dataset directory, a table, tar shards, or what ``load_items`` returns; ``images``
     the folder of its pictures and ``csv`` how its tables are written. ``model`` is the name of an
     encoder, see ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode``
     (by default "fast") and ``encoder_options`` are; or an open encoder, which is used as it is.
     ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder for
     the parts. ``device`` is by default "cpu"; several ("cuda:0,cuda:1", or a list),
     ``processes``, or the ``engine`` "ray" in place of "local" encode at once. ``web`` says how
-    pictures are fetched. Of an encoder by name, precision None in ``options`` means "auto".
+    pictures are fetched. With an encoder by name, precision None in ``options`` means "auto".
 
     ``progress`` gets the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.

@@ -21,7 +21,7 @@ def engine_for(
     """The engine (None: this process does it all) and a device for the coordinator.
 
     ``address`` is that of a Ray cluster; None starts one on this machine. Raises OptionError
-    for options that do not go together, and when ray is wanted and absent.
+    for options that contradict each other, and when ray is needed and not installed.
     """
     one_of("--engine", engine, ENGINES)
     if processes is not None:

@@ -1,4 +1,4 @@
-"""What things made with an encoder are called where the user names none."""
+"""Default names of what an encoder makes."""
 
 from __future__ import annotations
 

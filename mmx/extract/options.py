@@ -15,7 +15,7 @@ MOST_THREADS = 1024  # threads
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How to run. Of these only ``precision`` changes a vector, and the card says it."""
+    """How to run. Only ``precision`` changes a vector, and it is in the card."""
 
     batch_size: int | None = None  # items; None: found by mmx.extract.tuning
     decode_threads: int | None = None  # decoding threads; None: one for each core

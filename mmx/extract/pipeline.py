@@ -80,7 +80,7 @@ def extract(
 
 @dataclass
 class _Job:
-    """One extraction: what is fixed from its beginning, and its three stages."""
+    """One extraction: what is fixed at its start, and its three stages."""
 
     items: Items
     encoder: Encoder
@@ -213,7 +213,7 @@ class _Job:
         facts = metadata(self.card, self.options.dtype, self.items.fingerprint())
         if self.accuracy:
             facts[ACCURACY] = json.dumps(self.accuracy, sort_keys=True)
-        if self.settings is None:  # no vector is new, nor made by the libraries of today
+        if self.settings is None:  # no vector is new: keep the versions of the old ones
             facts["mmx.versions"] = json.dumps(open_store(self.out).versions, sort_keys=True)
         merge(
             target, source, rows, facts, progress=advance,

@@ -36,7 +36,7 @@ class PrecisionSample:
 
 @dataclass(frozen=True)
 class Choice:
-    """The encoder to use, how exact it is, and a line for the user where there is something."""
+    """The encoder to use, how exact it is, and a line for the user if there is one."""
 
     encoder: Encoder
     accuracy: dict[str, Any] | None = None
@@ -75,7 +75,7 @@ def choose(
 
 
 def _judged(encoder: Encoder, lower: Encoder, measured: dict[str, Any], free: bool) -> Choice:
-    """Keep the lower precision, or go back where we are ``free`` to and it is not good enough."""
+    """Keep the lower precision, or go back if we are ``free`` to and it is not good enough."""
     cosines, name = measured["smallest_cosine"].values(), lower.card.precision
     worst = min(cosines, default=0.0)
     found = f"the smallest cosine to float32 is {worst:.5f}" if cosines else "no item to measure it"

@@ -1,4 +1,4 @@
-"""What a run found out by measuring, kept with its parts so that a continued run does the same.
+"""What a run has measured, kept with its parts so that a resumed run does the same.
 
 Timings differ from run to run, and the last bits of a vector may depend on what they decide.
 So the batch size, the size of parts and the measured accuracy are in ``settings.json`` in the

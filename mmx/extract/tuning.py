@@ -1,4 +1,4 @@
-"""The batch size finds itself: a few sizes are timed on made-up pictures before a long job."""
+"""The batch size of a long job: a few sizes are timed on made-up pictures first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PART = 512  # rows of a part, at least
 
 
 def batch_size(encoder: Encoder, items: int) -> int:
-    """The quickest of the sizes that the encoder's hardware proposes; the usual one if unclear."""
+    """The fastest of the sizes that the encoder's hardware proposes; the usual one if unclear."""
     usual, *others = encoder.hardware.batch_sizes
     if encoder.image_rule is None or "image" not in encoder.card.dimensions or items < TRIAL_FROM:
         return int(usual)
@@ -35,7 +35,7 @@ def part_size(batch: int) -> int:
 
 
 def images_a_second(encoder: Encoder, size: int) -> float:
-    """Of the image pass on ready pixels, all lanes at work; 0 when memory runs out."""
+    """Images/s of the image pass on decoded pixels in all lanes; 0 when memory runs out."""
     assert encoder.image_rule is not None
     side = encoder.image_rule.size
     random = np.random.default_rng(0)

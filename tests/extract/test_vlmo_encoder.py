@@ -17,7 +17,7 @@ from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.vlmo import records
-from mmx.extract.vlmo.records import RECORDS, find, told
+from mmx.extract.vlmo.records import RECORDS, find, in_lines
 from mmx.extract.vlmo.tokenizer import open_tokenizer
 from tests.extract.kit import check_encoder, pictures, pixel_batch
 from tests.extract.tiny_checkpoint import CONFIG, VOCABULARY, weights
@@ -210,7 +210,7 @@ def test_without_network_one_line_asks_for_the_tokenizer(
 
 def test_progress_is_told_by_the_hundredth() -> None:
     lines: list[str] = []
-    tell = told(lines.append, "a.pt")
+    tell = in_lines(lines.append, "a.pt")
     for done in range(0, 200_000_001, 100_000):
         tell(done, 200_000_000)
     assert len(lines) == 101

@@ -27,7 +27,7 @@ VLMO = "Bao et al., VLMo: Unified Vision-Language Pre-Training, NeurIPS 2022"
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
-    """What one encoder is, for the person who chooses."""
+    """What one encoder is, to choose by."""
 
     spec: str  # what --model takes
     library: str

@@ -94,7 +94,7 @@ class Request:
         return self.weights
 
     def rule(self, own: ImageRule) -> ImageRule:
-        """The encoder's own image rule with the picture options put in.
+        """The encoder's own image rule, changed by the picture options.
 
         A new ``image_size`` without ``resize`` keeps the fraction that the centre crop leaves.
         Raises OptionError for values that make no rule.

@@ -47,7 +47,7 @@ def _is_dict(value: Any) -> bool:
 
 @dataclass
 class TorchEncoder(Encoder):
-    """An encoder made of functions; which of them there are, the card's modalities say.
+    """An encoder made of functions; the card's modalities say which there are.
 
     ``image_pass`` takes (B, 3, s, s) normalised pixels, ``text_pass`` the tokens that
     ``tokenizer`` made; both return (B, d).

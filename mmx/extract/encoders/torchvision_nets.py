@@ -108,7 +108,7 @@ def _fetch(request: Request, published: Any) -> dict[str, torch.Tensor]:
 
 
 def drop_head(model: Any) -> tuple[str, str]:
-    """Take the classifier off; returns its name and what the output is now."""
+    """Remove the classifier; returns its name and what the output is now."""
     if isinstance(model, torchvision.models.SqueezeNet):
         model.classifier = nn.AdaptiveAvgPool2d(1)
         return "classifier", "features averaged over space"

@@ -1,4 +1,4 @@
-"""An encoder that can be worked out by head: for tests, and for trying mmx without weights.
+"""An encoder whose vectors can be computed in one's head: for tests, and to try mmx.
 
 No torch, no weights, the same vector whatever the batch.
 
@@ -39,7 +39,7 @@ def open_toy(request: Request) -> Toy:
 
 
 class Toy(Encoder):
-    """See the module's text."""
+    """See the docstring of the module."""
 
     def __init__(self, modalities: tuple[str, ...] = ("image", "text")) -> None:
         image = any(m in modalities for m in ("image", "fused"))

@@ -113,7 +113,7 @@ class Keeper:
             save_checked(saved, temporary)
 
     def finish(self, target: Claim, state: State) -> None:
-        """Write the run; what was kept until then, of this job or another, goes."""
+        """Write the run; what was kept until then, of this job or another, is deleted."""
         best = state.history[state.best_epoch - 1]
         metrics = {name.removeprefix("valid_"): v for name, v in best.items() if "valid_" in name}
         weights = self.folder / "best.safetensors"

@@ -126,7 +126,7 @@ def _finetune(
 
 
 def _finite(what: str, loss: float, epoch: int) -> float:
-    """Raise RunError where training has left what a number can be: nothing of it is kept."""
+    """Raise RunError for a loss that is not finite: nothing of the epoch is kept."""
     if not math.isfinite(loss):
         raise RunError(f"the {what} is {loss} in epoch {epoch}; lower --lr")
     return loss

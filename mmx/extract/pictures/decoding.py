@@ -1,4 +1,4 @@
-"""An encoded picture to pixels the quick way, within a stated distance of the exact one.
+"""An encoded picture to pixels the fast way, within a stated distance of the exact one.
 
 ``ImageRule.decode`` says which way is taken. "exact" is mmx.extract.pictures.images: Pillow
 decodes and resizes, and every number equals that of the encoder's own library. "fast" differs in
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # torchvision warns that its decoders will be removed; _jpeg works without them.
 warnings.filterwarnings("ignore", message="The image decoding and encoding", module="torchvision")
 
-MARGIN = 3  # a scaled JPEG is at least so many times as large as its target
+MARGIN = 3  # a scaled JPEG is at least this many times as large as its target
 TOLERANCE = 1.0  # grey levels of 255: mean over a picture of |fast or gpu - exact|
 FILTERS = ("bilinear", "bicubic")  # of torch's resize
 
@@ -59,7 +59,7 @@ def pixels_of(data: bytes, rule: ImageRule) -> np.ndarray:
 
 
 def _fast(data: bytes, rule: ImageRule) -> np.ndarray | None:
-    """The quick way; None where there is none for this picture."""
+    """The fast way; None where there is none for this picture."""
     image = header(data)
     factor = shrinking(image, rule) if image is not None else None
     if image is None or factor is None:

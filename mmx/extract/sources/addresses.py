@@ -111,7 +111,7 @@ class Timed(httpcore2.NetworkStream):
         self._stream.write(buffer, self._guard.left(timeout))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._stream.close()
 
     def start_tls(
@@ -120,7 +120,7 @@ class Timed(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        """The name, not the address, is what the certificate must be of."""
+        """The certificate must be for the name, not for the address."""
         inner = self._stream.start_tls(ssl_context, server_hostname, self._guard.left(timeout))
         return Timed(inner, self._guard)
 

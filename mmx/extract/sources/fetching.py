@@ -1,4 +1,4 @@
-"""Fetch pictures from the web: within limits, again where a failure may pass.
+"""Fetch pictures from the web: within limits, with retries where a failure may pass.
 
 Built on httpcore2's pool rather than on a client: each hop of a redirect is looked at here, and
 no body is read that is not needed.
@@ -186,7 +186,7 @@ def _parsed(url: str) -> httpx2.URL:
 
 
 def _status(code: int, url: httpx2.URL) -> tuple[Reason, str]:
-    """The reason for an HTTP status that brings no picture, and the status."""
+    """The reason for an HTTP status without a picture, and the status."""
     reason = Reason.ODD_ANSWER
     if code in (404, 410):
         reason = Reason.GONE

@@ -126,7 +126,7 @@ def read_object(place: RemotePath) -> bytes:
 def read_bytes(directory: Path, image: str) -> bytes:
     """The encoded picture. Raises ImageError with the reason why it cannot be read.
 
-    A file of 0 bytes is not read: those of /proc say that they are, and some never end.
+    A file of size 0 is not read: files of /proc have it, and some never end.
     """
     try:
         with open_regular(directory / image) as file:

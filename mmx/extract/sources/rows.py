@@ -1,4 +1,4 @@
-"""Pictures in a column of a Parquet table, read in bounded memory whatever its row groups are.
+"""Pictures in a column of a Parquet table, read in bounded memory for row groups of any size.
 
 A row group can hold gigabytes, so it is streamed a few rows at a time. The pipeline reads rows
 nearly in order: a window of the last rows serves all its threads. Going back further reads the row

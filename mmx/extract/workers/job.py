@@ -49,7 +49,7 @@ class JobSpec:
 
     @classmethod
     def of(cls, card: EncoderCard, options: Any, source: Source, batch_size: int) -> JobSpec:
-        """From the ExtractOptions of a job and what it found out."""
+        """From the ExtractOptions of a job and what it measured."""
         return cls(card, options.dtype, source, batch_size, options.decode_threads, options.compile)
 
     def shared(self, count: int) -> JobSpec:
@@ -101,7 +101,7 @@ class Here:
 
 
 def loader_for(encoder: Encoder, source: Source) -> Loader:
-    """For what the encoder takes; JPEGs on its own device where its image rule says so."""
+    """Loads what the encoder takes; JPEGs on its own device where its image rule says so."""
     rule, jpegs = encoder.image_rule, None
     if rule is not None and rule.decode == "gpu":
         from mmx.extract.pictures.jpegs import Jpegs  # and torch

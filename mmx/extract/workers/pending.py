@@ -11,8 +11,8 @@ from mmx.errors import EncoderError, first_few
 from mmx.extract.planning import Block, rows_of
 from mmx.extract.stages.progress import Progress
 
-LIMIT = 3  # workers that died over a block, at which the job ends
-HANGS = 2  # the same of workers that hung; each costs SILENCE
+LIMIT = 3  # workers that die over a block before the job ends
+HANGS = 2  # workers that hang over a block before it ends; each costs SILENCE
 SILENCE = 900.0  # s in which a worker must read a picture or finish a batch; Web gives up before
 
 

@@ -47,8 +47,8 @@ def must_listen(address: str | None) -> None:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """The ray module, connected: as the caller has done, to ``address``, or to a local cluster."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    """The ray module, connected to ``address`` or a local cluster unless the caller has done so."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no report to Ray's makers
     import ray
 
     ours = not ray.is_initialized()

@@ -184,7 +184,7 @@ class _RayPool:
         return parts
 
     def _replace_silent(self, waited: float) -> None:
-        """Replace actors that hang; those that wait for room or for a task do not."""
+        """Replace busy actors that hang; waiting for room or for a task is not hanging."""
         busy = {actor for actor, blocks in self.running.values() if blocks}
         for actor in self.watch.silent(busy, waited, self.pending.silence):
             self.pending.hung(self._gone(actor), CLUSTER)
@@ -202,7 +202,7 @@ class _RayPool:
 
 
 def _enter(folder: str) -> None:
-    """Relative paths start where they do for the driver."""
+    """Change to the folder of the driver, where relative paths start."""
     try:
         os.chdir(folder)
     except OSError as error:
@@ -213,7 +213,7 @@ def _enter(folder: str) -> None:
 
 
 def coordinator_device(device: str) -> str:
-    """Where the driver opens its own encoder, to measure: it may have no GPU."""
+    """The device of the driver's own encoder, which measures: it may have no GPU."""
     if device == "cuda":
         import torch
 
