@@ -94,7 +94,7 @@ def test_while_a_host_does_not_answer(tmp_path: Path, processes: int) -> None:
         write_items(tmp_path / "d", rows)
         command = [*extracting(tmp_path, processes), "--allow-private"]
         with started(tmp_path, *command) as process:
-            wait_until(lambda: len(parts(tmp_path)) > 2 and server.asked["/sick/images/15.png"])
+            wait_until(lambda: len(parts(tmp_path)) > 2 and server.requests["/sick/images/15.png"])
             stopped(process, signal.SIGINT)
         server.healthy.set()
         done = subprocess.run(

@@ -21,7 +21,7 @@ TEXTS = ["a red leather handbag", "!", "Größe 42 – naïve café", "<b>bold &
 
 @cache
 def pictures() -> list[Image.Image]:
-    """Smooth colours with noise on top, and some film posters where they are at hand."""
+    """Smooth colours with noise on top, and some film posters where they are available."""
     generator = np.random.default_rng(7)
     made = []
     for height, width in SHAPES:
@@ -78,7 +78,7 @@ def assert_close(got: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) 
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Ten words and no more: enough to tell tokens apart."""
+    """Ten words: enough to distinguish tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""JPEGs that a device may decode and such as it may not, and stand-ins for its decoder."""
+"""JPEGs that a device may decode and others, and doubles of its decoder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bomb() -> bytes:
 
 
 def unmarked() -> bytes:
-    """Red, green and blue planes, which only the names of the components tell."""
+    """Red, green and blue planes, which only the names of the components say."""
     data = jpeg(300, 400, keep_rgb=True)
     at = data.index(b"\xff\xee")
     return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]

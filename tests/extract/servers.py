@@ -30,7 +30,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, root: Path, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
         self.root, self.lock = root, threading.Lock()
-        self.asked: Counter[str] = Counter()  # path → requests
+        self.requests: Counter[str] = Counter()  # path → requests
         self.agents: set[str] = set()
         self.open = self.most = 0  # requests being answered: now, and the most at once
         self.times: list[tuple[str, float]] = []  # path and time.monotonic() of each request
@@ -66,8 +66,8 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, path = self.server, self.path.partition("?")[0]
         with server.lock:
-            server.asked[path] += 1
-            count = server.asked[path]
+            server.requests[path] += 1
+            count = server.requests[path]
             server.agents.add(self.headers["User-Agent"])
             server.open += 1
             server.most = max(server.most, server.open)
@@ -75,7 +75,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         if path.startswith("/images"):
             time.sleep(0.03)  # so that requests overlap
         with server.lock:
-            server.open -= 1  # before the answer, which lets the client ask for more
+            server.open -= 1  # before the answer, which lets the client send the next request
         with suppress(OSError):  # the client hung up, as it should
             self.answer(path, count)
 
@@ -99,11 +99,11 @@ class Misbehaving(BaseHTTPRequestHandler):
         elif first == "drip":  # never silent for long, never done
             self.begin({"Content-Length": "1000"})
             for _ in range(200):
-                self.piece(b"x", 0.1)
+                self.send_slowly(b"x", 0.1)
         elif first == "endless":
             self.begin({"Connection": "close"})
             while True:
-                self.piece(bytes(8192))
+                self.send_slowly(bytes(8192))
         elif first == "heavy":
             self.begin({"Content-Length": str(LIMIT + 1)})
         elif first == "short":
@@ -114,7 +114,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         elif first == "endless-redirect":
             self.begin({"Location": "/plain", "Connection": "close"}, 302)
             while True:
-                self.piece(bytes(8192))
+                self.send_slowly(bytes(8192))
         elif first == "to":
             self.send(b"", 302, {"Location": rest.replace("|", "/")})
         else:
@@ -130,7 +130,7 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def piece(self, data: bytes, pause: float = 0.0) -> None:
+    def send_slowly(self, data: bytes, pause: float = 0.0) -> None:
         self.wfile.write(data)
         self.wfile.flush()
         time.sleep(pause)
@@ -152,14 +152,14 @@ class Files(BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         with self.server.lock:
-            self.server.asked[self.path] += 1
+            self.server.requests[self.path] += 1
         path = self.server.root / self.path.strip("/")
         data = path.read_bytes() if path.is_file() else b""
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        self.send_response((206 if asked else 200) if path.is_file() else 404)
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        self.send_response((206 if span else 200) if path.is_file() else 404)
         self.send_header("Accept-Ranges", "bytes")
-        if asked:
-            first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+        if span:
+            first, last = int(span[1]), min(int(span[2] or len(data)), len(data) - 1)
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
             data = data[first : last + 1]
         self.send_header("Content-Length", str(len(data)))

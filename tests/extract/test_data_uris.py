@@ -1,4 +1,4 @@
-"""Pictures that stand in the column ``image`` itself."""
+"""Pictures that are in the column ``image`` itself."""
 
 from __future__ import annotations
 

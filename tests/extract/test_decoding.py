@@ -44,17 +44,17 @@ def test_photographs_of_usual_size(size: tuple[int, int], mode: str, interpolati
 def test_large_photographs_are_decoded_smaller(
     size: tuple[int, int], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, draft = [], JpegImagePlugin.JpegImageFile.draft
+    calls, draft = [], JpegImagePlugin.JpegImageFile.draft
 
     def spy(self: Image.Image, *args: object) -> object:
-        asked.append(args)
+        calls.append(args)
         return draft(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", spy)
     rule = replace(RULE, mode=mode)
     assert 0 < distance(jpeg(*size), rule) < TOLERANCE
     factor = max(size) / 224 if mode == "pad" else min(size) / 224
-    (_, shrunk), *_ = asked
+    (_, shrunk), *_ = calls
     assert factor * shrunk[0] / size[0] >= MARGIN - 0.1  # the target is covered so many times
 
 
@@ -120,7 +120,7 @@ def test_exact_is_exact() -> None:
     assert (pixels_of(data, lanczos) == prepare(decode(data), lanczos)).all()
 
 
-def told(data: bytes, rule: ImageRule) -> str:
+def reason_of(data: bytes, rule: ImageRule) -> str:
     try:
         return str(pixels_of(data, rule).shape)
     except ImageError as error:
@@ -136,8 +136,8 @@ def test_broken_files_have_the_same_reasons() -> None:
             bytes_ = np.frombuffer(data, dtype=np.uint8).copy()
             bytes_[random.integers(0, 600, 6)] = random.integers(0, 256, 6)
             broken.append(bytes_.tobytes())
-    reasons = [told(data, RULE) for data in broken]
-    assert reasons == [told(data, exact) for data in broken]
+    reasons = [reason_of(data, RULE) for data in broken]
+    assert reasons == [reason_of(data, exact) for data in broken]
     assert len(set(reasons)) > 3
 
 

@@ -244,7 +244,7 @@ def test_opening_leaves_the_random_numbers_alone(tiny: Path) -> None:
 
 
 def test_names_that_are_not_there(tiny: Path) -> None:
-    for spec, told in [
+    for spec, message in [
         ("clip:ViT-B-61/openai", "did you mean 'ViT-B-16'"),
         ("clip:ViT-B-16/openia", "did you mean 'openai'"),
         ("clip:ViT-B-16", r"give clip:ViT-B-16/TAG \(TAG: openai, .*--weights PATH"),
@@ -252,12 +252,12 @@ def test_names_that_are_not_there(tiny: Path) -> None:
         ("clip:Qqqqqqqqq", r"known: .* and \d+ more"),
         ("clip:local-dir:/no/such", "must be a directory"),
     ]:
-        with pytest.raises(EncoderError, match=told):
+        with pytest.raises(EncoderError, match=message):
             open_encoder(spec)
 
 
 def test_options_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
-    for options, told in [
+    for options, message in [
         ({"tokenizer": tmp_path}, "--tokenizer is not used"),
         ({"head": "itc"}, "--head is not used by clip:tiny-test"),
         ({"imagesize": 3}, "no option --imagesize; did you mean 'image_size'"),
@@ -272,5 +272,5 @@ def test_options_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
         ({"resize_mode": "sqash"}, "did you mean 'squash'"),
         ({"interpolation": "cubic"}, "did you mean 'bicubic'"),
     ]:
-        with pytest.raises(OptionError, match=told):
+        with pytest.raises(OptionError, match=message):
             open_encoder("clip:tiny-test", weights=tiny, **options)  # type: ignore[arg-type]

@@ -87,18 +87,18 @@ def test_timm_at_another_size(tmp_path: Path) -> None:
 
 def test_timm_names(tmp_path: Path) -> None:
     path = saved(timm.create_model("test_resnet"), tmp_path / "w.safetensors")
-    for spec, told in [
+    for spec, message in [
         ("timm:resnet05", "did you mean 'resnet50'"),
         ("timm:resnet50.a1_in1", "did you mean 'a1_in1k'"),
         ("timm:", "timm has no architecture ''"),
     ]:
-        with pytest.raises(EncoderError, match=told):
+        with pytest.raises(EncoderError, match=message):
             open_encoder(spec)
-    for options, told in [
+    for options, message in [
         ({"tokenizer": "x"}, "--tokenizer is not used by timm:test_resnet"),
         ({"modalities": ("text",)}, "encodes image only"),
     ]:
-        with pytest.raises(OptionError, match=told):
+        with pytest.raises(OptionError, match=message):
             open_encoder("timm:test_resnet", weights=path, **options)
     tagged = open_encoder("timm:test_resnet.r160_in1k", weights=path)
     assert (tagged.card.architecture, tagged.card.weights) == ("test_resnet", "w.safetensors")
@@ -167,16 +167,16 @@ def test_the_head_comes_off_every_family_of_torchvision(name: str) -> None:
 
 
 def test_torchvision_names() -> None:
-    for spec, told in [
+    for spec, message in [
         ("torchvision:resnet5", "did you mean 'resnet50'"),
         ("torchvision:resnet50.IMAGENET1K_V3", "did you mean 'IMAGENET1K_V2'"),
         ("torchvision:fcn_resnet50", "no architecture 'fcn_resnet50'"),  # no classifier of images
     ]:
-        with pytest.raises(EncoderError, match=told):
+        with pytest.raises(EncoderError, match=message):
             open_encoder(spec)
 
 
-# The one real pretrained image network at hand
+# The one real pretrained image network available
 
 README = {  # of the file: its own input, not torchvision's
     "image_size": 227,

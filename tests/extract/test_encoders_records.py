@@ -105,7 +105,7 @@ def test_the_record_of_mini_is_true() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ("clp", "no encoder 'clp'; did you mean 'clip'"),
         ("tim:resnet50", "did you mean 'timm'"),
@@ -115,8 +115,8 @@ def test_the_record_of_mini_is_true() -> None:
         ("7", "known: clip, timm"),
     ],
 )
-def test_misspelt_families(spec: str, told: str) -> None:
-    with pytest.raises(EncoderError, match=told):
+def test_misspelt_families(spec: str, message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
         open_encoder(spec)
 
 
@@ -129,10 +129,10 @@ def test_weights_that_do_not_exist() -> None:
 def test_vlmo_is_asked_with_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     from mmx.extract.encoders import vlmo
 
-    asked: list[object] = []
-    monkeypatch.setattr(vlmo, "open_vlmo", lambda *args, **options: asked.extend([args, options]))
+    given: list[object] = []
+    monkeypatch.setattr(vlmo, "open_vlmo", lambda *args, **options: given.extend([args, options]))
     open_encoder("vlmo:base", weights=Path(__file__), precision="float16", head="vl", mean=None)
-    args, options = asked
+    args, options = given
     assert args == ("base", Path(__file__))
     assert isinstance(options, dict)
     assert (options["precision"], options["head"], options["modalities"]) == ("float16", "vl", None)
@@ -188,13 +188,13 @@ def test_toy_is_the_same_in_every_batch_to_the_last_bit() -> None:
 
 
 def test_toy_refuses_what_it_has_not() -> None:
-    for options, told in [
+    for options, message in [
         ({"precision": "bfloat16"}, "drop --precision"),
         ({"weights": Path(__file__)}, "no weights"),
         ({"mean": (0, 0, 0)}, "--mean is not used by toy"),
         ({"modalities": ("sound",)}, "--modalities sound: toy encodes image, text, fused only"),
     ]:
-        with pytest.raises(OptionError, match=told):
+        with pytest.raises(OptionError, match=message):
             open_encoder("toy", **options)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="no variants"):
         open_encoder("toy:big")
@@ -205,7 +205,7 @@ def test_toy_refuses_what_it_has_not() -> None:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on a machine that reaches nobody and has fetched nothing yet."""
+    """As on a machine without a network that has fetched nothing yet."""
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
@@ -283,7 +283,7 @@ def test_quiet_leaves_logging_as_it_was(capfd: pytest.CaptureFixture[str]) -> No
     root = logging.getLogger()
     before = (list(root.handlers), logging.root.manager.disable)
     with hub.quiet():
-        logging.warning("nobody hears this")
+        logging.warning("not shown")
     assert (list(root.handlers), logging.root.manager.disable) == before
     assert capfd.readouterr().err == ""
 
@@ -294,5 +294,5 @@ def test_an_error_of_another_kind_keeps_its_reason() -> None:
         hub.loading("it", "make it larger", remote=False),
     ):
         raise RuntimeError("\ntoo small\nand more")
-    with pytest.raises(ZeroDivisionError), hub.loading("it", "mend", remote=False):
+    with pytest.raises(ZeroDivisionError), hub.loading("it", "fix", remote=False):
         raise ZeroDivisionError  # a mistake in the program is not hidden

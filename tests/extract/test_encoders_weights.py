@@ -1,4 +1,4 @@
-"""Weights files: read safely, told apart by content, refused in one line."""
+"""Weights files: read safely, identified by content, refused in one line."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_safetensors_header_of_a_terabyte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({}, "it holds no tensors"),
         ([1, 2], "it holds no tensors"),
@@ -116,9 +116,9 @@ def test_a_safetensors_header_of_a_terabyte(tmp_path: Path) -> None:
         ({"weight": STATE["weight"], "lr": 0.1}, "lr is not a tensor"),
     ],
 )
-def test_other_contents(tmp_path: Path, content: object, told: str) -> None:
+def test_other_contents(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "w.pt")
-    with pytest.raises(EncoderError, match=told):
+    with pytest.raises(EncoderError, match=message):
         read_state_dict(tmp_path / "w.pt")
 
 
@@ -138,14 +138,14 @@ def test_strict_loading() -> None:
     assert torch.equal(load(STATE).weight, STATE["weight"])
     head = {"fc.weight": torch.zeros(1), "fc": torch.zeros(1)}
     assert torch.equal(load(STATE | head, heads=("fc",)).bias, STATE["bias"])
-    for state, told in [
+    for state, message in [
         ({"weight": STATE["weight"]}, r"1 missing \(bias\)"),
         (STATE | head, r"2 unknown \(fc.weight, fc\)"),
         (STATE | {"fcx": torch.zeros(1)}, r"1 unknown \(fcx\)"),
         (STATE | {"bias": torch.zeros(3)}, r"1 of another shape \(bias is \(3,\), not \(2,\)\)"),
     ]:
-        with pytest.raises(EncoderError, match=told):
-            load(state, heads=("fc.",) if told.startswith("2") else ("fc",))
+        with pytest.raises(EncoderError, match=message):
+            load(state, heads=("fc.",) if message.startswith("2") else ("fc",))
 
 
 def test_only_batch_counters_may_be_absent() -> None:

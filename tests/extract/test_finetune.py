@@ -73,11 +73,11 @@ def changed(out: Path) -> set[str]:
 
 
 def test_full_changes_everything_that_is_used(items: Items, tmp_path: Path) -> None:
-    told: list[FinetuneProgress] = []
-    config = run(items, tmp_path / "run", told.append)
+    states: list[FinetuneProgress] = []
+    config = run(items, tmp_path / "run", states.append)
     moved = changed(tmp_path / "run")
     assert {"visual.conv1.weight", "logit_scale"} <= moved
-    assert [p.epoch for p in told] == [1, 2]
+    assert [p.epoch for p in states] == [1, 2]
     assert config["valid_pairs"] >= 1
     assert config["truncated_share"] == 0.0
 
@@ -122,15 +122,15 @@ def test_merged_adapters_encode_as_the_adapted_model_does(items: Items, tmp_path
 
 
 class KilledError(Exception):
-    """Stands for a kill."""
+    """In place of a kill."""
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_a_killed_run_ends_in_the_same_weights(items: Items, tmp_path: Path, tune: str) -> None:
     run(items, tmp_path / "whole", tune=tune, epochs=3)
 
-    def kill(told: FinetuneProgress) -> None:
-        if told.epoch == 2:
+    def kill(state: FinetuneProgress) -> None:
+        if state.epoch == 2:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -145,8 +145,8 @@ def test_a_killed_run_ends_in_the_same_weights(items: Items, tmp_path: Path, tun
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "best.safetensors"])
 def test_a_flipped_bit_in_what_was_kept_is_noticed(items: Items, tmp_path: Path, name: str) -> None:
-    def kill(told: FinetuneProgress) -> None:
-        if told.epoch == 2:
+    def kill(state: FinetuneProgress) -> None:
+        if state.epoch == 2:
             raise KilledError
 
     with pytest.raises(KilledError):

@@ -1,4 +1,4 @@
-"""Fine-tuning that cannot learn says so; a killed one goes on only with the same contents."""
+"""Fine-tuning that cannot learn says so; a killed one resumes only with the same contents."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def run(
 
 
 class KilledError(Exception):
-    """Stands for a kill."""
+    """In place of a kill."""
 
 
 def killed(data: Path, out: Path) -> None:
     """Killed while epoch 3 runs."""
 
-    def kill(told: FinetuneProgress) -> None:
-        if told.epoch == 2:
+    def kill(state: FinetuneProgress) -> None:
+        if state.epoch == 2:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -63,7 +63,7 @@ def killed(data: Path, out: Path) -> None:
 
 def epochs_that_follow(data: Path, out: Path) -> list[int]:
     epochs: list[int] = []
-    run(data, out, lambda told: epochs.append(told.epoch))
+    run(data, out, lambda state: epochs.append(state.epoch))
     return epochs
 
 

@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def rewritten(data: Path, change: Any) -> list[str]:
-    """Write the items table anew; its ids."""
+    """Write the items table again; its ids."""
     rows = change(load_items(data).table.select(["item_id", "image", "text"]).to_pylist())
     write_items(data, rows)
     return [row["item_id"] for row in rows]
@@ -148,7 +148,7 @@ def test_a_store_elsewhere(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_lost_or_named_no_more(data: Path, tmp_path: Path) -> None:
-    """Neither has bytes, so the hash is the same; the status tells them apart."""
+    """Neither has bytes, so the hash is the same; the status differs."""
     out = tmp_path / "toy.parquet"
     run(data, out)
 

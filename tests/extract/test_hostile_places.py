@@ -1,4 +1,4 @@
-"""Places of pictures that are no files, or too large ones: a reason each, and nothing hangs."""
+"""Places of pictures that are not files, or too large: a reason each, and nothing hangs."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_extreme_aspect_ratio(shape: tuple[int, int], mode: str, interpolation: 
         assert (along[:111] == 7).all()
         assert (along[112:] == 7).all()
         along = along[111:112]
-    # The change of colour lies in the middle; a crop sees half a source pixel of each.
+    # The change of colour is in the middle; a crop sees half a source pixel of each.
     assert np.abs(along[:, 0] - np.array(RED) * 1.0).max() <= (1 if mode == "crop" else 0)
     assert np.abs(along[:, -1] - np.array(BLUE) * 1.0).max() <= (1 if mode == "crop" else 0)
     assert (along[:, 100] == along[0, 100]).all()

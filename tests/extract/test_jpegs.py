@@ -1,4 +1,4 @@
-"""JPEGs of several items at once on a device. A CPU stands in for the GPU: the code is the same."""
+"""JPEGs of several items at once on a device. Here that is a CPU: the code is the same."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_is_taken() -> None:
     assert takes(jpeg(300, 400), RULE) == (300, 400)
     assert takes(progressive(), RULE) == (400, 300)
     assert takes(jpeg(300, 400), replace(RULE, interpolation="lanczos")) is None
-    assert MAX_PIXELS > jpegs.MOST_PIXELS  # what Pillow refuses is not asked of a GPU
+    assert MAX_PIXELS > jpegs.MOST_PIXELS  # what Pillow refuses is not sent to a GPU
 
 
 def test_one_broken_of_a_chunk_is_lost_alone(calls: list[int]) -> None:
@@ -224,34 +224,34 @@ def test_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_order_of_things_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With stand-ins for CUDA: own streams, nothing waiting on them when the decoder starts."""
-    told: list[str] = []
+    """With doubles of CUDA: own streams, nothing waiting on them when the decoder starts."""
+    calls: list[str] = []
 
     class Stream:
         def __init__(self, device: torch.device, priority: int) -> None:
-            told.append(f"{device} {priority}")
+            calls.append(f"{device} {priority}")
 
         def synchronize(self) -> None:
-            told.append("wait")
+            calls.append("wait")
 
     @contextmanager
     def stream(_: Stream):  # type: ignore[no-untyped-def]
-        told.append("in")
+        calls.append("in")
         yield
-        told.append("out")
+        calls.append("out")
 
     def decoder(data: Sequence[bytes], device: torch.device) -> list[torch.Tensor]:
-        told.append(f"decode {len(data)}")
+        calls.append(f"decode {len(data)}")
         return decode_jpegs(data, "cpu")
 
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", stream)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: told.append(f"all of {device}"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append(f"all of {device}"))
     monkeypatch.setattr(jpegs, "decode_jpegs", decoder)
     several = Jpegs(RULE, "cuda:1")
     assert several.pixels([jpeg(300, 200)])[0] is not None
-    assert told == ["cuda:1 -1", "wait", "in", "decode 1", "out"]
-    told.clear()
+    assert calls == ["cuda:1 -1", "wait", "in", "decode 1", "out"]
+    calls.clear()
     assert several.pixels([jpeg(300, 200), flawed()])[1] is None
     steps = ["decode 2", "all of cuda:1", "decode 1", "decode 1", "all of cuda:1"]
-    assert told == ["wait", "in", *steps, "out"]  # with the stream of before
+    assert calls == ["wait", "in", *steps, "out"]  # with the stream of before

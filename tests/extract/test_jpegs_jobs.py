@@ -1,4 +1,4 @@
-"""Whole extractions that decode JPEGs on a device, for which a CPU stands in, and their options."""
+"""Whole extractions that decode JPEGs on a device (here a CPU), and their options."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_options_that_contradict(tmp_path: Path, arguments: tuple[str, ...], sai
 def test_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[int]
 ) -> None:
-    """As far as the encoder's device, for which a CPU stands in."""
+    """As far as the encoder's device, here a CPU."""
 
     def on_cpu(spec: str, *, device: str, **options: object) -> object:
         devices.append(device)

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: the same command goes on and ends in the same bytes."""
+"""Kill -9 at random moments: the same command resumes and ends in the same bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_killed_again_and_again(tmp_path: Path, processes: int) -> None:
     undisturbed = time.monotonic() - start
     out, chance, killed = tmp_path / "toy.parquet", random.Random(5), 0
     for _ in range(TRIES):
-        out.unlink(missing_ok=True)  # of a run that ended before its signal: begin anew
+        out.unlink(missing_ok=True)  # of a run that ended before its signal: start again
         process = subprocess.Popen(command("toy", data, out, processes))
         time.sleep(undisturbed * chance.uniform(0.2, 0.95))
         process.send_signal(signal.SIGKILL)

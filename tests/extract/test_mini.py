@@ -87,7 +87,7 @@ def test_any_text_has_tokens(mini, text: str) -> None:
 
 
 def test_unknown_words_stay_apart(mini) -> None:
-    """Words that no title holds fall into pieces, not into one token for all unknown things."""
+    """Words that are in no title become several tokens, not one token for all unknown things."""
     _, tokenizer = mini
     one, other = tokenizer(["zyzzyva"]), tokenizer(["qwfpgj"])
     assert not torch.equal(one, other)

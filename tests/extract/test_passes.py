@@ -1,4 +1,4 @@
-"""Passes in lanes: smaller batches where memory ends, and errors that end the run."""
+"""Passes in lanes: smaller batches where memory runs out, and errors that end the run."""
 
 from __future__ import annotations
 

@@ -39,10 +39,10 @@ class Lower(Counting):
 
     def __init__(self, error: float, **options: int) -> None:
         super().__init__(**options)
-        self.error, self.asked = error, []
+        self.error, self.requested = error, []
 
     def in_precision(self, name: str) -> Lower:
-        self.asked.append(name)
+        self.requested.append(name)
         other = Lower(self.error)
         other.card, other.fail_after = replace(self.card, precision=name), self.fail_after
         other.images = -16  # the sample does not count

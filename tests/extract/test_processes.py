@@ -1,4 +1,4 @@
-"""Several processes, one store: the same bytes, whoever of them is killed, and none left over."""
+"""Several processes, one store: the same bytes whichever is killed, and none left over."""
 
 from __future__ import annotations
 
@@ -188,8 +188,8 @@ def test_a_killed_coordinator_leaves_no_process_and_goes_on(tmp_path: Path, mark
         assert job.wait(timeout=60) == -signal.SIGKILL
         wait_until_gone(marked)
         assert not out.exists()
-    told = subprocess.run(command(data, out, "1"), timeout=60, check=False)
-    assert told.returncode == 0
+    resumed = subprocess.run(command(data, out, "1"), timeout=60, check=False)
+    assert resumed.returncode == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert [p.name for p in tmp_path.glob("*toy*")] == ["toy.parquet"]
 
@@ -226,7 +226,7 @@ def test_hosts_see_no_more_of_many_processes_than_of_one(tmp_path: Path) -> None
 
 def test_a_block_may_cost_two_workers_and_not_three() -> None:
     one, two = (Block(n, np.arange(n, n + 1)) for n in range(2))
-    table, state = pa.table({"item_id": ["a", "b"]}), Progress(note="told before")
+    table, state = pa.table({"item_id": ["a", "b"]}), Progress(note="said before")
     pending = PendingBlocks([one, two], table, state)
     for _ in range(2):
         assert pending.take(2) == [one, two]
@@ -243,7 +243,7 @@ def test_a_block_may_cost_two_workers_and_not_three() -> None:
         EncoderError, match=r"2 workers made no progress .* over part 0 \(items a\)"
     ):
         pending.hung([one, two], "cpu")
-    assert state.note.startswith("told before; a worker on cpu made no progress for 900 s")
+    assert state.note.startswith("said before; a worker on cpu made no progress for 900 s")
 
 
 def test_devices_are_dealt_out() -> None:

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes ends in the local store, whoever of it is killed."""
+"""A Ray cluster of two nodes ends in the local store, whatever of it is killed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def alone(
     None of its processes outlives the test.
     """
     pytest.importorskip("ray", reason="ray is not installed (mmx[ray])")
-    folder = tempfile.mkdtemp(prefix="mmx")  # sockets lie in it, whose paths must be short
+    folder = tempfile.mkdtemp(prefix="mmx")  # for sockets, whose paths must be short
     monkeypatch.setenv("RAY_TMPDIR", folder)
     with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,14 +137,14 @@ def test_worker_and_node_killed(tmp_path: Path, cluster: Any, marked: str) -> No
 class Hanging(Slow):
     """Never comes back from its sixth batch; a second one, elsewhere, does."""
 
-    def __init__(self, told: Path) -> None:
+    def __init__(self, marker: Path) -> None:
         super().__init__()
-        self.told, self.batches = told, 0
+        self.marker, self.batches = marker, 0
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         self.batches += 1
         if self.batches == 6:
-            with suppress(FileExistsError), self.told.open("x") as file:
+            with suppress(FileExistsError), self.marker.open("x") as file:
                 file.write(str(os.getpid()))
                 file.flush()
                 time.sleep(1e6)
@@ -156,25 +156,25 @@ class HangingRecipe(Recipe):
     """Opens it."""
 
     def open(self, device: str, log=print) -> Toy:
-        return Hanging(self.options["told"])
+        return Hanging(self.options["marker"])
 
 
 @pytest.mark.slow
-def test_an_actor_that_stands_still_is_replaced(
+def test_an_actor_that_hangs_is_replaced(
     tmp_path: Path,
     cluster: Any,
     marked: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pending_blocks, "SILENCE", 20.0)  # opening an actor may take long
-    data, told = plain_catalogue(tmp_path / "d", 300), tmp_path / "told"
+    data, marker = plain_catalogue(tmp_path / "d", 300), tmp_path / "marker"
     extract(load_items(data), open_encoder("toy"), tmp_path / "local.parquet", OPTIONS)
-    engine = RayActors(HangingRecipe("toy", {"told": told}), "cpu", address=cluster.address)
+    engine = RayActors(HangingRecipe("toy", {"marker": marker}), "cpu", address=cluster.address)
     out = tmp_path / "ray.parquet"
     report = extract(load_items(data), Slow(), out, OPTIONS, engine=engine)
     assert report.note == "a worker on the Ray cluster made no progress for 20 s and was replaced"
     assert out.read_bytes() == (tmp_path / "local.parquet").read_bytes()
-    wait_until(lambda: int(told.read_text()) not in alive(marked), 10)
+    wait_until(lambda: int(marker.read_text()) not in alive(marked), 10)
 
 
 @pytest.mark.slow
@@ -199,12 +199,12 @@ class DyingRecipe(Recipe):
 
 
 @pytest.mark.slow
-def test_a_killed_driver_leaves_no_process_and_goes_on(
+def test_a_killed_driver_leaves_no_process_and_resumes(
     tmp_path: Path,
     alone: None,
     marked: str,
 ) -> None:
-    """Ray's two agents alone stay: for a minute they try to tell a head that is gone (Ray 2.60)."""
+    """Ray's two agents alone stay: for a minute they try to reach the head (Ray 2.60)."""
     data, out = plain_catalogue(tmp_path / "d", ITEMS, size=200), tmp_path / "toy.parquet"
     extract(load_items(data), open_encoder("toy"), tmp_path / "whole.parquet", OPTIONS)
     job = subprocess.Popen([*command(data, out, "2"), "--engine", "ray"])

@@ -96,6 +96,6 @@ def test_a_hostile_catalogue_has_few_reasons(tmp_path: Path) -> None:
     assert all(form.fullmatch(status) for status in table["fused_status"].to_pylist())
     assert set(report.examples) == reasons
     assert all(1 <= len(lines) <= 3 for lines in report.examples.values())
-    assert report.examples["empty file"][0] == "0-empty.jpg"  # of which there is no more to say
+    assert report.examples["empty file"][0] == "0-empty.jpg"  # without a detail
     (example, *_) = report.examples["corrupt image"]
     assert example.startswith("0-broken.png: ")  # and what Pillow says

@@ -153,7 +153,7 @@ def test_an_error_of_the_writer_ends_the_run(tmp_path: Path, error: Exception) -
 
     with pytest.raises(type(error), match=str(error)):
         run_here(data, encoder, write)
-    assert encoder.images < 60  # it did not go on to the end
+    assert encoder.images < 60  # it did not continue to the end
     assert not [t for t in threading.enumerate() if t.name.startswith(("read", "decode", "write"))]
 
 
@@ -228,11 +228,11 @@ def test_decoding_has_the_priority_of_the_process(
 
     levels, decode = set(), inputs.pixels_of
 
-    def told(*given):
+    def counted(*given):
         levels.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         return decode(*given)
 
-    monkeypatch.setattr(inputs, "pixels_of", told)
+    monkeypatch.setattr(inputs, "pixels_of", counted)
     data = plain_catalogue(tmp_path / "d", items=20)
     run_here(data, open_encoder("toy"), lambda number, rows: None, batch_size=4)
     assert levels == {os.getpriority(os.PRIO_PROCESS, 0)}

@@ -118,7 +118,7 @@ def test_bytes_in_a_parquet_column(
     plain: Path, expected: list[dict], tmp_path: Path, struct: bool
 ) -> None:
     embedded(plain, tmp_path / "items.parquet", struct)
-    if struct:  # a path stands in for absent bytes
+    if struct:  # a path in place of absent bytes
         (tmp_path / "images").symlink_to(plain / "images")
     report = run(tmp_path, tmp_path / "out.parquet")
     assert report.failures == {}
@@ -160,10 +160,10 @@ def test_one_large_row_group_is_never_in_memory(tmp_path: Path) -> None:
     assert peak < 48 << 20  # of 160
 
 
-def test_a_source_that_knows_its_pictures_is_not_asked_for_their_hash(
+def test_a_source_that_knows_its_pictures_is_not_read_for_their_hash(
     plain: Path, tmp_path: Path
 ) -> None:
-    class Dear(Source):
+    class Costly(Source):
         """Counts what it reads; a picture is its name."""
 
         def __init__(self) -> None:
@@ -177,7 +177,7 @@ def test_a_source_that_knows_its_pictures_is_not_asked_for_their_hash(
                 self.read += 1
             return (plain / image).read_bytes()
 
-    source, out, options = Dear(), tmp_path / "out.parquet", ExtractOptions(batch_size=4)
+    source, out, options = Costly(), tmp_path / "out.parquet", ExtractOptions(batch_size=4)
     for _ in range(2):
         report = extract(load_items(plain), open_encoder("toy"), out, options, source=source)
     assert report.reused == source.read == ITEMS

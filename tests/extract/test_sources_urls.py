@@ -62,9 +62,9 @@ def test_a_catalogue_of_urls(server: Server, pictures: Path, tmp_path: Path) -> 
     for n, row in enumerate(local.to_pylist()):
         assert n in (7, 8) or found[n] == row
 
-    asked = sum(server.asked.values())
+    requests = sum(server.requests.values())
     assert run(data, out, QUICK).reused == 20  # a picture is known by its URL
-    assert sum(server.asked.values()) == asked
+    assert sum(server.requests.values()) == requests
 
     rows[7]["image"] = f"{server.url()}/images/7.png"
     write_items(tmp_path / "d", rows)
@@ -88,9 +88,9 @@ def test_private_pictures_to_train_on(server: Server, tmp_path: Path) -> None:
     assert rule is not None
     assert cached_pixels(items, rule, tmp_path).present.tolist() == [False] * 3
     assert cached_pixels(items, rule, tmp_path, web=QUICK).present.tolist() == [True] * 3
-    asked = sum(server.asked.values())
+    requests = sum(server.requests.values())
     assert cached_pixels(items, rule, tmp_path, web=QUICK).present.all()
-    assert sum(server.asked.values()) == asked
+    assert sum(server.requests.values()) == requests
 
 
 @pytest.mark.parametrize("command", ["finetune --model", "train --end-to-end --encoder"])
@@ -107,11 +107,11 @@ def test_commands_that_train_on_private_pictures(
     (data / "interactions.csv").write_text("\n".join(["user_id,item_id,split", *log]) + "\n")
     words = [*command.split(), "clip:mini", "--data", str(data), "--epochs", "1", "--out", "run"]
     CliRunner().invoke(app, [*words, "--quiet"])
-    assert not server.asked
+    assert not server.requests
     done = CliRunner().invoke(app, [*words, "--quiet", "--allow-private", "--overwrite"],
                               catch_exceptions=False)  # fmt: skip
     assert done.exit_code == 0
-    assert len(server.asked) == 8
+    assert len(server.requests) == 8
     if command.startswith("train"):
         assert set(pq.read_table("run/features.parquet")["image_status"].to_pylist()) == {"ok"}
 

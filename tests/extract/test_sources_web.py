@@ -55,7 +55,7 @@ def test_what_fails_and_how_often_it_is_asked(
     server: Server, path: str, said: str, requests: int
 ) -> None:
     assert reason(Fetcher(QUICK), server.url() + path) == said
-    assert sum(server.asked.values()) == requests
+    assert sum(server.requests.values()) == requests
 
 
 def test_a_body_that_drips_ends_at_the_deadline(server: Server) -> None:
@@ -88,7 +88,7 @@ def test_a_host_that_asks_for_rest_gets_it_from_all(server: Server) -> None:
     fetch = Fetcher(QUICK)
     with ThreadPoolExecutor(2) as pool:
         busy = pool.submit(fetch, f"{server.url()}/busy/seconds")
-        while not server.asked["/busy/seconds"]:
+        while not server.requests["/busy/seconds"]:
             time.sleep(0.01)
         time.sleep(0.3)
         pool.submit(fetch, f"{server.url()}/plain").result()
@@ -105,7 +105,7 @@ def test_private_addresses_are_refused_at_every_hop(
     said = "private address; --allow-private"
     for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433"):
         assert reason(wary, server.url(host)) == said
-    assert not server.asked
+    assert not server.requests
 
     # The first hop may go to the server, as if it were of the internet; the second may not.
     monkeypatch.setattr(
@@ -114,7 +114,7 @@ def test_private_addresses_are_refused_at_every_hop(
     port = server.server_port
     assert wary(f"{server.url()}/plain") == b"plain"
     assert reason(wary, f"{server.url()}/to/http:||127.0.0.2:{port}|plain") == said
-    assert server.asked["/plain"] == 1
+    assert server.requests["/plain"] == 1
 
 
 def test_the_address_that_was_checked_is_the_one_connected_to(
@@ -122,11 +122,11 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
 ) -> None:
     """A name that means another address the second time."""
     answers = iter(["203.0.113.7", "127.0.0.1"])
-    asked = []
+    connected = []
 
     def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple]:
         if host != "rebinding.example":  # create_connection looks its number up, too
-            asked.append(host)
+            connected.append(host)
             raise OSError("unreachable, said the test")
         return [(2, 1, 6, "", (next(answers), port))]
 
@@ -134,7 +134,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
     monkeypatch.setattr("socket.getaddrinfo", resolve)
     once = Web(attempts=1)
     reason(Fetcher(once), server.url("rebinding.example"))
-    assert asked == ["203.0.113.7"]
+    assert connected == ["203.0.113.7"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A store of another encoder is refused by what differs, naming no option that nobody gave."""
+"""A store of another encoder is refused by what differs, naming no option that was not given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refused(there: str | None, here: str | None, path: Path) -> str:
 
 
 def test_what_decodes_no_pictures_has_no_way_to(tmp_path: Path) -> None:
-    """Texts alone beside a store of pictures: --exact was never given, and dropping it no mend."""
+    """Texts alone beside a store of pictures: --exact was never given, dropping it is no help."""
     for ways in (("fast", None), (None, "fast"), ("gpu", None)):
         said = refused(*ways, tmp_path / "a.parquet")
         assert "differs in image_rule; set --out elsewhere, or --overwrite" in said

@@ -107,7 +107,7 @@ def test_a_multimodal_sentence_encoder_reads_texts(
     assert present.all()
     np.testing.assert_allclose(found, text_vectors(clip, texts), atol=1e-5)
     check(open_encoder(f"sbert:{sentence}"), texts, lure)
-    assert not server.asked
+    assert not server.requests
     batch = encoder.tokenize(["a red x", "a " * 50])
     assert (batch.count.tolist(), batch.truncated.tolist()) == ([4, 20], [False, True])
 
@@ -115,13 +115,13 @@ def test_a_multimodal_sentence_encoder_reads_texts(
 def test_what_sentence_transformers_does_by_itself(
     sentence: Path, clip: Path, texts: list[str], server: Server
 ) -> None:
-    """So that the other tests mean something: it asks for the picture, and opens the file."""
+    """A check of the other tests: it fetches the picture, and opens the file."""
     model = SentenceTransformer(str(sentence), device="cpu")
     with watched() as events:
         fetched = model.encode([texts[1]])
     assert any(event.startswith("socket.") for event in events)
-    assert server.asked.total() == 1
-    server.asked.clear()
+    assert server.requests.total() == 1
+    server.requests.clear()
     for vectors in (fetched, model.encode([texts[2]])):
         assert np.abs(vectors - text_vectors(clip, texts[1:3]).numpy()).max() > 0.01
 

@@ -156,7 +156,7 @@ def test_text_only_files_keep_the_first_40_positions(tmp_path: Path) -> None:
     assert (kept == state["text_embeddings.position_embeddings.weight"][:40]).all()
     assert load(tmp_path / "a.pt", replace(ABSPOS, vlffn_start=1)).config.vlffn_start == 3
     ids = torch.ones(1, 4, dtype=torch.long)
-    for ask in (
+    for run in (
         lambda: model.encode_image(torch.zeros(1, 3, 32, 32)),
         lambda: model.encode_text(ids, ids),
         lambda: model.encode_fused(torch.zeros(1, 3, 32, 32), ids, ids),
@@ -164,7 +164,7 @@ def test_text_only_files_keep_the_first_40_positions(tmp_path: Path) -> None:
         lambda: model.text_features(ids, ids, ("vl",)),
     ):
         with pytest.raises(EncoderError, match=r"a\.pt has no .*; its heads: pooler, mlm; use"):
-            ask()
+            run()
 
 
 @pytest.mark.parametrize("heads", [("pooler", "vqa"), ("pooler", "nlvr2"), ("pooler", "itc")])
@@ -172,7 +172,7 @@ def test_an_absent_head_is_named(tmp_path: Path, heads: tuple[str, ...]) -> None
     config = replace(STANDARD, token_types=3 if "nlvr2" in heads else 2)
     model = load(saved(tmp_path / "a.pt", published(config, heads)))
     pixels, ids, mask = inputs(config)
-    asks = {
+    passes = {
         "itc": lambda: model.encode_image(pixels),
         "vl": lambda: model.encode_text(ids, mask, "vl"),
         "itm": lambda: model.itm_logits(torch.zeros(1, 8)),
@@ -180,11 +180,11 @@ def test_an_absent_head_is_named(tmp_path: Path, heads: tuple[str, ...]) -> None
         "vqa": lambda: model.vqa_logits(torch.zeros(1, 8)),
         "nlvr2": lambda: model.nlvr2_logits(torch.zeros(1, 8), torch.zeros(1, 8)),
     }
-    for head in set(asks) - set(heads):
+    for head in set(passes) - set(heads):
         with pytest.raises(EncoderError, match=f"has no .*; its heads: {', '.join(heads)}; use"):
-            asks[head]()
-    for head in set(asks) & set(heads):
-        assert asks[head]() is not None
+            passes[head]()
+    for head in set(passes) & set(heads):
+        assert passes[head]() is not None
     assert model.config.answers == 5 or "vqa" not in heads
 
 
@@ -198,7 +198,7 @@ def test_half_a_head_is_no_head(tmp_path: Path) -> None:
 
 
 class Malicious:
-    """Pickled, it asks to run a command when it is read."""
+    """Pickled, it wants to run a command when it is read."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

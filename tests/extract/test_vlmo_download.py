@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT, with ranges; what it is asked and how it misbehaves can be set."""
+    """Serves CONTENT, with ranges; how it misbehaves can be set."""
 
     daemon_threads = True
     content = CONTENT
@@ -68,14 +68,14 @@ def url(server: Server) -> str:
 
 
 def test_a_file_is_fetched_once_and_its_checksum_recorded(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    seen: list[tuple[int, int | None]] = []
     target = tmp_path / "new" / "weights.pt"
-    got = fetch(url(server), target, progress=lambda *p: told.append(p))
+    got = fetch(url(server), target, progress=lambda *p: seen.append(p))
     assert got.read_bytes() == CONTENT
     assert sidecar(target).read_text() == f"{SHA256}  weights.pt\n"
-    assert told[0] == (0, len(CONTENT))
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert seen[0] == (0, len(CONTENT))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert sorted(p.name for p in target.parent.iterdir()) == ["weights.pt", "weights.pt.sha256"]
     fetch(url(server), target)
     assert len(server.seen) == 1
@@ -88,10 +88,10 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_pa
         fetch(url(server), target)
     assert not target.exists()
     server.stop_after = None
-    told: list[int] = []
-    fetch(url(server), target, sha256=SHA256, progress=lambda done, total: told.append(done))
+    seen: list[int] = []
+    fetch(url(server), target, sha256=SHA256, progress=lambda done, total: seen.append(done))
     assert server.seen[1] == ("bytes=1500000-", '"first"')
-    assert told[0] == 1_500_000
+    assert seen[0] == 1_500_000
     assert target.read_bytes() == CONTENT
 
 
@@ -146,7 +146,7 @@ def test_no_network_and_no_such_file_are_one_line(server: Server, tmp_path: Path
     target = tmp_path / "weights.pt"
     server.status = 404
     missing = url(server)
-    server_less = "http://127.0.0.1:9/weights.pt"  # the discard port: nobody listens
+    server_less = "http://127.0.0.1:9/weights.pt"  # the discard port: nothing listens
     nowhere = "http://nowhere.invalid/weights.pt"
     for address, reason in ((missing, "answers 404"), (server_less, "refused"), (nowhere, "")):
         with pytest.raises(EncoderError) as caught:

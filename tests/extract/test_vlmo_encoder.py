@@ -104,7 +104,7 @@ def test_a_directory_or_a_foreign_file_as_tokenizer(tmp_path: Path, vocabulary: 
     with pytest.raises(EncoderError, match=r"is not a BERT vocab\.txt: it lacks \[PAD\]"):
         open_tokenizer(other)
     other.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(EncoderError, match=r"words\.txt is no vocab\.txt"):
+    with pytest.raises(EncoderError, match=r"words\.txt is not a vocab\.txt"):
         open_tokenizer(other)
     with pytest.raises(EncoderError, match=r"vocab\.txt is not there; give bert-base-uncased's"):
         open_tokenizer(tmp_path / "none" / "vocab.txt")
@@ -208,14 +208,14 @@ def test_without_network_one_line_asks_for_the_tokenizer(
     assert open_tokenizer()(["red"]).count.tolist() == [3]
 
 
-def test_progress_is_told_by_the_hundredth() -> None:
+def test_progress_is_logged_by_the_hundredth() -> None:
     lines: list[str] = []
-    tell = in_lines(lines.append, "a.pt")
+    progress = in_lines(lines.append, "a.pt")
     for done in range(0, 200_000_001, 100_000):
-        tell(done, 200_000_000)
+        progress(done, 200_000_000)
     assert len(lines) == 101
     assert (lines[0], lines[-1]) == ("a.pt: 0 of 200 MB", "a.pt: 200 of 200 MB")
-    tell(5_000_000, None)
+    progress(5_000_000, None)
     assert lines[-1] == "a.pt: 5 MB"
 
 

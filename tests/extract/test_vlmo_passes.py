@@ -181,7 +181,7 @@ def test_the_second_image_of_nlvr2() -> None:
             tiny(ABSPOS).encode_fused(pixels, ids, mask, SECOND_IMAGE)
 
 
-def test_wrong_shapes_and_heads_are_told() -> None:
+def test_wrong_shapes_and_heads_are_refused() -> None:
     model, pixels = tiny(RELPOS), inputs(RELPOS)[0]
     with pytest.raises(OptionError, match=r"expected \(B, 3, 48, 48\); load the model with image"):
         model.encode_image(pixels[:, :, :32, :32])

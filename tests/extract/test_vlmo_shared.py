@@ -209,6 +209,6 @@ def test_official_image_transform(case: str) -> None:
     rule = ImageRule(size, size, "squash", "bicubic", HALF, HALF)
     pixels = torch.from_numpy(prepare(picture, rule).copy()).permute(2, 0, 1).float()
     ours = pixels.div(255).sub(0.5).div(0.5).numpy()
-    step = 2 / 255  # one grey level after normalisation; newer Pillow rounds narrow pictures anew
+    step = 2 / 255  # one grey level after normalisation; newer Pillow rounds narrow pictures again
     allowed = 3.01 * step if case == "pillow_dependent" else 0
     np.testing.assert_allclose(ours, arrays[f"{case}.pixels_chw"], rtol=0, atol=allowed)

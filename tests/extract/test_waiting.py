@@ -86,7 +86,7 @@ def test_a_slow_host_does_not_hold_up_the_others(server: Server, tmp_path: Path)
 
 def count(server: Server, start: str) -> int:
     with server.lock:
-        return sum(n for path, n in server.asked.items() if path.startswith(start))
+        return sum(n for path, n in server.requests.items() if path.startswith(start))
 
 
 def test_a_trickling_picture_is_asked_for_once(server: Server) -> None:
@@ -94,7 +94,7 @@ def test_a_trickling_picture_is_asked_for_once(server: Server) -> None:
     web = replace(QUICK, attempts=4, read_timeout=5.0, deadline=0.6)
     with pytest.raises(ImageError, match="timeout"):
         Fetcher(web)(f"{server.url()}/drip")
-    assert server.asked["/drip"] == 1
+    assert server.requests["/drip"] == 1
 
 
 def test_what_a_host_asks_for_is_not_held_against_the_picture(

@@ -156,7 +156,7 @@ class Slow:
         base = image_cls if query[0] == "image" else text_cls
         if query[1] == 0 or key[1] == 0:
             return base + (2 if query[1] == key[1] else 0 if query[1] == 0 else 1)
-        if query[0] == "text":  # from the key that lies farthest before to the farthest after
+        if query[0] == "text":  # from the farthest key before to the farthest after
             return text_first + (key[1] - query[1]) + longest - 2
         down = (query[1] - 1) // w - (key[1] - 1) // w
         right = (query[1] - 1) % w - (key[1] - 1) % w

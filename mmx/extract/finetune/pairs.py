@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,6 @@ def load_pairs(
     valid_share: float,
     seed: int,
     web: Web | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pairs:
     """Decode what is needed once and hold out a share of the pairs for validation.
 
@@ -93,7 +92,7 @@ def load_pairs(
     four pairs are there, or on one side no two differ in both.
     """
     assert encoder.image_rule is not None
-    found = cached_pixels(items, encoder.image_rule, folder, web=web, progress=progress)
+    found = cached_pixels(items, encoder.image_rule, folder, web=web)
     texts = [clean_text(text)[0] for text in items.table["text"].to_pylist()]
     whole = found.present & np.array([text is not None for text in texts])
     rows = np.flatnonzero(whole)
