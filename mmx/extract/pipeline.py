@@ -58,7 +58,8 @@ def extract(
     """Encode what ``out`` does not hold yet and leave a complete store there.
 
     ``out`` may be a URL; ``work`` is then where the parts are kept (mmx.cache.remote).
-    ``source`` gives the bytes of a picture, by default as the items table says.
+    ``source`` is a Source, or a function from what the column ``image`` says to the bytes of the
+    picture; by default ``source_for(items)``.
     ``engine`` encodes in other processes (mmx.extract.workers), None in this one. Raises
     DataError when no item has what the encoder reads; StoreError when ``out`` is of another
     encoder or of other items; TargetError when it is not a store, is being written by another

@@ -129,12 +129,12 @@ def test_an_answer_of_any_kind_is_a_sign_of_life() -> None:
     host = Host("h.example", replace(QUICK, strikes=2))
     for _ in range(3):
         host.strike(Reason.TIMEOUT)
-        host.must_not_be_given_up()
+        host.refuse_if_given_up()
         host.answered()
     host.strike(Reason.TIMEOUT)
     host.strike(Reason.LOST)
     with pytest.raises(ImageError, match="host given up") as caught:
-        host.must_not_be_given_up()
+        host.refuse_if_given_up()
     assert caught.value.detail == "h.example gave no answer 2 times in a row (connection lost)"
 
 
@@ -149,9 +149,9 @@ def test_a_host_that_was_given_up_is_asked_again_after_a_while(
         host.strike(Reason.TIMEOUT)
         now[0] += 8.9
         with pytest.raises(ImageError, match="host given up"):
-            host.must_not_be_given_up()
+            host.refuse_if_given_up()
         now[0] += 0.2
-        host.must_not_be_given_up()
+        host.refuse_if_given_up()
 
 
 def test_the_command_says_once_which_host_was_given_up(

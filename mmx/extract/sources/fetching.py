@@ -81,7 +81,7 @@ class Fetcher:
                 return False
         elif pause > self.web.longest_pause:
             return False
-        else:  # the host's own wish does not count against the picture
+        else:  # a pause that the host requested does not count
             self._guard.deadline += pause
         time.sleep(pause)
         return True
@@ -106,7 +106,7 @@ class Fetcher:
         host, start = self._host(url), time.monotonic()
         with host.slots:
             host.wait()
-            host.must_not_be_given_up()
+            host.refuse_if_given_up()
             with self._slots:
                 self._guard.deadline += time.monotonic() - start  # spent waiting for other requests
                 try:

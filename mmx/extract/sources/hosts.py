@@ -47,7 +47,7 @@ class Host:
         with self._lock:
             self._strikes, self._given_up_until = 0, 0.0
 
-    def must_not_be_given_up(self) -> None:
+    def refuse_if_given_up(self) -> None:
         """Raises ImageError while it is given up."""
         if time.monotonic() < self._given_up_until:
             raise ImageError(
