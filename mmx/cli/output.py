@@ -38,7 +38,7 @@ NARROWEST = 10  # characters of a column, its border included
 
 @dataclass
 class PrintSettings:
-    """What --debug and --quiet said, for the whole process, and what a command leaves behind."""
+    """What --debug and --quiet set for the whole process, and what a command leaves behind."""
 
     debug: bool = False
     quiet: bool = False
@@ -70,7 +70,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         callback=_set_quiet,
-        help="No progress, notes and summary; errors and what was asked for.",
+        help="No progress, notes or summary; only errors and the result.",
     ),
 ]
 Debug = Annotated[
@@ -84,7 +84,7 @@ def complain(message: str) -> None:
 
 
 def keeps(what: str) -> None:
-    """From here on an interrupted command leaves this, which is said then."""
+    """What an interrupted command leaves from here on; printed when it is interrupted."""
     settings.kept = what
 
 
@@ -168,7 +168,7 @@ def _cell(value: Any, decimals: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """The text, but what would command a terminal (controls, changed directions) as ``\\x1b``."""
+    """The text with terminal controls and changes of direction written as ``\\x1b``."""
     return COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
