@@ -225,10 +225,13 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
 
 
 def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:
+    from mmx.devices import AUTO, usable_device
     from mmx.errors import OptionError
 
     if gpu and exact:
         raise OptionError("--gpu-decode is not exact to the bit; drop it, or --exact")
+    if gpu and device == AUTO:
+        device = usable_device(AUTO).type
     if gpu and not all(place.startswith("cuda") for place in device.split(",")):
         raise OptionError(f"--gpu-decode with --device {device}: --device cuda, or drop it")
     return "gpu" if gpu else "exact" if exact else "fast"

@@ -27,6 +27,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
@@ -65,15 +66,15 @@ class RayActors:
     """
 
     recipe: Recipe
-    device: str  # cpu or cuda; which GPU an actor gets is Ray's affair
+    device: str  # auto, cpu or cuda; which GPU an actor gets is Ray's affair
     processes: int | None = None  # actors; None: one for each GPU, or machine without
     address: str | None = None
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("ray") is None:
             raise OptionError("--engine ray needs ray; pip install 'mmx[ray]'")
-        if self.device not in ("cpu", "cuda"):
-            raise OptionError(f"--device {self.device}: --engine ray takes cpu or cuda")
+        if self.device not in (AUTO, "cpu", "cuda"):
+            raise OptionError(f"--device {self.device}: --engine ray takes auto, cpu or cuda")
         _must_listen(self.address)
 
     def run(
@@ -143,8 +144,9 @@ class _RayPool:
         self, ray: Any, engine: RayActors, spec: JobSpec, table: pa.Table, pending: PendingBlocks
     ) -> None:
         self.ray, self.table, self.pending, self.watch = ray, table, pending, Watch(ray)
-        cuda = engine.device == "cuda"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        device = actor_device(engine.device, nodes)
+        cuda = device == "cuda"
         count, cpus = shares(nodes, cuda, engine.processes)
         self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
         self.count = min(count, len(pending.waiting))
@@ -152,7 +154,7 @@ class _RayPool:
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
-        self.make = partial(kind.remote, engine.recipe, spec, engine.device, cpus, os.getcwd())
+        self.make = partial(kind.remote, engine.recipe, spec, device, cpus, os.getcwd())
         self.idle: list[Any] = []  # actors, as often as they could take a task
         self.flying: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor
@@ -250,6 +252,13 @@ def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> 
     each = ceil(processes / len(able)) if processes else 1
     cpus = max(1, min(int(node["CPU"]) for node in able) // each)
     return processes or sum(int(node["CPU"]) // cpus for node in able), cpus
+
+
+def actor_device(device: str, nodes: list[dict[str, float]]) -> str:
+    """Where actors encode: ``auto`` means GPUs where a machine of the cluster has one."""
+    if device != AUTO:
+        return device
+    return "cuda" if any(node.get("GPU", 0) >= 1 for node in nodes) else "cpu"
 
 
 def coordinator_device(device: str) -> str:
