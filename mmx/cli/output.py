@@ -117,7 +117,7 @@ def print_table(
     wide = max(160, len(columns) * NARROWEST)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else wide)
     shown = min(len(columns), console.width // NARROWEST) or 1
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for place, name in enumerate(columns[:shown]):
         numeric = any(isinstance(row[place], (int, float, Decimal)) for row in rows)
         table.add_column(Text(_cell(name)), justify="right" if numeric else "left", overflow="fold")
@@ -127,6 +127,8 @@ def print_table(
     for row in rows:
         cells = [Text(_cell(value, decimals)) for value in row[:shown]]
         table.add_row(*cells, *(["…"] if cut else []))
+    if title:  # above the table, since rich would break it at the table's width
+        console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
     if cut:
         note(f"{shown} of {len(columns)} columns; --json gives all")
