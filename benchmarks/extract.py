@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000, help="JPEGs to draw")
     parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="where to encode")
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 64], help="batch sizes")
     parser.add_argument("--exact", action="store_true", help="decode exactly")
     parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
