@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_docs import COMMANDS, ROOT
+from tests.commands import COMMANDS
 
+ROOT = Path(__file__).parents[1]
 PLAIN = {
     r"(?<!there )\b(is|are|was|were) no\b(?! (longer|more|less|better|different)\b)": "is not a",
     r"\bstands\b(?! (for|out)\b)|\bstand in\b": "is, is written",
