@@ -3,8 +3,8 @@
     python benchmarks/end_to_end_memory.py
     python benchmarks/end_to_end_memory.py --batches 256,4096,16384 --items 30000
 
-VBPR with clip:mini over made-up pictures and texts; each batch size in a process of its own, some
-training steps. The last row is the largest batch without chunks, as plain back-propagation does it.
+VBPR with clip:mini over made-up pictures and texts. Each batch size runs a few training steps in
+its own process. The last row is the largest batch without chunks, as in plain back-propagation.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batches", default="256,1024,4096", help="triples a step")
-    parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--chunk", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--batches", default="256,1024,4096", help="triples in a step, by commas")
+    parser.add_argument("--items", type=int, default=10_000, help="in the catalogue")
+    parser.add_argument("--chunk", type=int, default=32, help="items encoded at once")
+    parser.add_argument("--steps", type=int, default=2, help="of each batch size")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

@@ -1,13 +1,13 @@
-"""Full-ranking evaluation of many users over a large catalogue, and what memory it takes.
+"""Time and memory of a full-ranking evaluation of many users over a large catalogue.
 
     python benchmarks/evaluate_large.py                                   # 20,000 × 1,000,000
     python benchmarks/evaluate_large.py --users 200000 --items 1000000
     python benchmarks/evaluate_large.py --users 19445 --items 7050 --rounds 7 --train 6
     python benchmarks/evaluate_large.py --users 20000 --items 1000000 --scorer item-item
 
-Embeddings, training and held-out items are drawn from a seed. Items are taken about as often as
-in a shop (a power law), so that users have a few or some hundred training items to mask.
-Every round measures the same; the best one counts on a machine that does other things too.
+Embeddings, training and held-out items are drawn from a seed. Item popularity follows a power law,
+as in a shop, and users have from a few to some hundred training items to mask. Every round measures
+the same, and the best one counts, since other programs may be running.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from mmx.recommend.scoring import Factors, Scorer
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=20_000, help="users to rank for")
+    parser.add_argument("--items", type=int, default=1_000_000, help="items to rank")
     parser.add_argument("--dim", type=int, default=64, help="length of an embedding")
     parser.add_argument("--train", type=float, default=8.0, help="mean training items of a user")
     parser.add_argument("--held-out", type=int, default=2, help="held-out items of a user")
-    parser.add_argument("--scorer", choices=["factors", "item-item"], default="factors")
-    parser.add_argument("--keep", type=int, default=50, help="weights of an item; item-item only")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument(
+        "--scorer", choices=["factors", "item-item"], default="factors", help="kind of model"
+    )
+    parser.add_argument("--keep", type=int, default=50, help="neighbours of an item (item-item)")
+    parser.add_argument("--rounds", type=int, default=1, help="the best one counts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -59,7 +61,7 @@ def main() -> None:
 def interactions(
     options: argparse.Namespace, rng: np.random.Generator
 ) -> tuple[UserItems, UserItems]:
-    """Training items, and held-out ones that are none of them."""
+    """Training items, and held-out items that are not among them."""
     counts = np.minimum(rng.lognormal(np.log(options.train), 0.8, options.users), 2000)
     users = np.repeat(np.arange(options.users), np.maximum(counts.astype(np.int64), 1))
     popular = (options.items * rng.random(len(users)) ** 3).astype(np.int64)
@@ -88,7 +90,7 @@ def scorer_of(options: argparse.Namespace, train: UserItems, rng: np.random.Gene
 
 
 def peak() -> float:
-    """Most memory this process ever held, GB."""
+    """Peak memory of this process, GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

@@ -1,16 +1,16 @@
 """Speed and memory of stage 1 on this machine.
 
-    python benchmarks/extract.py                       # images/s: end to end against its ceilings
+    python benchmarks/extract.py                       # images/s, end to end and ceilings
     python benchmarks/extract.py --images 2000 --model ViT-B-16 --device cuda --gpu-decode
     python benchmarks/extract.py --items 1000000       # resident memory over a long catalogue
 
-The first form draws photograph-like JPEGs with sides of 300 to 800 px and encodes them with an
+The first two draw photograph-like JPEGs with sides of 300 to 800 px and encode them with an
 open_clip network of random weights. The ceilings are measured in the same run: the image pass
 alone on ready pixels, in float32 and in bfloat16 at several batch sizes, and decoding alone.
-``--cpu-time`` counts CPU seconds, which is fairer beside other jobs.
+``--cpu-time`` counts CPU seconds, which is fairer while other jobs run.
 
-The second form repeats a few tiny pictures under a long items table, encodes them with --small
-and prints the resident memory as it goes.
+The last one encodes a long items table over a few tiny pictures with --small, and prints the
+resident memory while it runs.
 """
 
 from __future__ import annotations
@@ -50,15 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000, help="JPEGs to draw")
     parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--batch", type=int, nargs="+", default=[32, 64], help="sizes of the passes"
-    )
+    parser.add_argument("--device", default="cpu", help="where to encode")
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 64], help="batch sizes")
     parser.add_argument("--exact", action="store_true", help="decode exactly")
     parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds")
     parser.add_argument("--threads", type=int, help="torch threads")
-    parser.add_argument("--items", type=int, help="show the memory over so many items instead")
+    parser.add_argument("--items", type=int, help="show the memory over this many items instead")
     parser.add_argument("--small", default="toy", help="encoder of --items: toy or clip:mini")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mmx-extract-"))
@@ -115,7 +113,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
 
 
 def random_clip(folder: Path, model: str, device: str, decode: str) -> TorchEncoder:
-    """An open_clip network with random numbers, opened as mmx opens any weights file."""
+    """An open_clip network with random weights, opened like any weights file."""
     import open_clip
     import torch
 
@@ -131,7 +129,7 @@ def random_clip(folder: Path, model: str, device: str, decode: str) -> TorchEnco
 
 
 def ready(encoder: TorchEncoder, size: int, clock: Callable[[], float]) -> float:
-    """The network alone on ready tensors: the best of one pass at a time and the lanes at once."""
+    """The network alone on ready tensors: the better of single passes and all lanes at once."""
     import torch
 
     rule, hardware = encoder.image_rule, encoder.hardware
@@ -184,7 +182,7 @@ def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
 def run(
     folder: Path, encoder: TorchEncoder, precision: str | None
 ) -> tuple[ExtractReport, TorchEncoder]:
-    """The whole of `mmx extract`, loading of the model apart; and the encoder it settled on."""
+    """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
     options = ExtractOptions(precision=precision, overwrite=True)
     report = extract(load_items(folder), encoder, folder / "store.parquet", options)
     same = report.precision == encoder.card.precision
@@ -192,7 +190,7 @@ def run(
 
 
 def draw(folder: Path, count: int) -> None:
-    """Photograph-like JPEGs of 300 to 800 px: soft light, edges, fine noise; and items.parquet."""
+    """Draw photograph-like JPEGs of 300 to 800 px (light, edges, noise), write items.parquet."""
     random = np.random.default_rng(7)
     names = []
     for number in range(count):
@@ -223,7 +221,7 @@ def photograph(random: np.random.Generator) -> bytes:
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:
-    """Resident memory as the items go by."""
+    """Print the resident memory while items are encoded."""
     random = np.random.default_rng(0)
     for number in range(64):
         picture = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -252,7 +250,7 @@ def memory(options: argparse.Namespace, folder: Path) -> None:
 
 
 def resident() -> float:
-    """MiB in memory now; 0 where the system does not say."""
+    """MiB in memory now; 0 if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except OSError:

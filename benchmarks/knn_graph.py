@@ -3,8 +3,8 @@
     python benchmarks/knn_graph.py --items 200000 --dim 384 --k 10
     python benchmarks/knn_graph.py --items 1000000 --dim 384 --k 10 --queries 20000
 
-The work grows with items² · dim. With --queries only that many items are searched for (among
-all), and the seconds of the whole are extrapolated; memory is that of the real thing.
+The time grows with items² · dim. With --queries the neighbours of only that many items are searched
+for (among all items) and the total seconds are extrapolated; the memory is that of the whole graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mmx.recommend.features import Features
 
 
 def made_up(items: int, dim: int) -> Features:
-    """Random vectors, every hundredth absent."""
+    """Random vectors, every hundredth missing."""
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((items, dim), dtype=np.float32)
     present = np.arange(items) % 100 != 99
@@ -38,9 +38,9 @@ def whole(features: Features, k: int) -> float:
 
 
 def part(features: Features, k: int, queries: int) -> float:
-    """Seconds to build the graph where only the first ``queries`` items are searched for.
+    """Seconds to build the graph if only the first ``queries`` items are searched for.
 
-    The others get neighbours by chance, and the search's seconds are scaled up to all items.
+    The others get random neighbours, and the seconds of the search are scaled up to all items.
     """
     import faiss
     import torch
@@ -67,22 +67,22 @@ def part(features: Features, k: int, queries: int) -> float:
 
 def main() -> None:
     """Measure once and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=200_000)
-    parser.add_argument("--dim", type=int, default=384)
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--queries", type=int, default=0, help="0 searches for all items")
-    asked = parser.parse_args()
-    features = made_up(asked.items, asked.dim)
-    k, queries = asked.k, asked.queries
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=200_000, help="number of vectors")
+    parser.add_argument("--dim", type=int, default=384, help="length of a vector")
+    parser.add_argument("--k", type=int, default=10, help="neighbours of an item")
+    parser.add_argument("--queries", type=int, default=0, help="items to search for; 0: all")
+    options = parser.parse_args()
+    features = made_up(options.items, options.dim)
+    k, queries = options.k, options.queries
     seconds = part(features, k, queries) if queries else whole(features, k)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         json.dumps(
             {
-                **vars(asked),
+                **vars(options),
                 "seconds": round(seconds, 1),
-                "extrapolated": bool(asked.queries),
+                "extrapolated": bool(options.queries),
                 "vectors_gb": round(features.matrix.nbytes / 2**30, 2),
                 "peak_gb": round(peak, 2),
             }

@@ -5,10 +5,10 @@
     python benchmarks/train_epoch.py --data DIR --image image.npy --text text.npy
 
 Made-up data: 19,445 users, 7,050 items, 118,551 training pairs in communities, 4096-d image and
-384-d text vectors that know an item's community. ``--data`` takes a dataset directory whose
-interactions have a split, with matrices in the order of its items, to set beside another tool.
-Each model is trained at its own defaults in a process of its own, batch 2048, and evaluated on
-validation after every epoch: full ranking, training items masked.
+384-d text vectors that depend on an item's community. To compare with another tool, ``--data``
+takes a dataset directory whose interactions have a split, and matrices in the order of its items.
+Each model is trained with its defaults in its own process, batch 2048, and evaluated on validation
+after every epoch: full ranking, training items masked.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ COMMUNITIES = 120
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--models", default=",".join(MODELS), help="names, by commas")
+    parser.add_argument("--epochs", type=int, default=3, help="the fastest one counts")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads")
     parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--seed", type=int, default=0, help="of the model and the negatives")
     parser.add_argument("--data", type=Path, help="dataset directory with a split")
     parser.add_argument("--image", type=Path, help="(items, d) .npy, with --data")
     parser.add_argument("--text", type=Path, help="(items, d) .npy, with --data")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
-    """One model in this process; the quickest of its epochs counts."""
+    """Measure one model in this process; the fastest epoch counts."""
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import torch
 
@@ -87,13 +87,13 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
         generator = torch.Generator().manual_seed(options.seed)
         model = record.load().Model(config, world, generator)
         prepared = time.perf_counter() - start
-        told: list[TrainProgress] = []
+        epochs: list[TrainProgress] = []
         chosen = TrainOptions(epochs=options.epochs, lr=options.lr, seed=options.seed,
                               precision=options.precision, patience=1000)  # fmt: skip
-        train(model, data, chosen, told.append)
-        seconds = min(p.seconds for p in told)
-        evaluation = min(p.evaluation_seconds for p in told)
-        recall = [p.valid["recall@20"] for p in told]
+        train(model, data, chosen, epochs.append)
+        seconds = min(p.seconds for p in epochs)
+        evaluation = min(p.evaluation_seconds for p in epochs)
+        recall = [p.valid["recall@20"] for p in epochs]
     return {
         "epoch": seconds,
         "rate": len(data.train.indices) / seconds,
@@ -105,7 +105,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
 
 
 def world_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """A dataset directory and its matrices."""
+    """The interactions and features of ``--data``, ``--image`` and ``--text``."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -137,7 +137,7 @@ def made_up():  # type: ignore[no-untyped-def]
     popularity = rng.pareto(1.2, ITEMS) + 0.05
     members = [np.flatnonzero(community == c) for c in range(COMMUNITIES)]
     weights = [popularity[m] / popularity[m].sum() for m in members]
-    count = 2 * (TRAIN + HELD_OUT)  # doubles are dropped
+    count = 2 * (TRAIN + HELD_OUT)  # duplicates are dropped
     users = rng.integers(0, USERS, count)
     taste = rng.integers(0, COMMUNITIES, (USERS, 3))[users, rng.integers(0, 3, count)]
     items = rng.choice(ITEMS, count, p=popularity / popularity.sum())
@@ -158,7 +158,7 @@ def made_up():  # type: ignore[no-untyped-def]
 
 
 class Split:
-    """What the loop reads of an Interactions."""
+    """The attributes of Interactions that the training loop reads."""
 
     def __init__(self, train, valid) -> None:  # type: ignore[no-untyped-def]
         self.train, self.valid, self.test = train, valid, valid

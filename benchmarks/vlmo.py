@@ -1,12 +1,12 @@
 """Speed of VLMo on this machine, with random weights of a published size.
 
-    python benchmarks/vlmo.py                                  # ours: float32 and bfloat16
+    python benchmarks/vlmo.py                                  # mmx: float32 and bfloat16
     python benchmarks/vlmo.py --official ~/unilm/vlmo          # and the authors' blocks
 
 ``--official`` takes a checkout of microsoft/unilm's folder vlmo. Its Multiway Transformer is
-imported from there with the pass around it (embeddings, bias, projection) driven from here, and
-is given the same weights. Every variant runs in turn, round after round, so that
-another job on the machine slows all of them; the best round of each counts.
+imported and loaded with the same weights; the rest of the pass (embeddings, bias, projection) is
+done here. The variants take turns, round after round, so that another job on the machine slows all
+of them; the best round of each counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times each variant runs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
-        "--cpu-time", action="store_true", help="count CPU seconds: fairer beside other jobs"
+        "--cpu-time", action="store_true", help="count CPU seconds: fairer while other jobs run"
     )
     parser.add_argument("--official", type=Path, help="folder vlmo of microsoft/unilm")
     options = parser.parse_args()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Best seconds of each variant; prints how close the results are on the way."""
+    """Best seconds of each variant; also prints how close the results are."""
     config = ARCHITECTURES[options.architecture]
     model = random_model(options.architecture)
     half = random_model(options.architecture).bfloat16()
@@ -79,7 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 
 def random_model(architecture: str) -> VLMo:
-    """Random weights, the bias table included."""
+    """Random weights, including the bias table."""
     model = VLMo(ARCHITECTURES[architecture]).eval()
     if model.relative_position_bias_table is not None:
         torch.nn.init.normal_(model.relative_position_bias_table, std=0.02)
@@ -117,10 +117,10 @@ def architecture_of(model: VLMo) -> str:
 
 
 def official_module(folder: Path) -> types.ModuleType:
-    """multiway_transformer.py by itself; of Lightning and old timm it needs only names."""
+    """Import multiway_transformer.py alone; stubs replace the names it imports elsewhere."""
     path = folder / "vlmo" / "modules" / "multiway_transformer.py"
     if not path.is_file():
-        sys.exit(f"{path} is not there; --official takes the folder vlmo of microsoft/unilm")
+        sys.exit(f"{path} does not exist; --official takes the folder vlmo of microsoft/unilm")
     from timm.layers import DropPath, to_2tuple, trunc_normal_
 
     stubs = {

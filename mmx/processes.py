@@ -14,34 +14,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from mmx.errors import OptionError, first_line
+from mmx.devices import usable_device
 
 T = TypeVar("T")
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of --device. Raises OptionError when torch has none such, or this machine."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"--device {name} is none of torch's; try cpu, cuda") from None
-    there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if not there:
-        raise OptionError(f"--device {name}: no CUDA device here; use --device cpu")
-    if (device.index or 0) >= there:
-        raise OptionError(f"--device {name}: the last one here is {device.type}:{there - 1}")
-    if device.type not in ("cpu", "cuda"):
-        _try(device)
-    return device
-
-
-def _try(device: torch.device) -> None:
-    """Raise OptionError when a device computes nothing here; "meta" never does."""
-    try:
-        torch.zeros(1, device=device).item()
-    except Exception as error:  # each back end has its own
-        reason = first_line(error).partition(". ")[0]
-        raise OptionError(f"--device {device} cannot be used ({reason}); try cpu") from error
 
 
 class Processes:
@@ -49,7 +24,7 @@ class Processes:
 
     def __init__(self, device: str) -> None:
         """Joins the others where there are some, on CPU by gloo and on GPUs by NCCL."""
-        self.rank, self.size, self.device = 0, 1, torch.device(device)
+        self.rank, self.size, self.device = 0, 1, usable_device(device)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from accelerate import PartialState
 

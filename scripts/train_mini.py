@@ -1,13 +1,13 @@
-"""Train ``clip:mini``, the small image-text encoder that mmx ships, and say how good it is.
+"""Train and measure ``clip:mini``, the small image-text encoder that ships with mmx.
 
     python scripts/train_mini.py                 # about ten minutes on two CPU cores
-    python scripts/train_mini.py --measure       # only the figures, of the model that is there
+    python scripts/train_mini.py --measure       # only measures the existing model
 
-The script reads from top to bottom: pictures and titles, tokenizer, model, training, figures.
-Pictures are drawn by the code that draws the embedded sample, from other seeds, with brand names,
-backdrops and margin graphics at random, so nothing of a brand's house style can be learned. One in
-seven combinations of category, colour and pattern is left out of training, to measure what the
-model makes of things it has never seen together.
+Read it from top to bottom: pictures and titles, tokenizer, model, training, figures. Pictures are
+drawn by the code of the embedded sample, from other seeds, with random brand names, backdrops and
+margin graphics, so that the model cannot learn a brand's house style. One in seven combinations of
+category, colour and pattern is left out of training, to measure how the model does on combinations
+it has never seen.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ RULE = ImageRule(SIZE, SIZE, "crop", "bicubic", MEAN, STD)
 
 
 def held_out(look: Look) -> bool:
-    """True for one pattern of each category and colour: never drawn for training."""
+    """True for one pattern of each category and colour, which is never drawn for training."""
     code = (
         CATEGORIES.index(look.category)
         + 2 * COLOUR_NAMES.index(look.colour)
@@ -95,7 +95,7 @@ def any_scene(rng: np.random.Generator) -> Scene:
 
 
 def any_brand(rng: np.random.Generator) -> str:
-    """An invented name of two syllables, another one for every product."""
+    """An invented name of two syllables, different for every product."""
     letters = ("bdfgklmnprstvz", "aeiou", "lmnrsx", "bdfgklmnprstvz", "aeiou")
     return "".join(rng.choice(list(choice)) for choice in letters).capitalize()
 
@@ -126,9 +126,9 @@ def draw_all(pictures: int, workers: int) -> tuple[torch.Tensor, list[str], list
 
 
 def train_tokenizer(texts: list[str], out: Path) -> None:
-    """Byte-level BPE: any text has tokens, words that the titles do not know fall into pieces.
+    """Byte-level BPE: any text has tokens, and words unknown from the titles are split.
 
-    The end token has the highest number, since open_clip reads the text off at the highest.
+    The end token has the highest number, since open_clip takes the output at the highest token.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -180,7 +180,7 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Symmetric InfoNCE over (B, d) unit vectors.
 
-    ``same`` (B, 2): a pair with the same text or the same look is no negative and is masked.
+    ``same`` (B, 2): a pair with the same text or the same look is not a negative and is masked.
     """
     logits = scale * image @ text.T  # (B, B)
     twin = (same[:, None] == same[None, :]).any(2) & ~torch.eye(len(same), dtype=torch.bool)
@@ -190,7 +190,7 @@ def contrastive_loss(
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up over a twentieth of the steps, then a cosine to zero."""
+    """Linear warm-up over a twentieth of the steps, then a cosine down to zero."""
     warm = steps // 20
     if step < warm:
         return RATE * (step + 1) / warm
@@ -245,14 +245,14 @@ def sample_pairs() -> tuple[torch.Tensor, list[str], list[Look]]:
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """(N,) place of each title's own picture among all, 0 the best; ties count against it."""
+    """(N,) rank of each title's own picture, 0 is the best; ties count against it."""
     own = np.diag(scores)[:, None]
     return (scores >= own).sum(1) - 1
 
 
 @torch.no_grad()
 def measure(directory: Path) -> None:
-    """Title → picture and back on the shipped sample, whole and for the combinations left out."""
+    """Print retrieval figures on the shipped sample, all and combinations left out."""
     model = open_clip.create_model(f"local-dir:{directory}").eval()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{directory}")
     pixels, titles, looks = sample_pairs()
@@ -269,7 +269,7 @@ def measure(directory: Path) -> None:
             print(f"{name + which:36}" + "".join(f"{r:7.3f}" for r in recalls))
 
 
-# --- 5. All together -------------------------------------------------------------------------
+# --- 5. The whole script ---------------------------------------------------------------------
 
 
 def build(out: Path, pictures: int) -> None:
@@ -292,9 +292,9 @@ def build(out: Path, pictures: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=16_000)
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--measure", action="store_true", help="the figures alone, no training")
+    parser.add_argument("--pictures", type=int, default=16_000, help="to train on")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the model")
+    parser.add_argument("--measure", action="store_true", help="only measure, do not train")
     options = parser.parse_args()
     if not options.measure:
         build(options.out, options.pictures)

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from mmx.cli.app import app
 from mmx.recommend.models import MODELS
+from tests.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-
-
-def commands(group: Any, prefix: str = "") -> dict[str, Any]:
-    """Every command by what one types behind ``mmx``: "train", "store diff"."""
-    found: dict[str, Any] = {}
-    for name, command in group.commands.items():
-        inner = hasattr(command, "commands")
-        found |= commands(command, f"{prefix}{name} ") if inner else {prefix + name: command}
-    return found
-
-
-COMMANDS = commands(typer.main.get_command(app))
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -17,7 +17,17 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"cache"},
     {"data"},
     {"sample"},
-    {"atomic", "files", "locks", "logs", "packages", "processes", "renaming", "torch_files"},
+    {
+        "atomic",
+        "devices",
+        "files",
+        "locks",
+        "logs",
+        "packages",
+        "processes",
+        "renaming",
+        "torch_files",
+    },
     {"bounds"},
     {"errors"},
 ]

@@ -14,7 +14,7 @@ STOPPED = {130: "interrupted", 143: "terminated"}  # exit code → what happened
 def program() -> None:
     """``mmx`` as a program: ``main``, then an end without taking the interpreter apart.
 
-    Threads of Arrow and DuckDB may let go of Python's objects a moment after their work is done.
+    Threads of Arrow and DuckDB may release Python objects a moment after their work is done.
     Before Python 3.14 one that does so while the interpreter is taken apart aborts the process,
     and a command that has done everything ends with SIGABRT. What is registered to run at exit
     does run, and the exit code is that of ``main``.

@@ -20,6 +20,7 @@ from mmx.cli import (
     store,
     train,
 )
+from mmx.cli.grouped import GroupedCommand
 
 app = typer.Typer(
     name="mmx",
@@ -59,6 +60,6 @@ for command in (
     recommend.recommend,
     reproduce.reproduce,
 ):
-    app.command()(command)
+    app.command(cls=GroupedCommand)(command)
 
 app.add_typer(store.app, name="store")

@@ -13,7 +13,7 @@ from mmx.cli.output import settings as terminal
 if TYPE_CHECKING:
     from mmx.recommend.run import Run
 
-NEW_ISH = 5  # training interactions at most
+FEW = 5  # training interactions at most
 SEED = 7
 
 
@@ -27,8 +27,8 @@ def demo(
 ) -> None:
     """Draw a sample catalogue, encode it, train with and without features, recommend.
 
-    Everything is made here from a seed; nothing is downloaded. Run again it takes the sample
-    and the store that are there, and trains anew.
+    Everything is made here from a seed; nothing is downloaded. Run again, it reuses the
+    sample and the store that are there, and trains again.
     """
     from mmx.data.dataset import load_items
     from mmx.extract.encoders import open_encoder
@@ -36,7 +36,7 @@ def demo(
     from mmx.sample.catalogue import write_sample
 
     data, store = out / "sample", out / "cache" / "clip-mini.parquet"
-    note(f"1. A catalogue and its shoppers, drawn from a seed → {data}")
+    note(f"1. A catalogue and its users, drawn from a seed → {data}")
     if not (data / "items.parquet").exists():
         write_sample(data, seed=SEED)
     note(f"2. mmx extract --model clip:mini --data {data} → {store}")
@@ -51,11 +51,11 @@ def demo(
         return
     if terminal.quiet:
         return
-    title = f"Test metrics; new-ish items have at most {NEW_ISH} training interactions"
+    title = f"Test metrics; rare items have at most {FEW} training interactions"
     print_table(list(rows[0]), [list(row.values()) for row in rows], title, decimals=4)
-    shopper = "The best for one shopper"
-    print_table(list(lists[0]), [list(row.values()) for row in lists], shopper, decimals=4)
-    note(f"Go on: mmx sql 'show all tables' --cache {out / 'cache'} --runs {out / 'runs'}")
+    title = "The top ten of one user"
+    print_table(list(lists[0]), [list(row.values()) for row in lists], title, decimals=4)
+    note(f"next: mmx sql 'show all tables' --cache {out / 'cache'} --runs {out / 'runs'}")
 
 
 def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
@@ -75,19 +75,19 @@ def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
 
 
 def _comparison(runs: dict[str, Run]) -> list[dict[str, object]]:
-    """Each model on all test items and on the new-ish ones."""
+    """Each model on all test items and on the rare ones."""
     from mmx.recommend.evaluation import evaluate
 
     rows: list[dict[str, object]] = []
     for name, run in runs.items():
         train = run.data.train
-        for which, targets in (("all", None), ("new-ish", train.item_counts <= NEW_ISH)):
+        for which, targets in (("all", None), ("rare", train.item_counts <= FEW)):
             measured = evaluate(run.scorer, run.data.test, train, targets=targets)
             rows.append(
                 {
                     "model": name,
                     "test items": which,
-                    "shoppers": len(measured.users),
+                    "users": len(measured.users),
                     "recall@20": measured.means["recall@20"],
                     "ndcg@20": measured.means["ndcg@20"],
                 }
@@ -96,7 +96,7 @@ def _comparison(runs: dict[str, Run]) -> list[dict[str, object]]:
 
 
 def _top(run: Run) -> list[dict[str, object]]:
-    """What the first shopper took, and the top ten for them."""
+    """What the first user took, and their top ten."""
     import numpy as np
 
     from mmx.recommend.recommendation import RecommendOptions, recommend

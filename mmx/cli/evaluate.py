@@ -18,11 +18,11 @@ def evaluate(
         typer.Option(help="Count only held-out items with at most so many training interactions."),
     ] = None,
     cold: Annotated[
-        bool, typer.Option("--cold", help="Count only those without any: items nobody took.")
+        bool, typer.Option("--cold", help="Count only items without training interactions.")
     ] = False,
     at: Annotated[
         list[str] | None,
-        typer.Option(help="Cut-offs K, as 1,7,100; repeatable. [default: 5,10,20,50]"),
+        typer.Option(help="Cut-offs K, as 1,7,100; repeatable.", show_default="5,10,20,50"),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from mmx.cli.extract_output import drawer, summarise, tell_hosts
-from mmx.cli.options import Delimiter, Encoding
+from mmx.cli.dataset import chosen_data
+from mmx.cli.extract_output import drawer, name_hosts, summarise
+from mmx.cli.options import (
+    AllowPrivate,
+    Data,
+    Delimiter,
+    Encoding,
+    Images,
+    of_encoder,
+    of_input,
+    of_output,
+    of_speed,
+    of_web,
+)
 from mmx.cli.output import (
     AsJson,
     Debug,
@@ -21,118 +31,137 @@ from mmx.cli.output import (
     progress_bar,
 )
 
-AllowPrivate = Annotated[
-    bool, typer.Option("--allow-private", help="Fetch pictures from private addresses, too.")
-]
-
 
 def extract(
-    model: Annotated[str, typer.Option(help="Encoder, see `mmx encoders`; e.g. clip, vlmo.")],
-    data: Annotated[
-        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
-    ],
-    images: Annotated[
-        str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
-    ] = None,
+    model: Annotated[str, of_input(help="Encoder: clip, vlmo …; `mmx encoders` lists them.")],
+    data: Data = None,
+    images: Images = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Store to write, path or URL.", show_default="cache/MODEL.parquet"),
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(help="--out is a URL: folder for parts.", show_default="the user's cache"),
-    ] = None,
-    allow_private: AllowPrivate = False,
-    connections: Annotated[int, typer.Option(help="Pictures fetched at once.")] = 32,
-    per_host: Annotated[int, typer.Option(help="Pictures fetched at once from one host.")] = 4,
-    max_image_mib: Annotated[int, typer.Option(help="Largest fetched picture, MiB.")] = 20,
-    weights: Annotated[
-        Path | None, typer.Option(help="Local checkpoint (.safetensors, .pt) instead of named.")
-    ] = None,
     modalities: Annotated[
         list[str] | None,
-        typer.Option(help="Which of image,text,fused to encode; repeatable. Default: all."),
+        of_encoder(
+            help="image, text, fused: what to encode; repeatable.",
+            show_default="all that the encoder has",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        of_encoder(help="Local checkpoint (.safetensors, .pt), or a folder of mmx finetune."),
+    ] = None,
+    tokenizer: Annotated[Path | None, of_encoder(help="vlmo: a local vocab.txt.")] = None,
+    head: Annotated[str | None, of_encoder(help="vlmo: itc or vl.", show_default="itc")] = None,
+    image_size: Annotated[
+        int | None,
+        of_encoder(
+            help="Side of the square that the encoder sees, in pixels.",
+            show_default="the encoder's own",
+        ),
+    ] = None,
+    resize: Annotated[
+        int | None,
+        of_encoder(
+            help="Shorter side before the centre is cut out, in pixels.",
+            show_default="the encoder's own",
+        ),
+    ] = None,
+    resize_mode: Annotated[
+        str | None, of_encoder(help="crop, squash or pad.", show_default="the encoder's own")
+    ] = None,
+    interpolation: Annotated[
+        str | None, of_encoder(help="bicubic, bilinear …", show_default="the encoder's own")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        of_encoder(
+            help="R,G,B: mean of the pixels that the weights were trained with.",
+            show_default="the encoder's own",
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        of_encoder(help="R,G,B: their standard deviation.", show_default="the encoder's own"),
+    ] = None,
+    devices: Annotated[
+        list[str] | None,
+        of_speed(
+            "--device",
+            "--devices",
+            help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both; auto: a GPU where there is one.",
+            show_default="auto",
+        ),
     ] = None,
     batch_size: Annotated[
-        str, typer.Option(help="Items encoded at once; auto measures, and halves if memory ends.")
-    ] = "auto",
-    decode_threads: Annotated[
-        str, typer.Option(help="Decoding threads of a process; auto: by cores.")
-    ] = ("auto"),
-    part_size: Annotated[
-        str, typer.Option(help="Rows of a part, of which a kill costs two; auto: by batch size.")
+        str,
+        of_speed(
+            help="Items encoded at once; auto tries some sizes. Halved where memory runs out."
+        ),
     ] = "auto",
     precision: Annotated[
         str,
-        typer.Option(help="float32, bfloat16, float16; auto: bfloat16 where native and as good."),
+        of_speed(
+            help="float32, bfloat16 or float16; auto: bfloat16 where the processor has "
+            "it and the vectors agree."
+        ),
+    ] = "auto",
+    decode_threads: Annotated[
+        str, of_speed(help="Threads of a process that decode pictures; auto: by cores.")
     ] = "auto",
     exact: Annotated[
-        bool, typer.Option("--exact", help="Decode as the encoder's own library does, to the bit.")
+        bool, of_speed("--exact", help="Decode pictures exactly as the encoder's own library does.")
     ] = False,
     gpu_decode: Annotated[
-        bool,
-        typer.Option(
-            "--gpu-decode", help="JPEGs by the GPU of --device cuda. Was never run on a GPU."
-        ),
+        bool, of_speed("--gpu-decode", help="Decode JPEGs on the GPU. Not yet run on a GPU.")
     ] = False,
     compile_: Annotated[
-        bool, typer.Option("--compile", help="The image pass through torch.compile; long jobs.")
+        bool,
+        of_speed("--compile", help="Compile the image encoder (torch.compile); pays in long jobs."),
     ] = False,
-    max_file_rows: Annotated[
-        int | None,
-        typer.Option(
-            help="Rows of one file; a larger store is a folder.", show_default="a million"
-        ),
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="Of stored vectors: float32, float16.")] = "float32",
-    devices: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--device",
-            "--devices",
-            help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both; repeatable.",
-            show_default="cpu",
-        ),
-    ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(help="Processes that encode into the one store.", show_default="one a device"),
+        of_speed(help="Processes that encode into the one store.", show_default="one a device"),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="local: this machine; ray: a Ray cluster (mmx[ray]).")
+        str, of_speed(help="local: this machine; ray: a Ray cluster (mmx[ray]).")
     ] = "local",
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster to use: HOST:PORT, auto.", show_default="a local one"),
+        of_speed(help="Ray cluster to use: HOST:PORT, auto.", show_default="a local one"),
     ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="vlmo: local vocab.txt instead of the named tokenizer.")
+    connections: Annotated[int, of_web(help="Pictures fetched at once.")] = 32,
+    per_host: Annotated[int, of_web(help="Pictures fetched at once from one host.")] = 4,
+    max_image_mib: Annotated[int, of_web(help="Largest picture that is fetched, in MiB.")] = 20,
+    allow_private: AllowPrivate = False,
+    out: Annotated[
+        str | None,
+        of_output(help="Store to write, path or URL.", show_default="cache/MODEL.parquet"),
     ] = None,
-    head: Annotated[str | None, typer.Option(help="vlmo: itc (default) or vl.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side of the square the encoder sees, px.")
+    work: Annotated[
+        Path | None,
+        of_output(
+            help="Folder for unfinished parts where --out is a URL.",
+            show_default="the user's cache",
+        ),
     ] = None,
-    resize: Annotated[
-        int | None, typer.Option(help="Shorter side before the centre is cut, px.")
+    part_size: Annotated[
+        str,
+        of_output(help="Rows per part; a killed run loses at most two parts. auto: by batch size."),
+    ] = "auto",
+    max_file_rows: Annotated[
+        int | None,
+        of_output(
+            help="Rows per file; a larger store is a folder of files.", show_default="a million"
+        ),
     ] = None,
-    resize_mode: Annotated[
-        str | None, typer.Option(help="crop, squash or pad. Default: the encoder's own.")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="bicubic, bilinear … Default: the encoder's own.")
-    ] = None,
-    mean: Annotated[str | None, typer.Option(help="R,G,B mean of the weights' training.")] = None,
-    std: Annotated[str | None, typer.Option(help="R,G,B deviation, likewise.")] = None,
+    dtype: Annotated[str, of_output(help="Of stored vectors: float32 or float16.")] = "float32",
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try items again that failed before.")
+        bool, of_output("--retry-failed", help="Try items again that failed before.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Encode all anew, then replace the store.")
+        bool, of_output("--overwrite", help="Encode everything again, then replace the store.")
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Drop rows of items that are no longer in --data.")
+        bool, of_output("--prune", help="Drop rows of items that are no longer in --data.")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -149,6 +178,7 @@ def extract(
     from mmx.extract.options import ExtractOptions
     from mmx.extract.sources.web import LARGEST, Web
 
+    data = chosen_data(data)
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
         decode_threads=_number("decode-threads", decode_threads),
@@ -164,19 +194,19 @@ def extract(
     check("--max-image-mib ", max_image_mib, whole(1, LARGEST))
     web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
     names = [name.strip() for given in modalities or () for name in given.split(",")]
-    device, told = ",".join(devices or ["cpu"]), set[str]()
-    keeps("finished parts are kept and the same command goes on")
+    device, said = ",".join(devices or ["auto"]), set[str]()
+    keeps("finished parts are kept; the same command continues")
     with progress_bar("rate", "bottleneck") as bar:
         report = encode(
             data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter),
             weights=weights, modalities=names or None,
             decode=_way_to_decode(exact, gpu_decode, device), device=device,
             processes=processes, engine=engine, ray_address=ray_address, web=web, work=work,
-            progress=drawer(bar, told), log=note, tokenizer=tokenizer, head=head,
+            progress=drawer(bar, said), log=note, tokenizer=tokenizer, head=head,
             image_size=image_size, resize=resize, resize_mode=resize_mode,
             interpolation=interpolation, mean=_triple("mean", mean), std=_triple("std", std),
         )  # fmt: skip
-    tell_hosts(report.examples, told)
+    name_hosts(report.examples, said)
     summarise(report, as_json)
 
 
@@ -195,10 +225,13 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
 
 
 def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:
+    from mmx.devices import AUTO, usable_device
     from mmx.errors import OptionError
 
     if gpu and exact:
         raise OptionError("--gpu-decode is not exact to the bit; drop it, or --exact")
+    if gpu and device == AUTO:
+        device = usable_device(AUTO).type
     if gpu and not all(place.startswith("cuda") for place in device.split(",")):
         raise OptionError(f"--gpu-decode with --device {device}: --device cuda, or drop it")
     return "gpu" if gpu else "exact" if exact else "fast"

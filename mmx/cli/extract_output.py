@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from mmx.extract.stages.progress import Progress
 
 
-def tell_hosts(examples: dict[str, list[str]], told: set[str]) -> None:
+def name_hosts(examples: dict[str, list[str]], said: set[str]) -> None:
     """Say which hosts were given up, once each."""
     for line in list(examples.get(Reason.GIVEN_UP, ())):
-        if line not in told:
-            told.add(line)
-            note(f"{line}: given up for now, the next run asks again")
+        if line not in said:
+            said.add(line)
+            note(f"{line}: given up for now, the next run tries again")
 
 
-def drawer(bar: Bar, told: set[str]) -> Callable[[Progress], None]:
+def drawer(bar: Bar, said: set[str]) -> Callable[[Progress], None]:
     """A progress callback that draws one bar for each stage."""
     tasks: dict[str, int] = {}
     words = {"check": "checking what is there", "encode": "encoding", "merge": "writing the store"}
 
     def draw(state: Progress) -> None:
-        tell_hosts(state.examples, told)
+        name_hosts(state.examples, said)
         if state.stage not in tasks:
             tasks[state.stage] = bar.add_task(words[state.stage], rate="", bottleneck="")
         task = bar.tasks[tasks[state.stage]]
@@ -81,7 +81,7 @@ def summarise(report: ExtractReport, as_json: bool) -> None:
     for failure, rows in report.failures.items():
         note(f"  {rows} × {failure}")
         reason = failure.removeprefix("image: ")
-        if reason != Reason.GIVEN_UP:  # each of those hosts was told already
+        if reason != Reason.GIVEN_UP:  # those hosts were named already
             for example in report.examples.get(reason, ()):
                 note(f"      {example}")
     if report.failures:

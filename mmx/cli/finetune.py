@@ -6,10 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from mmx.cli.extract import AllowPrivate
-from mmx.cli.options import Delimiter, Encoding
+from mmx.cli.dataset import chosen_data, command
+from mmx.cli.options import (
+    AllowPrivate,
+    Data,
+    Delimiter,
+    Device,
+    Encoding,
+    Images,
+    of_encoder,
+    of_input,
+    of_output,
+    of_speed,
+    of_training,
+)
 from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -19,56 +29,54 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    model: Annotated[str, typer.Option(help="Encoder to start from: clip…, vlmo….")],
-    data: Annotated[
-        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
-    ],
-    images: Annotated[
-        str | None, typer.Option(help="Folder of the pictures, if not beside the items table.")
-    ] = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    allow_private: AllowPrivate = False,
-    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-tuned.")] = (
-        None
-    ),
-    weights: Annotated[Path | None, typer.Option(help="Local checkpoint to start from.")] = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(help="itc (default), co-interaction, itm, mlm; repeat to add them up."),
-    ] = None,
-    tune: Annotated[str, typer.Option(help="What trains: full, lora, projection, last:N.")] = (
-        "full"
-    ),
-    epochs: Annotated[int, typer.Option(help="At most.")] = 20,
-    batch_size: Annotated[int, typer.Option(help="Pairs contrasted with each other.")] = 128,
-    chunk: Annotated[int, typer.Option(help="Pairs encoded at once; bounds the memory.")] = 32,
-    accumulate: Annotated[
-        int, typer.Option(help="Batches whose gradients are averaged for one step.")
-    ] = 1,
-    checkpointing: Annotated[
-        bool,
-        typer.Option("--checkpointing", help="Less memory, a third more time: run blocks again."),
-    ] = False,
-    augment: Annotated[
-        bool, typer.Option(help="Alter training pictures as the encoder's own training did.")
-    ] = True,
-    precision: Annotated[str, typer.Option(help="Of the passes: float32, bfloat16.")] = "float32",
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-4,
-    patience: Annotated[int, typer.Option(help="Epochs without a lower validation loss.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda …")] = "cpu",
-    tokenizer: Annotated[Path | None, typer.Option(help="vlmo: a local vocab.txt.")] = None,
+    model: Annotated[str, of_input(help="Encoder to start from: clip…, vlmo….")],
+    data: Data = None,
+    images: Images = None,
     unknown_items: Annotated[
         str | None,
-        typer.Option(
-            help="co-interaction: interactions with items not in the table: error or drop.",
+        of_input(
+            help="co-interaction: interactions with items that are not in the table: error or "
+            "drop.",
             show_default="error",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at --out.")] = (
-        False
-    ),
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    weights: Annotated[Path | None, of_encoder(help="Local checkpoint to start from.")] = None,
+    tokenizer: Annotated[Path | None, of_encoder(help="vlmo: a local vocab.txt.")] = None,
+    tune: Annotated[
+        str, of_encoder(help="Which weights train: full, lora, projection, last:N.")
+    ] = "full",
+    objective: Annotated[
+        list[str] | None,
+        of_training(
+            help="itc, co-interaction, itm, mlm; repeat to add them up.", show_default="itc"
+        ),
+    ] = None,
+    epochs: Annotated[int, of_training(help="At most.")] = 20,
+    batch_size: Annotated[int, of_training(help="Pairs contrasted with each other.")] = 128,
+    accumulate: Annotated[
+        int, of_training(help="Batches whose gradients are averaged for one step.")
+    ] = 1,
+    augment: Annotated[
+        bool, of_training(help="Crop and alter training pictures as the encoder's training did.")
+    ] = True,
+    lr: Annotated[float, of_training(help="Peak learning rate of AdamW.")] = 1e-4,
+    patience: Annotated[
+        int, of_training(help="Stop after so many epochs without a lower validation loss.")
+    ] = 5,
+    seed: Annotated[int, of_training(help="Of everything that is drawn.")] = 0,
+    device: Device = "auto",
+    chunk: Annotated[int, of_speed(help="Pairs encoded at once; fewer need less memory.")] = 32,
+    checkpointing: Annotated[
+        bool, of_speed("--checkpointing", help="Needs less memory and a third more time.")
+    ] = False,
+    precision: Annotated[str, of_speed(help="Of the passes: float32 or bfloat16.")] = "float32",
+    allow_private: AllowPrivate = False,
+    out: Annotated[
+        Path | None, of_output(help="Run directory.", show_default="runs/MODEL-tuned")
+    ] = None,
+    overwrite: Annotated[bool, of_output("--overwrite", help="Replace the run at --out.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -105,6 +113,7 @@ def finetune(
         patience=patience,
         seed=seed,
     )
+    given, data = data, chosen_data(data)
     out = out or Path("runs") / f"{default_store(model).stem}-tuned"
     if weights is not None and weights.resolve() == out.resolve():
         raise OptionError(f"--out {out} holds the --weights to start from; set it elsewhere")
@@ -133,7 +142,7 @@ def finetune(
         log=note,
         tokenizer=tokenizer,
     )
-    keeps("the same command goes on after the last finished epoch")
+    keeps("the same command continues after the last finished epoch")
     with progress_bar("state") as bar:
         web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
         config = run(
@@ -146,7 +155,12 @@ def finetune(
     reached = ", ".join(f"{name} {value:.4f}" for name, value in metrics["valid"].items())
     note(f"{out}: best epoch {metrics['best_epoch']}, {reached}")
     note(f"  {config['truncated_share']:.1%} of the texts are longer than the encoder reads")
-    note(f"  mmx extract --model {model} --weights {out} --data {data}")
+    following = command(
+        "mmx", "extract", "--allow-private" if allow_private else None, model=model,
+        weights=str(out), data=given, images=images, tokenizer=tokenizer,
+        encoding=encoding, delimiter=delimiter, device=None if device == "auto" else device,
+    )  # fmt: skip
+    note(f"  next: {following}")
 
 
 def _drawer(bar: Bar, epochs: int) -> Callable[[FinetuneProgress], None]:

@@ -40,7 +40,7 @@ def info(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a store, a run or a dataset holds."""
+    """Show what a store, a run or a dataset holds."""
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import is_dataset
     from mmx.errors import OptionError, RunError, StoreError
@@ -48,10 +48,10 @@ def info(
     is_run = (Path(path) / "config.json").is_file()
     csv, data = CsvFormat(encoding, delimiter), not is_run and is_dataset(path)
     if csv.options() and not data:
-        raise OptionError(f"{csv.options()[0]} is for datasets with CSV files; {path} is none")
+        raise OptionError(f"{csv.options()[0]} is for datasets with CSV files; {path} is not one")
     if is_run or data:
         if verify and data:
-            raise OptionError(f"--verify re-reads a store or a run; {path} is none")
+            raise OptionError(f"--verify re-reads a store or a run; {path} is neither")
         facts = _data_facts(path, csv) if data else _run_facts(Path(path), verify)
     else:
         facts = _store_facts(path, verify)

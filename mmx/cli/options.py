@@ -1,16 +1,38 @@
-"""Options that several commands have."""
+"""Options that several commands have, and the headings of the help that they are under."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-Encoding = Annotated[
+of_input = partial(typer.Option, rich_help_panel="Input")
+of_encoder = partial(typer.Option, rich_help_panel="Encoder")
+of_joint = partial(typer.Option, rich_help_panel="End to end")
+of_training = partial(typer.Option, rich_help_panel="Training")
+of_speed = partial(typer.Option, rich_help_panel="Speed and devices")
+of_web = partial(typer.Option, rich_help_panel="Web")
+of_output = partial(typer.Option, rich_help_panel="Output")
+
+Data = Annotated[
     str | None,
-    typer.Option(help="Of CSV files: latin-1, cp1252, utf-16 …", show_default="utf-8"),
+    of_input(
+        help="Dataset directory, items table or tar shards; path or URL.",
+        show_default="$MMX_DATA, else this folder, else ./data",
+    ),
+]
+Images = Annotated[
+    str | None, of_input(help="Folder of the pictures, if not next to the items table.")
+]
+Encoding = Annotated[
+    str | None, of_input(help="Of CSV files: latin-1, cp1252, utf-16 …", show_default="utf-8")
 ]
 Delimiter = Annotated[
-    str | None,
-    typer.Option(help="Between the cells of CSV files: ';', '|', tab …", show_default="','"),
+    str | None, of_input(help="Between the cells of CSV files: ';', '|', tab …", show_default="','")
 ]
+AllowPrivate = Annotated[
+    bool,
+    of_web("--allow-private", help="Also fetch pictures from private addresses (localhost, 10.…)."),
+]
+Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a GPU where there is one.")]

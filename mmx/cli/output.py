@@ -38,7 +38,7 @@ NARROWEST = 10  # characters of a column, its border included
 
 @dataclass
 class PrintSettings:
-    """What --debug and --quiet said, for the whole process, and what a command leaves behind."""
+    """What --debug and --quiet set for the whole process, and what a command leaves behind."""
 
     debug: bool = False
     quiet: bool = False
@@ -70,7 +70,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         callback=_set_quiet,
-        help="No progress, notes and summary; errors and what was asked for.",
+        help="No progress, notes or summary; only errors and the result.",
     ),
 ]
 Debug = Annotated[
@@ -84,7 +84,7 @@ def complain(message: str) -> None:
 
 
 def keeps(what: str) -> None:
-    """From here on an interrupted command leaves this, which is said then."""
+    """What an interrupted command leaves from here on; printed when it is interrupted."""
     settings.kept = what
 
 
@@ -117,7 +117,7 @@ def print_table(
     wide = max(160, len(columns) * NARROWEST)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else wide)
     shown = min(len(columns), console.width // NARROWEST) or 1
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for place, name in enumerate(columns[:shown]):
         numeric = any(isinstance(row[place], (int, float, Decimal)) for row in rows)
         table.add_column(Text(_cell(name)), justify="right" if numeric else "left", overflow="fold")
@@ -127,6 +127,8 @@ def print_table(
     for row in rows:
         cells = [Text(_cell(value, decimals)) for value in row[:shown]]
         table.add_row(*cells, *(["…"] if cut else []))
+    if title:  # above the table, since rich would break it at the table's width
+        console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
     if cut:
         note(f"{shown} of {len(columns)} columns; --json gives all")
@@ -168,7 +170,7 @@ def _cell(value: Any, decimals: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """The text, but what would command a terminal (controls, changed directions) as ``\\x1b``."""
+    """The text with terminal controls and changes of direction written as ``\\x1b``."""
     return COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 

@@ -27,9 +27,9 @@ def recommend(
     everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
     items_from: Annotated[
         list[str] | None,
-        typer.Option(help="Someone new who took these items: A,B,C, or @FILE; repeatable."),
+        typer.Option(help="A new user who took these items: A,B,C, or @FILE; repeatable."),
     ] = None,
-    k: Annotated[int, typer.Option(help="Items a user.")] = 20,
+    k: Annotated[int, typer.Option(help="Items per user.")] = 20,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Item ids never shown: A,B,C, or @FILE; repeatable."),
@@ -43,7 +43,7 @@ def recommend(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     seen: Annotated[
-        str, typer.Option(help="Hide what the user took: in all splits, train only, or none.")
+        str, typer.Option(help="Hide what the user took: all (in any split), train, or none.")
     ] = "all",
     out: Annotated[
         Path | None, typer.Option(help="Write the lists: .parquet, .csv, .tsv, .json or .jsonl.")
@@ -53,7 +53,7 @@ def recommend(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """The top K items of a user, of all users, or of someone new who took some items."""
+    """The top K items of a user, of all users, or of a new user who took some items."""
     from mmx.cli.table_files import check_out, plain_rows, print_json_rows
     from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError
@@ -117,7 +117,7 @@ def _ids(text: str, csv: CsvFormat) -> list[str]:
 
 
 def _described(run: Run, table: Table) -> Table:
-    """With the items' texts behind, where they have some."""
+    """With the items' texts as the last column, where they have some."""
     if "text" not in run.items.column_names:
         return table
     numbers = run.data.items.numbers(table["item_id"].to_pylist())

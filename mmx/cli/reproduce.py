@@ -34,21 +34,21 @@ def reproduce(
         Path | None, typer.Option(help="Folder for everything. Default: runs/PLAN.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="NAME=DIR: where a dataset lies; repeatable.")
+        list[str] | None, typer.Option(help="NAME=DIR: where a dataset is; repeatable.")
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="What the plan's relative paths start from, not its folder.")
+        Path | None, typer.Option(help="Folder where the plan's relative paths start, not its own.")
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Run only cells whose names match this pattern; repeatable."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda …; instead of the plan's.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …, instead of the plan's.")] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also what ended with its process twice.")
+        bool, typer.Option("--retry-failed", help="Also run cells again whose process died twice.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells and what is done; run nothing.")
+        bool, typer.Option("--dry-run", help="List the cells and which are finished; run nothing.")
     ] = False,
     tables: Annotated[
         bool, typer.Option("--tables", help="Tables of what is finished so far; run nothing.")
@@ -70,7 +70,7 @@ def reproduce(
     if dry_run:
         _show("", grid.listing(), as_json)
         return
-    keeps("finished cells are kept and the same command does the rest")
+    keeps("finished cells are kept and the same command continues")
     with progress_bar("state") as bar:
         grid.progress = _drawer(bar)
         outcome = grid.gather() if tables else grid.run()
@@ -123,7 +123,7 @@ def _drawer(bar: Bar) -> Callable[[GridProgress], None]:
 
     def draw(state: GridProgress) -> None:
         failed = f"  {state.failed} failed" if state.failed else ""
-        told = f"{state.cell}  {state.detail}{failed}"
-        bar.update(task, completed=state.done, total=state.total, state=told)
+        text = f"{state.cell}  {state.detail}{failed}"
+        bar.update(task, completed=state.done, total=state.total, state=text)
 
     return draw

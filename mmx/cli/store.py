@@ -19,7 +19,7 @@ app = typer.Typer(help="Unite, filter, convert and compare finished stores.", no
 
 Store = Annotated[Path, typer.Argument(help="A store.")]
 Out = Annotated[Path, typer.Option(help="Store to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 MaxFileRows = Annotated[
     int | None,
     typer.Option(help="Rows of one file; above it a folder is written. Default: a million."),
@@ -100,7 +100,7 @@ def convert(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     zero_missing: Annotated[
-        bool, typer.Option("--zero-missing", help="--from: a row of zeros is no vector.")
+        bool, typer.Option("--zero-missing", help="--from: a row of zeros means no vector.")
     ] = False,
     max_file_rows: MaxFileRows = None,
     overwrite: Overwrite = False,
@@ -148,7 +148,7 @@ def diff(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say which items two stores do not share, and by how much the others differ."""
+    """Show which items two stores do not share, and by how much the others differ."""
     from mmx.cache.diff import diff as compare
 
     with _drawing("comparing") as progress:

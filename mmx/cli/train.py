@@ -7,10 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from mmx.cli.dataset import chosen_data
 from mmx.cli.evaluate import print_metrics
-from mmx.cli.options import Delimiter, Encoding
+from mmx.cli.options import (
+    AllowPrivate,
+    Data,
+    Delimiter,
+    Encoding,
+    of_input,
+    of_joint,
+    of_output,
+    of_speed,
+    of_training,
+)
 from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 from mmx.cli.output import settings as terminal
 
@@ -23,122 +32,115 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[
-        str, typer.Option(help="Dataset directory, items table or tar shards; path or URL.")
-    ],
-    images: Annotated[
-        str | None,
-        typer.Option(help="End to end: folder of the pictures, if not beside the items table."),
-    ] = None,
+    data: Data = None,
     features: Annotated[
         list[str] | None,
-        typer.Option(help="Store, or STORE:image,text for some of its modalities; repeatable."),
+        of_input(help="Store, or STORE:image,text for some of its modalities; repeatable."),
     ] = None,
-    end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Train --encoder along, in place of --features.")
-    ] = False,
-    encoder: Annotated[
-        str | None, typer.Option(help="End to end: encoder to start from, clip… or vlmo….")
+    model: Annotated[str, of_input(help="Recommender; `mmx models` lists them.")] = "vbpr",
+    settings: Annotated[
+        list[str] | None, of_input("--set", help="NAME=VALUE of the model; repeatable.")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="End to end: the encoder's local checkpoint.")
+    split: Annotated[
+        str, of_input(help="given, random, leave-one-out or temporal; auto: given, else random.")
+    ] = "auto",
+    min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
+    k_core: Annotated[
+        int, of_input(help="Fewest interactions of a user and of an item that stay in.")
+    ] = 0,
+    unknown_items: Annotated[
+        str, of_input(help="Interactions with items that are not in the table: error or drop.")
+    ] = "error",
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    epochs: Annotated[
+        int | None, of_training(help="At most; early stopping ends most runs.", show_default="1000")
     ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="End to end, vlmo: a local vocab.txt.")
+    batch_size: Annotated[
+        int | None, of_training(help="Triples (user, item, negative) a step.", show_default="2048")
     ] = None,
-    allow_private: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private", help="End to end: fetch pictures from private addresses, too."
+    lr: Annotated[
+        float | None, of_training(help="Learning rate of Adam.", show_default="0.001")
+    ] = None,
+    lr_decay: Annotated[
+        float | None,
+        of_training(help="Factor on the learning rate after each epoch.", show_default="1.0"),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        of_training(help="Largest norm of the gradient; 0: no limit.", show_default="0.0"),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        of_training(
+            help="Stop after so many evaluations without a better validation Recall@20.",
+            show_default="20",
         ),
+    ] = None,
+    eval_every: Annotated[
+        int | None, of_training(help="Epochs between evaluations.", show_default="1")
+    ] = None,
+    negatives: Annotated[
+        str | None,
+        of_training(
+            help="How negative items are drawn: uniform or popularity.", show_default="uniform"
+        ),
+    ] = None,
+    seed: Annotated[
+        int, of_training(help="Of initial values, order, negatives and the split.")
+    ] = 0,
+    end_to_end: Annotated[
+        bool, of_joint("--end-to-end", help="Train --encoder as well, instead of --features.")
     ] = False,
+    encoder: Annotated[str | None, of_joint(help="Encoder to start from: clip… or vlmo….")] = None,
+    images: Annotated[
+        str | None, of_joint(help="Folder of the pictures, if not next to the items table.")
+    ] = None,
+    weights: Annotated[Path | None, of_joint(help="The encoder's local checkpoint.")] = None,
+    tokenizer: Annotated[Path | None, of_joint(help="vlmo: a local vocab.txt.")] = None,
     refresh: Annotated[
         str | None,
-        typer.Option(
-            help="End to end: batch sends gradients into the encoder; epoch sends none and only "
-            "recomputes features.",
+        of_joint(
+            help="batch: gradients reach the encoder in every step; epoch: the encoder is "
+            "frozen, features are computed again each epoch.",
             show_default="batch",
         ),
     ] = None,
     encoder_lr: Annotated[
-        float | None,
-        typer.Option(help="End to end: learning rate of the encoder.", show_default="1e-05"),
+        float | None, of_joint(help="Learning rate of the encoder.", show_default="1e-05")
     ] = None,
     tune: Annotated[
         str | None,
-        typer.Option(
-            help="End to end: what of the encoder trains: full, lora, projection, last:N.",
+        of_joint(
+            help="Which weights of the encoder train: full, lora, projection, last:N.",
             show_default="full",
         ),
     ] = None,
     chunk: Annotated[
         int | None,
-        typer.Option(
-            help="End to end: items encoded at once; bounds the memory.", show_default="32"
-        ),
+        of_joint(help="Items encoded at once; fewer need less memory.", show_default="32"),
     ] = None,
-    model: Annotated[str, typer.Option(help="Recommender, see `mmx models`.")] = "vbpr",
-    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/NAME.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the model; repeatable.")
-    ] = None,
-    split: Annotated[
-        str,
-        typer.Option(help="given, random, leave-one-out, temporal; auto is given, else random."),
-    ] = "auto",
-    min_rating: Annotated[float | None, typer.Option(help="Least rating that counts.")] = None,
-    k_core: Annotated[int, typer.Option(help="Least interactions of a user and an item.")] = 0,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    unknown_items: Annotated[
-        str, typer.Option(help="Interactions with items not in the table: error or drop.")
-    ] = "error",
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="At most; early stopping ends most runs.", show_default="1000"),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Triples a step.", show_default="2048")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate of Adam.", show_default="0.001")
-    ] = None,
-    lr_decay: Annotated[
-        float | None,
-        typer.Option(help="Factor on the learning rate after each epoch.", show_default="1.0"),
-    ] = None,
-    clip: Annotated[
-        float | None,
-        typer.Option(help="Largest gradient norm; 0 does not clip.", show_default="0.0"),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Evaluations without a better validation Recall@20.", show_default="20"),
-    ] = None,
-    eval_every: Annotated[
-        int | None, typer.Option(help="Epochs between evaluations.", show_default="1")
-    ] = None,
-    negatives: Annotated[
+    allow_private: AllowPrivate = False,
+    device: Annotated[
         str | None,
-        typer.Option(help="How they are drawn: uniform, popularity.", show_default="uniform"),
+        of_speed(help="cpu, cuda, cuda:1; auto: a GPU where there is one.", show_default="auto"),
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Of the forward pass: float32, bfloat16.", show_default="float32"),
+        of_speed(help="Of the forward pass: float32 or bfloat16.", show_default="float32"),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda …", show_default="cpu")] = None,
-    seed: Annotated[int, typer.Option(help="Of initialisation, order, negatives, split.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at --out.")] = (
-        False
-    ),
+    out: Annotated[
+        Path | None, of_output(help="Run directory.", show_default="runs/MODEL-STORE")
+    ] = None,
+    overwrite: Annotated[bool, of_output("--overwrite", help="Replace the run at --out.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Stage 2: train a recommender, choose the epoch on validation, test once.
 
-    A killed run goes on where it was with the same command. Options from --epochs to --device
-    are of models that are trained in epochs; a closed form refuses them.
+    A killed run continues with the same command. Models with a closed form have no epochs and
+    refuse the options under Training (but --seed), --device and --precision.
     """
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
@@ -172,7 +174,7 @@ def train(
         _refuse(model, given)
     training = TrainOptions(**given, seed=seed)
     job = TrainJob(
-        data=data,
+        data=chosen_data(data),
         images=images,
         model=model,
         features=specs,
@@ -187,7 +189,7 @@ def train(
     terminal.quiet = terminal.quiet or not first
     closed = find_model(model).closed_form
     if not closed:
-        keeps("the same command goes on after the epoch that was saved last (one every 30 s)")
+        keeps("the same command continues after the epoch saved last (one every 30 s)")
     with progress_bar("state") as bar:
         progress = _drawer(bar, None if closed else training.epochs)
         run = fit(job, out, overwrite=overwrite, progress=progress, log=note)
@@ -207,7 +209,7 @@ def _refuse(model: str, given: dict[str, Any]) -> None:
 def _end_to_end(
     wanted: bool, encoder: dict[str, Any], private: bool, options: dict[str, Any]
 ) -> EndToEndJob | None:
-    """What --end-to-end and its options ask for. Raises OptionError for contradictions."""
+    """What --end-to-end and its options say. Raises OptionError for contradictions."""
     from mmx.errors import OptionError
 
     given = {k: v for k, v in options.items() if v is not None}

@@ -15,6 +15,7 @@ from mmx.atomic import file_sha256
 from mmx.data.dataset import Items, load_interactions, load_items
 from mmx.data.splits import split_interactions
 from mmx.data.tables import find_table
+from mmx.devices import AUTO
 from mmx.errors import MmxError, RunError
 from mmx.experiments.journal import Journal
 from mmx.experiments.plan import Dataset, Extraction, FineTuning, Plan
@@ -36,7 +37,7 @@ class Workshop:
     plan: Plan
     out: Path
     journal: Journal
-    device: str = "cpu"
+    device: str = AUTO
     log: Callable[[str], None] = lambda line: None
     failed: dict[str, Exception] = field(default_factory=dict)  # not tried again for every cell
 

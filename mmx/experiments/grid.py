@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmx.atomic import write_text
+from mmx.devices import AUTO, usable_device
 from mmx.errors import OptionError, RunError, TargetError
 from mmx.experiments.artifacts import Workshop, digest, one_line
 from mmx.experiments.cells import Cell, Group, groups
@@ -23,7 +24,6 @@ from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
 from mmx.experiments.plan import EndToEndEntry, Plan
 from mmx.locks import locked
-from mmx.processes import usable_device
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
@@ -64,7 +64,7 @@ class Grid:
         self.known: dict[Path | str, Finished | None] = {}  # by path, and by label what failed
         self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
-        device = self.device or str(self.plan.training.get("device", "cpu"))
+        device = self.device or str(self.plan.training.get("device", AUTO))
         self.workshop = Workshop(self.plan, self.out, journal, device, self._log)
 
     def run(self) -> Outcome:

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import Items, check_csv, load_items
+from mmx.devices import AUTO
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.encoders.request import EncoderOptions
@@ -52,9 +53,10 @@ def encode(
     encoder, see ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode``
     (by default "fast") and ``encoder_options`` are; or an open encoder, which is used as it is.
     ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder for
-    the parts. ``device`` is by default "cpu"; several ("cuda:0,cuda:1", or a list),
-    ``processes``, or the ``engine`` "ray" in place of "local" encode at once. ``web`` says how
-    pictures are fetched. With an encoder by name, precision None in ``options`` means "auto".
+    the parts. ``device`` is by default "auto", a GPU where there is one; several devices
+    ("cuda:0,cuda:1", or a list), ``processes``, or the ``engine`` "ray" in place of "local"
+    encode at once. ``web`` says how pictures are fetched. With an encoder by name, precision None
+    in ``options`` means "auto".
 
     ``progress`` gets the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
@@ -84,7 +86,7 @@ def _encoder(
         for name in _given({**opening, "device": device, **where_to}):
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
         return None, lambda: model
-    devices = device if isinstance(device, str) else ",".join(device or ["cpu"])
+    devices = device if isinstance(device, str) else ",".join(device or [AUTO])
     recipe = Recipe(model, {"decode": "fast", **opening})
     chosen, here = engine_for(recipe, devices, **where_to)
     return chosen, lambda: recipe.open(here, log)

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from mmx.bounds import SEED, check_options, number, whole
+from mmx.devices import AUTO, usable_device
 from mmx.errors import RunError, one_of
-from mmx.processes import Processes, usable_device
+from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.evaluation import evaluate
@@ -43,7 +44,7 @@ class TrainOptions:
     negatives: str = "uniform"  # how negative items are drawn: uniform or popularity
     precision: str = "float32"  # of the forward pass; bfloat16 through autocast
     seed: int = 0  # of initialisation, shuffling and negative sampling
-    device: str = "cpu"
+    device: str = AUTO
 
     def __post_init__(self) -> None:
         check_options(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
+from mmx.devices import AUTO
 from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.records import ENCODERS, EncoderRecord, listing
@@ -21,7 +22,7 @@ def open_encoder(
     spec: str,
     *,
     weights: Path | str | None = None,
-    device: str = "cpu",
+    device: str = AUTO,
     precision: str = "float32",
     decode: str = "exact",
     modalities: Sequence[str] | None = None,

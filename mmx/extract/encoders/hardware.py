@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmx.devices import usable_device
 from mmx.errors import one_of
-from mmx.processes import usable_device
 
 PRECISIONS = {
     "float32": torch.float32,

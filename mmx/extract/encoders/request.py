@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from mmx.bounds import check, number, whole
+from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_few, one_of, suggestion
 from mmx.extract.pictures.images import INTERPOLATION, Decode, ImageRule
 
@@ -42,7 +43,7 @@ class Request:
     spec: str  # as given, e.g. "timm:resnet50"
     name: str  # what follows the family, "resnet50"; "" when nothing does
     weights: Path | None = None
-    device: str = "cpu"
+    device: str = AUTO
     precision: str = "float32"
     modalities: tuple[str, ...] | None = None  # None: the encoder's default
     log: Callable[[str], None] = lambda line: None  # gets a line on what takes long

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmx.cache.card import EncoderCard
+from mmx.devices import AUTO
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.request import Request
@@ -31,7 +32,7 @@ def open_toy(request: Request) -> Toy:
     request.only()
     if request.name or request.weights is not None:
         raise OptionError(f"{request.spec}: toy has no variants and no weights; --model toy")
-    if request.device != "cpu":
+    if request.device not in ("cpu", AUTO):
         raise OptionError("toy computes on the CPU; drop --device")
     if request.precision != "float32":
         raise OptionError("toy computes in float32; drop --precision")

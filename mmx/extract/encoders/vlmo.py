@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
+from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
@@ -35,7 +36,7 @@ def open_vlmo(
     head: str | None = None,
     precision: str = "float32",
     decode: Decode = "exact",
-    device: str = "cpu",
+    device: str = AUTO,
     tokenizer: Path | None = None,
     image_size: int | None = None,
     modalities: tuple[str, ...] | None = None,

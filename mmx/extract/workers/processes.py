@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmx.devices import AUTO, usable_device
 from mmx.errors import OptionError
 from mmx.extract.planning import Block, rows_of
 from mmx.extract.stages.progress import Progress
@@ -210,6 +211,8 @@ def spread(device: str, processes: int | None) -> tuple[str, ...]:
     count = processes if processes is not None else len(named)
     if count < len(named):
         raise OptionError(f"--processes {count} for {len(named)} devices; drop some of --device")
+    if named == [AUTO] and count > 1:
+        named = [usable_device(AUTO).type]
     if named == ["cuda"] and count > 1:
         import torch
 

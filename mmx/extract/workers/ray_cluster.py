@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
+from mmx.devices import AUTO
 from mmx.errors import OptionError, first_line
 from mmx.extract.stages.run import cores
 
@@ -32,6 +33,13 @@ def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> 
     each = ceil(processes / len(able)) if processes else 1
     cpus = max(1, min(int(node["CPU"]) for node in able) // each)
     return processes or sum(int(node["CPU"]) // cpus for node in able), cpus
+
+
+def actor_device(device: str, nodes: list[dict[str, float]]) -> str:
+    """Where actors encode: ``auto`` means GPUs where a machine of the cluster has one."""
+    if device != AUTO:
+        return device
+    return "cuda" if any(node.get("GPU", 0) >= 1 for node in nodes) else "cpu"
 
 
 def must_listen(address: str | None) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
@@ -31,7 +32,7 @@ from mmx.extract.stages.write import Writer
 from mmx.extract.workers.job import EncodeJob, JobSpec, Recipe, Worker
 from mmx.extract.workers.messages import Counts, add_up, counts, packed, sendable, unpacked
 from mmx.extract.workers.pending import PendingBlocks
-from mmx.extract.workers.ray_cluster import connected, must_listen, shares
+from mmx.extract.workers.ray_cluster import actor_device, connected, must_listen, shares
 from mmx.extract.workers.ray_watch import SIGNS, Watch
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start again
@@ -52,15 +53,15 @@ class RayActors:
     """
 
     recipe: Recipe
-    device: str  # cpu or cuda; Ray chooses which GPU an actor gets
+    device: str  # auto, cpu or cuda; Ray chooses which GPU an actor gets
     processes: int | None = None  # actors; None: one for each GPU, or machine without
     address: str | None = None
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("ray") is None:
             raise OptionError("--engine ray needs ray; pip install 'mmx[ray]'")
-        if self.device not in ("cpu", "cuda"):
-            raise OptionError(f"--device {self.device}: --engine ray takes cpu or cuda")
+        if self.device not in (AUTO, "cpu", "cuda"):
+            raise OptionError(f"--device {self.device}: --engine ray takes auto, cpu or cuda")
         must_listen(self.address)
 
     def run(self, job: EncodeJob) -> None:
@@ -121,8 +122,9 @@ class _RayPool:
     def __init__(self, ray: Any, engine: RayActors, job: EncodeJob) -> None:
         self.ray, self.table, self.watch = ray, job.table, Watch(ray)
         self.pending = pending = PendingBlocks(job.blocks, job.table, job.state)
-        cuda = engine.device == "cuda"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        device = actor_device(engine.device, nodes)
+        cuda = device == "cuda"
         count, cpus = shares(nodes, cuda, engine.processes)
         self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
         self.count = min(count, len(pending.waiting))
@@ -130,7 +132,7 @@ class _RayPool:
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
-        self.make = partial(kind.remote, engine.recipe, spec, engine.device, cpus, os.getcwd())
+        self.make = partial(kind.remote, engine.recipe, spec, device, cpus, os.getcwd())
         self.idle: list[Any] = []  # actors, as often as they could take a task
         self.running: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor

@@ -1,0 +1,45 @@
+"""Which dataset a command reads where ``--data`` was not given."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+VARIABLE = "MMX_DATA"
+
+
+def chosen_data(given: str | None) -> str:
+    """``--data``, else ``$MMX_DATA``, else this folder or ``./data`` where they are a dataset.
+
+    Says in a line which one was taken without having been given. Raises OptionError where there
+    is none.
+    """
+    from mmx.cli.output import note
+    from mmx.data.dataset import is_dataset
+    from mmx.data.tables import has_table
+    from mmx.errors import OptionError
+    from mmx.files import as_place
+
+    if given is not None:
+        return given
+    named = os.environ.get(VARIABLE)
+    if named:
+        note(f"dataset: {named} (${VARIABLE})")
+        return named
+    if has_table(as_place("."), "items"):
+        note("dataset: this folder")
+        return "."
+    if is_dataset("data"):
+        note("dataset: ./data")
+        return "data"
+    raise OptionError(
+        f"give --data DIR: ${VARIABLE} is not set, and neither this folder nor ./data has "
+        "items.parquet, .csv or .tsv (`mmx demo` makes a dataset to look at)"
+    )
+
+
+def command(*words: str | None, **options: object) -> str:
+    """A command line that can be pasted: the words, then each option that has a value."""
+    named = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+    given = [word for word in words if word is not None]
+    return shlex.join([*given, *(w for name, v in named if v is not None for w in (name, str(v)))])

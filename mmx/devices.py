@@ -1,0 +1,61 @@
+"""Which device computes: the one ``--device`` names; ``auto`` is a GPU where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmx.errors import OptionError, first_line
+
+if TYPE_CHECKING:  # torch takes seconds to import, and most commands have no use for it
+    import torch
+
+AUTO = "auto"
+
+
+def usable_device(name: str) -> torch.device:
+    """The device that ``--device`` names; ``auto`` is the first GPU, or the CPU without one.
+
+    Raises OptionError where torch does not know the name or this machine lacks the device.
+    """
+    import torch
+
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise OptionError(
+            f"--device {name}: torch has no such device; use auto, cpu or cuda"
+        ) from None
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not there:
+        raise OptionError(f"--device {name}: no CUDA device here; use --device cpu")
+    if (device.index or 0) >= there:
+        raise OptionError(f"--device {name}: the last one here is {device.type}:{there - 1}")
+    if device.type not in ("cpu", "cuda"):
+        _try(device)
+    return device
+
+
+def described(device: str | torch.device) -> str:
+    """The device as a line for the user has it: "cuda:0 (NVIDIA H100)", "cpu (8 threads)"."""
+    import torch
+
+    found = usable_device(device) if isinstance(device, str) else device
+    if found.type == "cuda":
+        return f"{found} ({torch.cuda.get_device_name(found)})"
+    if found.type == "cpu":
+        count = torch.get_num_threads()
+        return f"cpu ({count} thread{'s' if count > 1 else ''})"
+    return str(found)
+
+
+def _try(device: torch.device) -> None:
+    """Raise OptionError when a device computes nothing here; "meta" never does."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # each back end has its own
+        reason = first_line(error).partition(". ")[0]
+        raise OptionError(f"--device {device} cannot be used ({reason}); use cpu") from error
