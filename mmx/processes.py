@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of --device. Raises OptionError when torch has none such, or this machine."""
+    """The device of --device. Raises OptionError when torch or this machine has none."""
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise OptionError(f"--device {name} is none of torch's; try cpu, cuda") from None
+        raise OptionError(f"--device {name} is not a device of torch; try cpu, cuda") from None
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if not there:
         raise OptionError(f"--device {name}: no CUDA device here; use --device cpu")
@@ -90,7 +90,7 @@ class Processes:
             parameter.grad = reduce(gradient, reduction="sum")
 
     def whole(self, part: torch.Tensor, length: int) -> torch.Tensor:
-        """This process's (n, d) rows, as ``share`` gave them out → all (length, d) of the batch.
+        """The (n, d) rows of this process's ``share`` → all (length, d) rows of the batch.
 
         Only this process's rows carry gradient.
         """
@@ -114,18 +114,18 @@ class Processes:
 
     @contextmanager
     def claim(self, claiming: AbstractContextManager[T]) -> Iterator[T]:
-        """What the first process claims (``mmx.atomic.claimed``); the others are told what it is.
+        """What the first process claims (``mmx.atomic.claimed``); the others get the same claim.
 
         ``claiming`` is entered in the first process alone.
         """
         if self.is_main:
             with claiming as claim:
-                self._tell_all(claim)
+                self._broadcast(claim)
                 yield claim
         else:
-            yield self._tell_all(None)
+            yield self._broadcast(None)
 
-    def _tell_all(self, value: Any) -> Any:
+    def _broadcast(self, value: Any) -> Any:
         """The first process's value, of any kind."""
         if self.size == 1:
             return value

@@ -184,7 +184,7 @@ def test_a_kill_between_files_leaves_the_old_store(tmp_path: Path, limit: int | 
     command = [sys.executable, "-c", KILLED, str(old.path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) == 3  # what was written so far lies beside, and a lock of nobody
+    assert len(names(tmp_path)) == 3  # with the unfinished parts and a lock that no process holds
     again = open_store(old.path)
     assert [file.read_bytes() for file in again.files] == before
     assert again.verify() == []

@@ -106,7 +106,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store at"):
         open_store(tmp_path / "none.parquet")
     pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "plain.parquet")
-    with pytest.raises(StoreError, match="no embedding store"):
+    with pytest.raises(StoreError, match="not an embedding store"):
         open_store(tmp_path / "plain.parquet")
     whole = store(tmp_path / "fake.parquet").read_bytes()
     (tmp_path / "fake.parquet").write_bytes(whole[:-20])

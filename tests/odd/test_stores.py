@@ -252,7 +252,7 @@ def test_other_lists(tmp_path: Path) -> None:
         read_ids(path)
     pq.write_table(table.append_column("x", table["x"]), path)
     assert read_ids(path).to_pylist() == WORDS  # whose other columns are not looked at
-    with pytest.raises(DataError, match=r"no file; \.parquet or"):
+    with pytest.raises(DataError, match=r"not a file; \.parquet or"):
         read_ids(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="is unreadable"):

@@ -104,7 +104,7 @@ def test_the_same_place_twice_is_there_once(places: Places, tmp_path: Path) -> N
 def test_what_is_named_must_be_there(places: Places, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no store at .*nosuch\.parquet"):
         places.open(stores=[tmp_path / "nosuch.parquet"])
-    with pytest.raises(StoreError, match="no embedding store"):
+    with pytest.raises(StoreError, match="not an embedding store"):
         places.open(stores=[places.data / "items.parquet"])
     with pytest.raises(DataError, match=r"no dataset at .*nosuch: --data takes"):
         places.open(datasets=[tmp_path / "nosuch"])
@@ -125,7 +125,7 @@ def test_what_is_found_and_broken_is_told(places: Places, tmp_path: Path) -> Non
     told = "\n".join(opened.notes)
     assert len(opened.notes) == 3, told
     assert "broken.parquet is damaged" in told
-    assert "items.parquet is Parquet but no embedding store" in told
+    assert "items.parquet is Parquet but not an embedding store" in told
     assert "half/users.parquet is unreadable" in told
     assert opened.ask("from half.items").num_rows == 1
 
