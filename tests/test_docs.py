@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def commands(group: Any, prefix: str = "") -> dict[str, Any]:
-    """Every command by what one types behind ``mmx``: "train", "store diff"."""
+    """Every command by what one types after ``mmx``: "train", "store diff"."""
     found: dict[str, Any] = {}
     for name, command in group.commands.items():
         inner = hasattr(command, "commands")

@@ -148,7 +148,7 @@ print(report.encoded)
 """
 
 
-def test_a_killed_run_goes_on(local: Path, bucket: str, tmp_path: Path) -> None:
+def test_a_killed_run_continues(local: Path, bucket: str, tmp_path: Path) -> None:
     data, out = put(local, f"{bucket}/shop"), f"{bucket}/toy.parquet"
     run(data, f"{bucket}/whole.parquet", part_size=4)
     work = tmp_path / "user-cache/mmx/work"
@@ -300,7 +300,9 @@ def test_a_missing_driver_is_named() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.startswith("DataError s3://b/x.parquet: the driver of s3:// is not installed;")
+    assert done.stdout.startswith(
+        "DataError s3://b/x.parquet: the driver of s3:// is not installed;"
+    )
     assert "pip install 'mmx[s3]'" in done.stdout
 
 

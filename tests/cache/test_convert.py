@@ -30,7 +30,7 @@ from tests.cache.stores import CARD, make_store, names, rows
 def test_there_and_back_is_the_same_store(
     tmp_path: Path, layout: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors, statuses, hashes, tokens, card and fingerprint; in one piece and in several."""
+    """Vectors, statuses, hashes, tokens, card and fingerprint; in one file and in several."""
     ids = ["007", "a b", 'quoted "x"', "tab\tin it", "é", *(f"i{n}" for n in range(15))]
     store = make_store(tmp_path / "a.parquet", ids, dtype=dtype)
     for size, at_once in ((1_000_000, 4096), (7, 3)):

@@ -131,7 +131,7 @@ def test_a_condition_over_damaged_texts(tmp_path: Path) -> None:
 
 
 def test_a_store_elsewhere(tmp_path: Path) -> None:
-    """Damage is no trouble of the way there."""
+    """Damage is not reported as a file out of reach."""
     import fsspec
 
     store = damaged(tmp_path)

@@ -18,7 +18,7 @@ from tests.cache.stores import CARD, make_store, names, rows
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
-    """a holds i0 … i9, b holds i6 … i12 and brings i6 … i9 anew."""
+    """a holds i0 … i9, b holds i6 … i12 and has i6 … i9 again."""
     a = make_store(tmp_path / "a.parquet", [f"i{n}" for n in range(10)])
     b = make_store(tmp_path / "b.parquet", [f"i{n}" for n in range(6, 13)], seed=9, max_file_rows=4)
     return a.path, b.path
