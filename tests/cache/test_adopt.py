@@ -131,7 +131,7 @@ HALF[2, 1] = np.nan
         (lambda f: (f / "ids.txt").unlink(), StoreError, "no ids.parquet, ids.csv or ids.txt"),
         (lambda f: (f / "image.npy").unlink(), StoreError, "no vectors in the layout npy"),
         (lambda f: cut(f / "image.npy", 10), StoreError, "cut off: 176 bytes are expected"),
-        (lambda f: cut(f / "image.npy", 100), StoreError, "no readable .npy"),
+        (lambda f: cut(f / "image.npy", 100), StoreError, "not a readable .npy"),
     ],
 )
 def test_what_does_not_belong_together(

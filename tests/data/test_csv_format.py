@@ -91,7 +91,7 @@ def test_options_that_nothing_uses(tmp_path: Path) -> None:
     (tmp_path / "interactions.parquet").rename(tmp_path / "x")
     (tmp_path / "interactions.csv").write_text("user_id;item_id\nu;8\n")
     check_csv(CsvFormat(delimiter=";"), tmp_path, interactions=True)
-    with pytest.raises(OptionError, match=r"only items.parquet is read; leave it out"):
+    with pytest.raises(OptionError, match=r"here items.parquet is read; leave it out"):
         check_csv(CsvFormat(delimiter=";"), tmp_path, interactions=False)
     refuse_unused(CsvFormat("latin-1"), [Path("ids.txt")])
     with pytest.raises(OptionError, match=r"--delimiter is for CSV files, and here ids\.txt"):

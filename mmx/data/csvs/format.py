@@ -57,7 +57,7 @@ def refuse_unused(csv: CsvFormat, read: Sequence[Place]) -> None:
         unused.append("--delimiter is for CSV files")
     if unused:
         names = ", ".join(sorted({place.name for place in read})) or "no file"
-        raise OptionError(f"{', '.join(unused)}, but only {names} is read; leave it out")
+        raise OptionError(f"{', '.join(unused)}, and here {names} is read; leave it out")
 
 
 def _is_text(encoding: str) -> bool:
