@@ -148,7 +148,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Delete what killed processes of this machine left next to ``path``."""
+    """Delete what killed processes of this machine left by ``path``; running ones keep theirs."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         process = leftover.name.split(".")[-2]
         if process.isdecimal() and not _alive(int(process)):

@@ -149,7 +149,7 @@ def _dataset(data: Place | str) -> dict[str, Place]:
 
 
 def _table_alone(path: Place) -> dict[str, Place]:
-    """A catalogue given by its own name, and the interactions beside it."""
+    """A catalogue given by its own name, and the interactions next to it."""
     tables: dict[str, Place] = {"items": path}
     if has_table(path.parent, "interactions"):
         tables["interactions"] = find_table(path.parent, "interactions")

@@ -164,9 +164,10 @@ class _Adopt:
                 f"{path} is unreadable ({error}); delete it and give --encoder"
             ) from error
         self._refuse_others(card, path)
-        if changed:  # other numbers are of another encoder
+        if changed:  # other numbers mean another encoder
             raise StoreError(
-                f"{changed[0]} is not what {path} says of it; delete card.json and give --encoder"
+                f"{changed[0]} differs from its SHA-256 in {path}; delete card.json and give "
+                "--encoder"
             )
         return facts
 
@@ -175,7 +176,7 @@ class _Adopt:
         there, said = sorted(self.dimensions), sorted(card.dimensions)
         if there != said:
             raise StoreError(
-                f"{self.folder} holds {', '.join(there)}, and {path} is of {', '.join(said)}; move "
+                f"{self.folder} holds {', '.join(there)}, but {path} names {', '.join(said)}; move "
                 "the others elsewhere, or delete card.json and give --encoder"
             )
 

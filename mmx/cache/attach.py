@@ -63,7 +63,7 @@ class SharedFile:
         """At most ``length`` bytes; all that follow by default."""
         me = threading.get_ident()
         with self._lock:
-            if me not in self._sought:  # goes on from the last read; earlier seeks are void
+            if me not in self._sought:  # continues from the last read; earlier seeks are void
                 self._sought.clear()
             self._file.seek(self._sought.pop(me, self._place))
             found: bytes = self._file.read(length)

@@ -23,7 +23,7 @@ from mmx.data.tables import require
 from mmx.errors import StoreError, first_line
 
 T = TypeVar("T")
-KNOWN = {  # columns of a store that a table of ids may have as well, as it may statuses
+KNOWN = {  # columns of a store that a table of ids may have too, apart from statuses
     "text_tokens": pa.int32(),
     "text_truncated": pa.bool_(),
     "content_hash": pa.string(),

@@ -34,7 +34,7 @@ def built_here(
     For a local ``out`` that is ``out``. A remote one is uploaded at the end, unless an error ends
     the block: then ``work`` (by default in the user's cache) keeps what was done. Raises
     StoreError when nothing can be uploaded there, TargetError when another process of this
-    machine builds it or, with ``from_scratch``, something else than a store is there.
+    machine builds it or, with ``from_scratch``, something other than a store is there.
     """
     if isinstance(out, Path):
         yield out
@@ -92,7 +92,7 @@ class _Site:
         try:
             self.out.upload(self.here)
             if self.out.size() != self.here.stat().st_size:
-                raise DataError(f"{self.out} has not the size of what was uploaded")
+                raise DataError(f"{self.out} does not have the size of the uploaded file")
             for file in old:
                 file.delete()
         except (DataError, OSError) as error:

@@ -163,7 +163,7 @@ def _store(
     """The store that the metadata describes. Raises ValueError where it is wrong."""
     dtype, versions = meta.get("mmx.dtype", "float32"), parse_json(meta.get("mmx.versions", "{}"))
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
-        raise ValueError("its library versions are not texts by name")
+        raise ValueError("mmx.versions in it is not an object of texts")
     try:
         card = EncoderCard.from_json(meta["mmx.card"])
         store_schema(card, dtype)

@@ -115,7 +115,7 @@ def filter_store(
         raise OptionError('--where is empty; give a condition such as "text is not null"')
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     if items is None and unknown != "error":
-        raise OptionError("--unknown-items needs --items; drop it")
+        raise OptionError("--unknown-items needs --items; give both or neither")
     refuse_unused(csv, [items] if items else [])
     with target.claimed() as claim:
         store = open_store(path)
@@ -199,7 +199,7 @@ def _write(
     rows: np.ndarray,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write the rows as a store, which belongs to no items table any more."""
+    """Write the rows as a store, which does not belong to an items table."""
     facts = metadata(stores[0].card, stores[0].dtype, "")
     facts["mmx.versions"] = json.dumps(_versions(stores), sort_keys=True)
     merge(

@@ -107,7 +107,7 @@ def load_items(
 
 
 def _checked(items: Items) -> Items:
-    """The same with unique ids as text, and the three columns in front."""
+    """The same with unique ids as text, and the three columns first."""
     table, path = items.table, items.path
     ids = id_column(table, "item_id", path)
     twice = repeated(ids)

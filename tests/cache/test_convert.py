@@ -151,7 +151,9 @@ def test_changed_vectors_are_not_the_encoders_any_more(tmp_path: Path) -> None:
     store, folder = make_store(tmp_path / "a"), tmp_path / "x"
     export(store.path, "npy", folder)
     np.save(folder / "image.npy", 2 * np.load(folder / "image.npy"))
-    with pytest.raises(StoreError, match=r"image.npy is not what .*; delete card.json and give"):
+    with pytest.raises(
+        StoreError, match=r"image.npy differs from its SHA-256 in .*; delete card.json and give"
+    ):
         adopt(folder, Adoption("npy"), Target(tmp_path / "b"))
     (folder / "card.json").unlink()
     adopt(folder, Adoption("npy", "twice the fake"), Target(tmp_path / "b"))

@@ -159,7 +159,7 @@ def test_what_else_may_lie_in_the_folder(tmp_path: Path) -> None:
     shop.mmx("store", "convert", "x.parquet", "--to", "npy", "--out", "back")
     write_vectors(tmp_path / "back", review=2)
     said = shop.refused("store", "convert", "back", "--from", "npy", "--out", "y.parquet")
-    assert "back holds audio, review, and back/card.json is of audio" in said
+    assert "back holds audio, review, but back/card.json names audio" in said
 
 
 def test_tensors_of_safetensors(tmp_path: Path) -> None:

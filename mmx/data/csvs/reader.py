@@ -126,7 +126,7 @@ def prepare(place: Place, csv: CsvFormat, folder: Path, text: Collection[str] = 
 
 
 def _in_utf8(place: Place, csv: CsvFormat, folder: Path) -> Path:
-    """The file itself where it is of this machine and in UTF-8, else a copy."""
+    """The file itself where it is on this machine and in UTF-8, else a copy."""
     path = place if isinstance(place, Path) else _new(folder)
     if isinstance(place, RemotePath):
         with reaching(place):
@@ -195,7 +195,7 @@ def _new(folder: Path) -> Path:
     return folder / f"{uuid4().hex}.csv"
 
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # at most one; goes when the process ends
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # at most one; deleted when the process ends
 
 
 def _kept() -> Path:
