@@ -124,7 +124,7 @@ SHORT = random_log(30, 40, 2)
          ("--min-rating", "4"), "is 2 after --min-rating 4: 300 of 360 interactions left out; low"),
         ("rated-away", LOG, {"rating": [5.0] * 350 + [1.0] * 10, "split": ["train"] * 350
          + ["test"] * 10}, ("--min-rating", "4"),
-         "--min-rating 4 leave out all 10 that the column split marks so"),
+         "--min-rating 4 leave out all 10 that the column split marks as such"),
         ("at-once", LOG, {"timestamp": [7] * 360}, ("--split", "temporal"),
          "no train interactions: four fifths of the rest have the earliest timestamp"),
     ],
