@@ -1,11 +1,11 @@
 """Replace a file or a folder whole: a kill at any moment leaves the old one or the new one.
 
     replacing(path)    mmx's own files: state, caches, finished parts
-    publishing(path)   what a user named by --out: checked, locked, never replaced unasked
-    claimed(path)      the same for a job that works towards its result for a long time
+    publishing(path)   what a user named by --out: checked, locked, replaced only if requested
+    claimed(path)      the same for a job that takes long
 
-What is being written has a temporary name beside its target, which says whose it is:
-``.clip.parquet.PID.tmp``. A kill can leave it there; ``sweep`` takes away those of the dead.
+What is being written has a temporary name next to its target, with the id of the process:
+``.clip.parquet.PID.tmp``. A kill can leave it there; ``sweep`` deletes those of ended processes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ JOB = 12  # hexadecimal digits that name a job
 
 
 class Kind(NamedTuple):
-    """What is being written, and how to tell one of its kind from what mmx did not make."""
+    """What is being written, and how to recognise one of its kind."""
 
-    name: str  # as messages have it: "an embedding store"
-    recognises: Callable[[Path], bool]  # whether all that stands at a path may be replaced
+    name: str  # as in messages: "an embedding store"
+    recognises: Callable[[Path], bool]  # whether everything at a path may be replaced
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A target that this process alone works towards; see ``claimed``."""
+    """A target that only this process may write; see ``claimed``."""
 
     path: Path
     kind: Kind
@@ -44,12 +44,12 @@ class Claim:
 
     @contextmanager
     def filled(self, *, folder: bool = False) -> Iterator[Path]:
-        """Give a temporary name beside the target; on success put it in place in one step.
+        """Give a temporary name next to the target; on success put it in place in one step.
 
-        With ``folder`` it is an empty folder to be filled. What stands at the target is looked
-        at once more before it is replaced. On failure what was written is removed and the
-        target is as it was. Raises TargetError when the target cannot be written (read-only,
-        disk full) or something else has come there meanwhile.
+        With ``folder`` it is an empty folder to be filled. The target is checked once more
+        before it is replaced. On failure what was written is removed and the target is as it
+        was. Raises TargetError when the target cannot be written (read-only, disk full) or
+        something else has appeared there meanwhile.
         """
         with _temporary(self.path, folder) as temporary:
             yield temporary
@@ -62,9 +62,9 @@ class Claim:
 def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bool = True) -> None:
     """Refuse, before any work, a target that must not be touched.
 
-    Raises TargetError when something stands there that is not of the ``kind`` or, without
-    ``overwrite``, is; and without ``parents`` when the folder around it is missing. An empty
-    folder is in nobody's way.
+    Raises TargetError when something is there that is not of the ``kind``, or anything without
+    ``overwrite``; and without ``parents`` when the folder around it is missing. An empty folder
+    counts as nothing.
     """
     if not parents and not path.absolute().parent.is_dir():
         raise TargetError(f"no folder {path.parent} for {path.name}; create it first")
@@ -87,7 +87,7 @@ def check_target(path: Path, kind: Kind, overwrite: bool = False, *, parents: bo
 def claimed(
     path: Path, kind: Kind, *, overwrite: bool = False, parents: bool = True
 ) -> Iterator[Claim]:
-    """Hold ``path`` for this process alone until the end of the block; see ``check_target``.
+    """Hold ``path`` for this process until the end of the block; see ``check_target``.
 
     Raises TargetError when the target must not be touched, or another process holds it.
     """
@@ -102,7 +102,7 @@ def claimed(
 
 @contextmanager
 def claimed_name(folder: Path, name: str, kind: Kind) -> Iterator[Claim]:
-    """Hold ``folder/name``, or the first of ``name-2``, ``name-3`` … that nobody has or holds."""
+    """Hold ``folder/name``, or the first of ``name-2``, ``name-3`` … that is free and not held."""
     path, number = folder / name, 2
     while True:
         if not os.path.lexists(path):
@@ -128,7 +128,7 @@ def publishing(
 
 @contextmanager
 def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Replace what mmx itself keeps at ``path``, as ``Claim.filled`` does, unasked.
+    """Replace what mmx itself keeps at ``path``, as ``Claim.filled`` does, without ``--overwrite``.
 
     Without a lock: of two processes the later one wins. A folder that is not empty is never
     replaced. Raises TargetError when ``path`` cannot be written.
@@ -148,7 +148,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Delete what killed processes of this machine left beside ``path``; the living keep theirs."""
+    """Delete what killed processes of this machine left by ``path``; running ones keep theirs."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         process = leftover.name.split(".")[-2]
         if process.isdecimal() and not _alive(int(process)):
@@ -157,22 +157,22 @@ def sweep(path: Path) -> None:
 
 
 def unfinished(path: Path, job: str, ending: str) -> Path:
-    """Where a job keeps what it needs to go on, beside its target: ``.NAME.JOB.ENDING``.
+    """Where a job keeps what it needs to resume, next to its target: ``.NAME.JOB.ENDING``.
 
-    ``job`` is a hash, so that no other job goes on from it.
+    ``job`` is a hash, so that no other job resumes from it.
     """
     return path.with_name(f".{path.name}.{job[:JOB]}.{ending}")
 
 
 def all_unfinished(path: Path, ending: str) -> list[Path]:
-    """What jobs of any kind that were to land at ``path`` kept."""
+    """What unfinished jobs with the target ``path`` kept."""
     own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{JOB}}}\.{ending}")
-    beside = path.parent.glob(f".{escape(path.name)}.*.{ending}")
-    return sorted(kept for kept in beside if own.fullmatch(kept.name))
+    similar = path.parent.glob(f".{escape(path.name)}.*.{ending}")
+    return sorted(kept for kept in similar if own.fullmatch(kept.name))
 
 
 def forget_unfinished(path: Path, ending: str) -> None:
-    """Delete what jobs that were to land at ``path`` kept, and what their kills left beside it."""
+    """Delete what unfinished jobs with the target ``path`` kept, and what kills left of that."""
     for kept in all_unfinished(path, ending):
         sweep(kept)
         remove(kept)
@@ -186,7 +186,7 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def _temporary(path: Path, folder: bool) -> Iterator[Path]:
-    """The name to write to; whatever has it at the end is removed."""
+    """The name to write to; whatever still has it at the end is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _temporary(path: Path, folder: bool) -> Iterator[Path]:
 
 
 def _followed(path: Path) -> Path:
-    """Where a symbolic link leads: what it points at is written, as ``open`` would do."""
+    """The target of a symbolic link, which is what gets written, as by ``open``."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -213,7 +213,7 @@ def _alive(process: int) -> bool:
         return False
     except OSError:
         return True
-    return process != os.getpid()  # ours would be of an earlier process of the same number
+    return process != os.getpid()  # with our own id it was an earlier process
 
 
 def _sync_all(path: Path) -> None:
@@ -227,7 +227,7 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    except OSError as error:  # some file systems sync no folders
+    except OSError as error:  # some file systems cannot sync folders
         if error.errno not in CANNOT or not path.is_dir():
             raise
     finally:

@@ -12,7 +12,7 @@
     └── OptionError      contradictory, unused or misspelt options
 
 A message is one line: what was found, what was expected, and the command or option that
-mends it. The CLI prints it without a traceback and leaves with exit code 1 (2 for options).
+fixes it. The CLI prints it without a traceback and leaves with exit code 1 (2 for options).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cannot_write(path: Path, error: OSError) -> TargetError:
-    """One line that says why, and what mends it."""
+    """One line that says why, and what to do."""
     reason = os.strerror(error.errno) if error.errno else first_line(error)
     full = "free the disk and run it again, or " if error.errno in FULL else ""
     return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
@@ -97,7 +97,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def one_of(option: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value of ``option`` that is none of its choices. Raises OptionError.
 
-    Wherever a choice is taken, so that no misspelling means one of the others.
+    Called wherever a choice is taken, so that a misspelling never means another choice.
     """
     names = list(known)
     if value not in names:

@@ -1,9 +1,9 @@
-"""Places by path or by URL: what reading needs of pathlib, over any fsspec file system.
+"""Files and folders by path or URL: the part of pathlib that reading needs, over fsspec.
 
     Path("DIR")                 on this machine
     RemotePath("s3://b/DIR")    in an object store or on a web server
 
-Drivers come with extras (``pip install 'mmx[s3]'``); credentials are the driver's own affair.
+Drivers come with extras (``pip install 'mmx[s3]'``); each driver finds its own credentials.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ class RemotePath:
 
     @property
     def fs(self) -> Any:
-        """The fsspec file system, which keeps no listings: others may write there too."""
+        """The fsspec file system, without cached listings, since others may write there."""
         import fsspec
 
         try:
             return fsspec.filesystem(self.scheme, use_listings_cache=False)
         except ImportError as error:
             extra = EXTRAS.get(self.scheme)
-            mend = f"pip install 'mmx[{extra}]'" if extra else first_line(error)
-            raise DataError(f"{self}: the driver of {self.scheme}:// is absent; {mend}") from error
+            fix = f"pip install 'mmx[{extra}]'" if extra else first_line(error)
+            raise DataError(
+                f"{self}: the driver of {self.scheme}:// is not installed; {fix}"
+            ) from error
         except ValueError as error:
-            raise DataError(f"{self}: nothing is known of {self.scheme}://") from error
+            raise DataError(f"{self}: no driver is known for {self.scheme}://") from error
 
     @property
     def scheme(self) -> str:
@@ -71,7 +73,7 @@ class RemotePath:
         return RemotePath(self.url.rsplit("/", 1)[0])
 
     def with_name(self, name: str) -> RemotePath:
-        """A neighbour."""
+        """Another file in the same folder."""
         return self.parent / name
 
     def __truediv__(self, name: str) -> RemotePath:
@@ -97,7 +99,7 @@ class RemotePath:
         return int((self._info() or {}).get("size") or 0)
 
     def glob(self, pattern: str) -> list[RemotePath]:
-        """What in this folder matches, sorted."""
+        """The files in this folder that match, sorted."""
         with reaching(self):
             found = self.fs.glob(f"{self.url}/{pattern}")
             return sorted(RemotePath(self.fs.unstrip_protocol(path)) for path in found)
@@ -108,7 +110,7 @@ class RemotePath:
             return self.fs.open(self.url, mode)
 
     def read_bytes(self, start: int | None = None, stop: int | None = None) -> bytes:
-        """The whole file, or a stretch of it."""
+        """The whole file, or the bytes from ``start`` to ``stop``."""
         with reaching(self):
             return bytes(self.fs.cat_file(self.url, start=start, end=stop))
 
@@ -118,7 +120,7 @@ class RemotePath:
             self.fs.get_file(self.url, str(target))
 
     def upload(self, source: Path) -> None:
-        """Put a file there; in an object store others see the old one or the new one, whole."""
+        """Copy a file there; in an object store others see the old one or the new one, whole."""
         with reaching(self):
             self.fs.put_file(str(source), self.url)
 
@@ -128,7 +130,7 @@ class RemotePath:
             self.fs.rm_file(self.url)
 
     def version(self) -> str:
-        """What changes when the file does; empty where there is nothing."""
+        """A text that changes when the file does; empty where there is no file."""
         found = self._info() or {}
         names = ("type", "size", "ETag", "etag", "LastModified", "mtime", "updated", "created")
         return json.dumps({name: str(found[name]) for name in names if name in found} or "")[1:-1]
@@ -145,7 +147,7 @@ Place = Path | RemotePath
 
 
 def as_place(text: str | Path | RemotePath) -> Place:
-    """A place from what the user typed. Raises OptionError when it is empty, or no text or path."""
+    """A place from what the user typed. Raises OptionError when it is empty or not a path."""
     if isinstance(text, Path | RemotePath):
         return text
     if not isinstance(text, str):
@@ -175,12 +177,12 @@ def as_paths(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def is_url(text: str) -> bool:
-    """Whether it names a place elsewhere."""
+    """Whether it is a URL."""
     return "://" in text
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says. Raises ValueError for anything else; Python alone would let some pass by."""
+    """The value of a JSON text. Raises ValueError for anything else, deep nesting too."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -206,7 +208,7 @@ def reaching(place: Place) -> Iterator[None]:
 def readable(place: Place) -> Iterator[Any]:
     """What pyarrow reads a place by: its path, or an open file where there is no path.
 
-    Threads of Arrow then hold no Python object, which they might let go of too late (see
+    Given a path, threads of Arrow hold no Python object that they might release too late (see
     ``mmx.cli.program``).
     """
     if isinstance(place, Path):
@@ -223,8 +225,8 @@ class NotRegularError(OSError):
 def open_regular(path: Path) -> BinaryIO:
     """A regular file, or a link to one, to be read. Raises OSError.
 
-    Looked at before it is opened, since opening alone can wait (a pipe) or do something (a
-    device), and again afterwards, since another may lie there by then.
+    Checked before it is opened, since opening alone can wait (a pipe) or do something (a
+    device), and again afterwards, since it may have been replaced by then.
     """
     _must_be_regular(path, path.stat())
     file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
@@ -249,5 +251,5 @@ def size_of(place: Place) -> int:
 
 
 def user_cache() -> Path:
-    """Where unfinished work and indices of this user lie."""
+    """Where unfinished work and indices of this user are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmx"

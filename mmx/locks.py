@@ -1,6 +1,6 @@
 """Be the only process of this machine that writes a path.
 
-A lock is an empty file beside the path, ``.clip.parquet.lock``, held by flock: it ends with the
+A lock is an empty file next to the path, ``.clip.parquet.lock``, held by flock: it ends with the
 process that holds it, however that ends.
 """
 
@@ -47,14 +47,14 @@ def trying(path: Path) -> Iterator[bool]:
     finally:
         if handle is not None:
             with suppress(OSError):
-                lock.unlink()  # before it is let go: whoever opened it meanwhile looks again
+                lock.unlink()  # before it is released: who opened it meanwhile checks again
             os.close(handle)
 
 
 def _held(lock: Path) -> int | None:
     """The open file that holds the lock; None when another process has it."""
     while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDONLY, 0o666)  # flock asks for no more
+        handle = os.open(lock, os.O_CREAT | os.O_RDONLY, 0o666)  # flock needs no more
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_open_at(handle, lock):

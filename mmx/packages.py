@@ -1,4 +1,4 @@
-"""Packages that mmx needs and that are absent, broken or do not fit each other: one line."""
+"""One-line errors for packages that are missing, broken or do not fit each other."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _absent(error: BaseException) -> str | None:
-    """The package that is not there at all."""
+    """The package that is not installed at all."""
     for one in _chain(error):
         name = one.name if isinstance(one, ModuleNotFoundError) else None
-        if name in PIP:  # a module inside of a package that is there makes it broken
+        if name in PIP:  # a missing module of an installed package is another fault
             return name
     return None
 
@@ -100,7 +100,7 @@ def _lacking(error: BaseException) -> str | None:
 
 
 def _remedy(package: str) -> str:
-    """The command that brings a package that works."""
+    """The command that installs a package that works."""
     if package == "torchvision":
         return f"it must fit torch {_version('torch')}: {UPGRADE} torch torchvision"
     installed = packages_distributions().get(package, [PIP[package]])  # faiss-gpu or faiss-cpu

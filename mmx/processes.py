@@ -65,7 +65,7 @@ class Processes:
             parameter.grad = reduce(gradient, reduction="sum")
 
     def whole(self, part: torch.Tensor, length: int) -> torch.Tensor:
-        """This process's (n, d) rows, as ``share`` gave them out → all (length, d) of the batch.
+        """The (n, d) rows of this process's ``share`` → all (length, d) rows of the batch.
 
         Only this process's rows carry gradient.
         """
@@ -89,18 +89,18 @@ class Processes:
 
     @contextmanager
     def claim(self, claiming: AbstractContextManager[T]) -> Iterator[T]:
-        """What the first process claims (``mmx.atomic.claimed``); the others are told what it is.
+        """What the first process claims (``mmx.atomic.claimed``); the others get the same claim.
 
         ``claiming`` is entered in the first process alone.
         """
         if self.is_main:
             with claiming as claim:
-                self._tell_all(claim)
+                self._broadcast(claim)
                 yield claim
         else:
-            yield self._tell_all(None)
+            yield self._broadcast(None)
 
-    def _tell_all(self, value: Any) -> Any:
+    def _broadcast(self, value: Any) -> Any:
         """The first process's value, of any kind."""
         if self.size == 1:
             return value

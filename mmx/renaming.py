@@ -1,4 +1,4 @@
-"""Give a finished file or folder its name in one step, also when something has it.
+"""Give a finished file or folder its name in one step, also when the name is taken.
 
 Linux exchanges two names in one step. Elsewhere two renames do it, and a kill between them leaves
 the old one aside, from where ``recover`` puts it back.
@@ -36,7 +36,7 @@ def _rename_new(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno == errno.EEXIST:
             raise
-        if os.path.lexists(path):  # no such call here: the lock keeps other mmx away meanwhile
+        if os.path.lexists(path):  # no such call here: the lock keeps other mmx processes away
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
         temporary.rename(path)
 
@@ -72,14 +72,14 @@ def _renameat2(one: Path, other: Path, flag: int) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Where the old one waits for a moment, on systems that cannot exchange two names."""
+    """Where the old one is for a moment, on systems that cannot exchange two names."""
     return path.with_name(f".{path.name}.mmx-old")
 
 
 def recover(path: Path, recognises: Callable[[Path], bool]) -> None:
-    """Undo a swap that a kill cut between its two renames, or end one cut behind them.
+    """Undo a swap that a kill cut between its two renames, or finish one cut after them.
 
-    ``recognises`` says whether what lies aside is of the kind that was written.
+    ``recognises`` says whether what was set aside is of the kind that was written.
     """
     old = set_aside(path)
     if not os.path.lexists(old) or not recognises(old):

@@ -1,4 +1,4 @@
-"""SQL over everything at hand: stores, runs and datasets as DuckDB views by name.
+"""SQL over stores, runs and datasets, as DuckDB views by name.
 
     clip                    the store cache/clip.parquet; vectors are FLOAT[d] arrays
     "NAME".users, .items,   the tables of runs/NAME
@@ -6,17 +6,17 @@
     "DIR".items,            the tables of a dataset directory
       .interactions
 
-Of the first dataset given, ``items`` and ``interactions`` also stand without a schema.
+Of the first dataset given, ``items`` and ``interactions`` also exist without a schema.
 
-A query reads and does nothing else (``mmx.sql_statements`` says which are taken), at two levels:
+A query only reads (``mmx.sql_statements`` says which are allowed), at two levels:
 
-    local    who asks owns the machine: files of this machine may be named too
-    served   who asks is a stranger: what was attached and nothing else, for ten seconds, in a
-             bounded memory, at most 10,000 rows
+    local    for the owner of the machine: its files may be named too
+    served   for strangers: only what was attached, for ten seconds, in bounded memory, at most
+             10,000 rows
 
-DuckDB's bound on the memory is for tables, sorts and joins; texts and lists that a function makes
-are outside of it. The functions that make large ones of little are therefore not served, yet who
-faces strangers should bound the memory of the process too.
+DuckDB's limit on memory is for tables, sorts and joins; texts and lists that a function makes
+are outside of it. Functions that make large ones from short calls are therefore not served, but
+a server for strangers should limit the memory of its process too.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from mmx.files import Place, RemotePath, as_path
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, identifier, views_of
 
-SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of what is served
-BATCH = 2048  # rows that come at once
+SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of a served query
+BATCH = 2048  # rows of a batch
 CUT = b"mmx.cut"  # in the schema's metadata of an answer that had more rows
 
 
 class Rows(NamedTuple):
-    """An answer as it comes; the batches are of that schema."""
+    """An answer in batches, all of one schema."""
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
 
 
 class Sql:
-    """What was attached, ready to be asked; several threads may ask at once.
+    """What was attached, ready for queries; several threads may query at once.
 
-    ``notes`` has one line for each thing that is absent or goes by another name; ``files`` are
+    ``notes`` has one line for each thing that is absent or has another name here; ``files`` are
     the local files that the views read.
     """
 
@@ -89,9 +89,9 @@ class Sql:
     def ask(self, query: str) -> pa.Table:
         """Run one query. Columns of one name get distinct ones (``a``, ``a_1``).
 
-        Of what is served the first 10,000 rows; where there were more, the schema's metadata
-        has ``mmx.cut``. Raises QueryError with DuckDB's words, or when it would do more than
-        read.
+        At the level "served" the first 10,000 rows; where there were more, the schema's metadata
+        has ``mmx.cut``. Raises QueryError with DuckDB's message, or when the query would do more
+        than read.
         """
         rows = self.stream(query)
         limit = None if self._local else ROWS
@@ -100,11 +100,11 @@ class Sql:
         return table.replace_schema_metadata({CUT: str(limit)}) if cut else table
 
     def stream(self, query: str) -> Rows:
-        """The rows of one query as they come, all of them. Raises QueryError as ``ask`` does."""
+        """All rows of one query, batch by batch. Raises QueryError as ``ask`` does."""
         cursor = self._connection.cursor()
         with self._explained(query):
             relation = self._relation(cursor, query)
-            if relation is None:  # a statement that gives nothing back
+            if relation is None:  # a statement without a result
                 schema = pa.schema({"done": pa.bool_()})
                 return Rows(schema, iter([pa.record_batch([[True]], schema=schema)]))
             reader = relation.to_arrow_reader(BATCH)
@@ -112,7 +112,7 @@ class Sql:
         return Rows(schema, self._batches(reader, schema, query))
 
     def names(self, query: str, path: Path) -> bool:
-        """Whether the query itself names this file, alone or by a pattern."""
+        """Whether the query itself names this file, by its name or a pattern."""
         if self._unsafe:
             return False
         with self._explained(query), self._connection.cursor() as cursor:
@@ -120,7 +120,7 @@ class Sql:
         return any(fnmatch(os.path.realpath(path), os.path.realpath(name)) for name in names)
 
     def close(self) -> None:
-        """Let go of everything, the files of large sorts too."""
+        """Release everything, the files of large sorts too."""
         self._connection.close()
         if self._spill:
             self._spill.cleanup()
@@ -185,10 +185,10 @@ class Sql:
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
-            raise QueryError(self._told(str(error), query)) from error
+            raise QueryError(self._message(str(error), query)) from error
 
-    def _told(self, message: str, query: str) -> str:
-        """DuckDB's words, the first line with what helps."""
+    def _message(self, message: str, query: str) -> str:
+        """DuckDB's message, its first line with what helps."""
         first, *more = [line for line in message.splitlines() if line.strip()] or ["no reason"]
         if first.startswith("Traceback"):  # of a remote file system
             first, more = more[-1], []
@@ -230,7 +230,7 @@ def open_sql(
 def _lock(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[str], folders: Sequence[str]
 ) -> None:
-    """From here on only these are read, and no setting changes. The order is DuckDB's."""
+    """From now on only these are read, and no setting changes. DuckDB needs this order."""
     for setting, values in (("allowed_directories", folders), ("allowed_paths", paths)):
         connection.execute(f"set {setting} = [{', '.join(map(quoted, values))}]")
     connection.execute("set enable_external_access = false")
@@ -238,7 +238,7 @@ def _lock(
 
 
 def _allowed(places: Sequence[Place]) -> list[str]:
-    """The places as DuckDB names them: a file system may say them otherwise than the user."""
+    """The places as DuckDB names them: a file system may spell them in its own way."""
     names: dict[str, None] = {}
     for place in places:
         names |= {str(place): None, str(literal(place)): None}
@@ -279,7 +279,7 @@ def _distinct(schema: pa.Schema) -> pa.Schema:
 
 
 def _unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
-    """Those of the names that stand bare in the query, and may not; as they are written."""
+    """Those of the names that the query has without the quotes they need; in quotes."""
     return [
         identifier(name)
         for name in dict.fromkeys(names)

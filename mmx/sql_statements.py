@@ -1,11 +1,11 @@
-"""Which SQL is answered: one statement that reads and does nothing else.
+"""Which SQL is allowed: one statement that only reads.
 
 DuckDB's settings are not enough: a directory that may be read may be written too, ``EXPLAIN
 ANALYZE COPY`` copies, and so does ``WITH x AS (COPY … TO …) SELECT 1``, which DuckDB calls a
 SELECT. So DuckDB's own parser gives the tree of the statement (``json_serialize_sql``), and every
 node and every table function in it must be known here. SHOW, DESCRIBE, SUMMARIZE, UNPIVOT and a
 PIVOT over named values are such trees. EXPLAIN is taken off before and put back after. A PIVOT over
-values yet unknown has no tree; there no word of what writes may stand anywhere in its text.
+values not known yet has no tree; its text may not contain any word of a statement that writes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import duckdb
 from mmx.errors import QueryError
 
 NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
-LOOKING = {  # table functions that only compute, or tell what the views are
+LOOKING = {  # table functions that only compute, or list the views
     *("range", "generate_series", "unnest", "repeat", "repeat_row", "summary", "histogram"),
     *("histogram_values", "json_each", "json_tree", "duckdb_columns", "duckdb_functions"),
     *("duckdb_keywords", "duckdb_tables", "duckdb_types", "duckdb_schemas", "pragma_version"),
     *("pragma_table_info", "pg_timezone_names"),
     *("icu_calendar_names", "test_all_types"),
 }
-READING = {  # table functions that read the files they name, or tell where files lie
+READING = {  # table functions that read the files they name, or say where files are
     *("duckdb_views", "duckdb_settings"),
     *("read_csv", "read_csv_auto", "sniff_csv", "read_parquet", "parquet_scan", "read_json"),
     *("read_json_auto", "read_json_objects", "read_json_objects_auto", "read_ndjson"),
@@ -37,11 +37,11 @@ READING = {  # table functions that read the files they name, or tell where file
     *("parquet_full_metadata", "parquet_bloom_probe", "parquet_page_index"),
 }
 NEVER = {"write_log", "getenv", "nextval", "setval"}  # functions of a value that do more
-GREEDY = {  # which a few letters of SQL make fill the memory, or sleep, past every limit
+GREEDY = {  # which can fill the memory, or sleep, past every limit
     *("repeat", "range", "generate_series", "lpad", "rpad", "list_resize", "array_resize"),
     *("sleep_ms", "printf", "format", "bar"),
 }
-WRITING = {  # what could stand in a PIVOT that has no tree
+WRITING = {  # what could be in a PIVOT that has no tree
     *("alter", "attach", "call", "copy", "create", "delete", "detach", "drop", "execute"),
     *("export", "import", "insert", "install", "load", "merge", "pragma", "prepare", "set"),
     *("truncate", "update", "vacuum"),
@@ -63,7 +63,7 @@ _PIVOT = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """What may be run, and the names in it that can be those of files."""
+    """What may be run, and the names in it that may be files."""
 
     sql: str
     names: tuple[str, ...] = ()
@@ -74,26 +74,26 @@ def checked(
 ) -> Statement:
     """The query as it may be run.
 
-    ``files`` says whether it may name files; ``views`` are the names that are none. Raises
-    QueryError when it is not one statement, or one that does more than read; duckdb.Error when
-    it is no SQL.
+    ``files`` says whether it may name files; ``views`` are names of views. Raises QueryError
+    when it is not one statement, or one that does more than read; duckdb.Error when it is not
+    SQL.
     """
     explain, rest = _without_explain(query)
-    asked = "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true)"
+    serialize = "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true)"
     try:
-        told = json.loads(connection.execute(asked, [rest]).fetchall()[0][0])
+        tree = json.loads(connection.execute(serialize, [rest]).fetchall()[0][0])
     except RecursionError as error:
         raise QueryError("SQL: nested more than some 400 levels deep; use fewer") from error
-    if told["error"]:
+    if tree["error"]:
         return _without_tree(connection, query, rest, files)
-    if len(told["statements"]) != 1:
-        raise QueryError(f"SQL: {len(told['statements'])} statements; give one")
-    names = tuple(_inspected(told, files, views))
+    if len(tree["statements"]) != 1:
+        raise QueryError(f"SQL: {len(tree['statements'])} statements; give one")
+    names = tuple(_inspected(tree, files, views))
     return Statement(explain + rest, names)
 
 
 def _without_explain(query: str) -> tuple[str, str]:
-    """``EXPLAIN …`` as it is put back before what is explained; empty where there is none."""
+    """``EXPLAIN …``, to be put back later, and the rest; empty where there is none."""
     found = _EXPLAIN.match(query)
     if not found:
         return "", query
@@ -102,7 +102,7 @@ def _without_explain(query: str) -> tuple[str, str]:
 
 
 def _inspected(tree: Any, files: bool, views: set[str]) -> Iterator[str]:
-    """Names in the tree that can be those of files. Raises QueryError at what is not allowed."""
+    """Names in the tree that may be files. Raises QueryError at what is not allowed."""
     pending = [tree]
     while pending:
         node = pending.pop()
@@ -123,7 +123,7 @@ def _names_in(node: dict[str, Any]) -> Iterator[str]:
 
 
 def _inside(node: dict[str, Any]) -> list[Any]:
-    """What hangs below; of a table function its arguments, for its name is checked with it."""
+    """The nodes below; of a table function its arguments, as its name is checked with it."""
     inner = dict(node)
     if node.get("type") == "TABLE_FUNCTION":
         inner["function"] = {**(node.get("function") or {}), "function_name": ""}
@@ -148,7 +148,7 @@ def _check_node(node: dict[str, Any], files: bool, views: set[str]) -> None:
 def _without_tree(
     connection: duckdb.DuckDBPyConnection, query: str, rest: str, files: bool
 ) -> Statement:
-    """What cannot be serialised: refused, but for a PIVOT over values yet unknown."""
+    """What cannot be serialised: refused, except a PIVOT over values not known yet."""
     kinds = [statement.type.name for statement in connection.extract_statements(query)]
     if len(kinds) != 1:
         raise QueryError(f"SQL: {len(kinds) or 'no'} statements; give one")
@@ -169,5 +169,5 @@ def _without_tree(
 
 
 def _refusal(what: str, files: bool) -> QueryError:
-    mend = "; --unsafe takes any SQL" if files else ""
-    return QueryError(f"SQL: {what} is not allowed; what reads is: {HOW}{mend}")
+    fix = "; --unsafe takes any SQL" if files else ""
+    return QueryError(f"SQL: {what} is not allowed; what reads is: {HOW}{fix}")

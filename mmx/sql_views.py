@@ -31,7 +31,7 @@ class View:
     name: str
     sql: str
     places: tuple[Place, ...]
-    found: bool = False  # in a folder; one that is unreadable is told and left out
+    found: bool = False  # in a folder; one that is unreadable is left out with a note
 
     @property
     def written(self) -> str:
@@ -42,13 +42,13 @@ class View:
 
 @dataclass
 class Found:
-    """The views so far, and a line for each thing that is absent or goes by another name."""
+    """The views so far, and a line for each thing that is absent or has another name here."""
 
     views: list[View] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def free(self, name: str, schema: str | None, place: Place) -> str:
-        """A name that nothing has in the schema; in place of a schema None asks for one."""
+        """A name that is free in the schema; with None, one that is free for a schema."""
         there = [view.name for view in self.views if view.schema == schema]
         if schema is None:
             there = [*TAKEN, *(view.schema for view in self.views)]
@@ -105,7 +105,7 @@ def _add_stores(found: Found, cache: Path, named: list[Place]) -> None:
 
 
 def _stores(cache: Path, named: list[Place]) -> Iterator[Path]:
-    """What lies in the folder of stores, without those that were named as well."""
+    """The stores in the folder, without those that were named as well."""
     there = {_absolute(place) for place in named}
     for path in sorted(cache.glob("*.parquet")) if cache.is_dir() else []:
         if not path.name.startswith(".") and _absolute(path) not in there:
@@ -149,7 +149,7 @@ def _dataset(data: Place | str) -> dict[str, Place]:
 
 
 def _table_alone(path: Place) -> dict[str, Place]:
-    """A catalogue given by its own name, and the interactions beside it."""
+    """A catalogue given by its own name, and the interactions next to it."""
     tables: dict[str, Place] = {"items": path}
     if has_table(path.parent, "interactions"):
         tables["interactions"] = find_table(path.parent, "interactions")
@@ -169,7 +169,7 @@ def _tables(directory: Place) -> dict[str, Place]:
 def _reading(path: Place, csv: CsvFormat) -> tuple[str, tuple[Place, ...]]:
     """The query of all rows of a table, and the files that are read for it.
 
-    A CSV file that cannot be read is said to who reads it; others of the folder are sound.
+    A CSV file that cannot be read raises when it is queried; the other tables are not affected.
     """
     if not is_csv(path):
         return f"select * from read_parquet({quoted(str(literal(path)))})", (path,)
@@ -181,7 +181,7 @@ def _reading(path: Place, csv: CsvFormat) -> tuple[str, tuple[Place, ...]]:
 
 
 def _absolute(path: Place) -> Place:
-    """The same from whatever folder, for the program may go to another one."""
+    """The same from any folder, since the program may change its own."""
     return path.absolute() if isinstance(path, Path) else path
 
 
@@ -194,6 +194,6 @@ def identifier(name: str) -> str:
 
 @cache
 def _keywords() -> frozenset[str]:
-    asked = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
+    query = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
     with duckdb.connect() as connection:
-        return frozenset(row[0] for row in connection.execute(asked).fetchall())
+        return frozenset(row[0] for row in connection.execute(query).fetchall())

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 
 def load_checked(path: Path) -> Any:
-    """The saved tensors and plain values. Raises ValueError when a checksum does not fit.
+    """The saved tensors and plain values. Raises ValueError when a checksum is wrong.
 
     The file is a zip archive, whose CRC-32 of each tensor torch writes and does not compare.
     """
@@ -53,7 +53,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 
 class _Writer:
-    """A file that remembers why it could not be written, of which torch tells nothing."""
+    """A file that remembers why it could not be written, which torch does not report."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file

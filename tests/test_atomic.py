@@ -169,7 +169,7 @@ def test_a_name_taken_at_the_last_moment_is_kept(
     assert content(path) == "a photograph"
 
 
-def test_an_empty_folder_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_an_empty_folder_counts_as_nothing(tmp_path: Path) -> None:
     for kind in ("file", "folder"):
         (tmp_path / kind).mkdir()
         with publishing(tmp_path / kind, NOTE, folder=kind == "folder") as temporary:
@@ -225,13 +225,13 @@ def test_the_old_one_is_aside_where_names_cannot_be_exchanged(
 
 
 def test_only_the_dead_are_swept(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for process in (dead.pid, os.getppid()):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
         make(tmp_path / f".x.{process}.tmp", "folder", "half")
-    make(tmp_path / f".other.{dead.pid}.tmp", "file", "half")
+    make(tmp_path / f".other.{ended.pid}.tmp", "file", "half")
     sweep(tmp_path / "x")
-    assert names(tmp_path) == sorted([f".x.{os.getppid()}.tmp", f".other.{dead.pid}.tmp"])
+    assert names(tmp_path) == sorted([f".x.{os.getppid()}.tmp", f".other.{ended.pid}.tmp"])
     remove(tmp_path / "absent")
 
 

@@ -34,7 +34,7 @@ from tests.catalogue import plain_catalogue
 ANEW = ExtractOptions(overwrite=True)
 
 
-def test_a_folder_of_stores_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_of_stores_is_not_a_store(tmp_path: Path) -> None:
     for name in "ab":
         make_store(tmp_path / "cache" / f"{name}.parquet")
     store = make_store(tmp_path / "c.parquet")
@@ -57,7 +57,7 @@ def parts_table(columns: dict, schema):  # type: ignore[no-untyped-def]
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def test_parts_without_their_job_are_of_nobody(tmp_path: Path) -> None:
+def test_parts_without_their_job_are_refused(tmp_path: Path) -> None:
     """A kill may leave a folder half deleted."""
     items = load_items(plain_catalogue(tmp_path / "d", items=3))
     out = tmp_path / "x.parquet"
@@ -83,19 +83,19 @@ def test_parts_are_deleted_in_one_step(tmp_path: Path, monkeypatch: pytest.Monke
     assert not parts.directory.exists()
 
 
-def test_nobodys_files_are_taken_for_parts(tmp_path: Path) -> None:
+def test_other_files_are_never_taken_for_parts(tmp_path: Path) -> None:
     items = load_items(plain_catalogue(tmp_path / "d", items=3))
     folder = tmp_path / "x.parquet.parts"
     folder.mkdir()
     (folder / "photo.jpg").write_text("dear to me")
     for options in (ExtractOptions(), ANEW):
-        with pytest.raises(StoreError, match=r"holds photo.jpg, which is no part"):
+        with pytest.raises(StoreError, match=r"holds photo.jpg, which is not part"):
             extract(items, open_encoder("toy"), tmp_path / "x.parquet", options)
     assert names(folder) == ["photo.jpg"]
 
 
 def test_what_a_kill_left_aside_is_looked_at_before_anything_is_done(tmp_path: Path) -> None:
-    """Where names cannot be exchanged the old store waits beside for a moment."""
+    """Where names cannot be exchanged the old store is next to it for a moment."""
     items = load_items(plain_catalogue(tmp_path / "d", items=3))
     out = tmp_path / "x.parquet"
     make_store(out)

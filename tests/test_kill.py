@@ -164,7 +164,7 @@ def begin(place: Place, out: Path, overwrite: bool) -> dict[str, str]:
 
 
 def end(place: Place, out: Path) -> None:
-    """The new one is there, and nothing beside it."""
+    """The new one is there, and nothing next to it."""
     assert contents(out) == place.new
     assert {p.name for p in place.path.iterdir()} - KEPT == {out.name}
 

@@ -132,7 +132,7 @@ def test_planted_faults_are_found() -> None:
 
 
 def test_no_test_file_is_imported() -> None:
-    """What several tests need lies in a helper module, also for programs that tests write."""
+    """What several tests need is in a helper module, also for programs that tests write."""
     found = [
         f"{path.relative_to(ROOT)}: {line}"
         for path in sorted((ROOT / "tests").rglob("*.py"))

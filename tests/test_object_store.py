@@ -148,7 +148,7 @@ print(report.encoded)
 """
 
 
-def test_a_killed_run_goes_on(local: Path, bucket: str, tmp_path: Path) -> None:
+def test_a_killed_run_continues(local: Path, bucket: str, tmp_path: Path) -> None:
     data, out = put(local, f"{bucket}/shop"), f"{bucket}/toy.parquet"
     run(data, f"{bucket}/whole.parquet", part_size=4)
     work = tmp_path / "user-cache/mmx/work"
@@ -288,9 +288,9 @@ def test_mistakes_are_one_line(local: Path, bucket: str) -> None:
         run(local, "s3://absent-bucket/toy.parquet")
     with pytest.raises(StoreError, match="a web server takes no files"):
         run(local, "https://example.org/toy.parquet")
-    with pytest.raises(DataError, match="nothing is known of nonsense://"):
+    with pytest.raises(DataError, match="no driver is known for nonsense://"):
         load_items("nonsense://x")
-    with pytest.raises(StoreError, match="Parquet but no embedding store"):
+    with pytest.raises(StoreError, match="Parquet but not an embedding store"):
         open_store(f"{put(local, f'{bucket}/shop')}/items.parquet")
 
 
@@ -300,7 +300,9 @@ def test_a_missing_driver_is_named() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.startswith("DataError s3://b/x.parquet: the driver of s3:// is absent;")
+    assert done.stdout.startswith(
+        "DataError s3://b/x.parquet: the driver of s3:// is not installed;"
+    )
     assert "pip install 'mmx[s3]'" in done.stdout
 
 

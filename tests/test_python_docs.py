@@ -1,4 +1,4 @@
-"""docs/python.md is run as it stands, and what it lists is all there is."""
+"""docs/python.md is run as it is, and what it lists is all there is."""
 
 from __future__ import annotations
 

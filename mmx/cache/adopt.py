@@ -1,7 +1,7 @@
 """A store made of vectors that other tools wrote; the layouts are those of ``export``.
 
-What is known of such vectors is little, and the encoder card says so: the name that the caller
-gives, and "unknown" where nothing was said. A folder that ``export`` wrote has its own card.
+Little is known about such vectors, and the encoder card says so: the name that the caller
+gives, and "unknown" for the rest. A folder that ``export`` wrote has its own card.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.cache.export import check_layout
-from mmx.cache.layouts import READERS, Piece
+from mmx.cache.layouts import READERS, VectorFiles
 from mmx.cache.merge import ROW_GROUP, write_store
 from mmx.cache.schema import MISSING, OK, metadata, store_schema
 from mmx.cache.tools import Target
@@ -37,9 +37,9 @@ class Adoption:
     """How to read a folder of another tool."""
 
     layout: str
-    encoder: str | None = None  # what made the vectors, where the folder does not say it
+    encoder: str | None = None  # what made the vectors, where the folder does not say
     id_column: str | None = None  # of the table of ids; None: item_id, MMRec's asin
-    zero_missing: bool = False  # a row of zeros is no vector
+    zero_missing: bool = False  # a row of zeros means that there is no vector
     csv: CsvFormat = PLAIN  # of a table of ids
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ def adopt(
 ) -> tuple[int, dict[str, int]]:
     """Write the vectors in ``folder`` as a store: its rows, and how many each modality lacks.
 
-    A row is missing when it is NaN, when the folder lists it as missed, or, with
+    A row is missing when it is NaN, when the folder lists it as missing, or, with
     ``zero_missing``, when it is zero. Raises StoreError on files that do not belong together,
     on repeated ids and on numbers that are not finite.
     """
@@ -76,7 +76,7 @@ def adopt(
                     counts[m] += int((~present).sum())
                 yield _as_table(rows, vectors, schema)
 
-        total = sum(piece.rows.num_rows for piece in job.pieces)
+        total = sum(part.rows.num_rows for part in job.parts)
         write_store(
             claim, tables(), total, schema.with_metadata(facts),
             max_file_rows=target.max_file_rows, progress=lambda done: progress(done, total),
@@ -85,19 +85,19 @@ def adopt(
 
 
 class _Adopt:
-    def __init__(self, folder: Path, how: Adoption, pieces: list[Piece]) -> None:
-        self.folder, self.how, self.pieces = folder, how, pieces
-        self.dimensions = {m: x.dimension for m, x in pieces[0].matrices.items()}
+    def __init__(self, folder: Path, how: Adoption, parts: list[VectorFiles]) -> None:
+        self.folder, self.how, self.parts = folder, how, parts
+        self.dimensions = {m: x.dimension for m, x in parts[0].matrices.items()}
 
     def check(self) -> None:
         """Raise StoreError unless the files belong together."""
         if not self.dimensions:
             raise StoreError(f"{self.folder} holds no vectors in the layout {self.how.layout}")
-        for piece in self.pieces:
-            for m, found in piece.matrices.items():
-                if found.rows != piece.rows.num_rows:
+        for part in self.parts:
+            for m, found in part.matrices.items():
+                if found.rows != part.rows.num_rows:
                     raise StoreError(
-                        f"{found.path} has {found.rows} rows for {piece.rows.num_rows} ids; "
+                        f"{found.path} has {found.rows} rows for {part.rows.num_rows} ids; "
                         "both must be of the same items"
                     )
                 if found.dimension != self.dimensions[m]:
@@ -106,24 +106,26 @@ class _Adopt:
                         f"{self.dimensions[m]}; they must be of one encoder"
                     )
         twice = repeated(
-            pa.chunked_array([c for p in self.pieces for c in p.rows["item_id"].chunks])
+            pa.chunked_array([c for p in self.parts for c in p.rows["item_id"].chunks])
         )
         if twice:
             raise StoreError(
                 f"{self.folder}: {len(twice)} ids occur more than once ({first_few(twice)}); keep "
-                "one row of each, or say which column by --ids"
+                "one row of each, or name the column with --ids"
             )
 
     def blocks(self) -> Iterator[tuple[pa.Table, dict[str, tuple[np.ndarray, np.ndarray]]]]:
         """Some rows, and of each modality (n, d) vectors and (n,) bool where there is one."""
-        for piece in self.pieces:
-            for start in range(0, piece.rows.num_rows, AT_ONCE):
-                rows = piece.rows.slice(start, AT_ONCE)
-                yield rows, {m: self._read(piece, m, start, len(rows)) for m in self.dimensions}
+        for part in self.parts:
+            for start in range(0, part.rows.num_rows, AT_ONCE):
+                rows = part.rows.slice(start, AT_ONCE)
+                yield rows, {m: self._read(part, m, start, len(rows)) for m in self.dimensions}
 
-    def _read(self, piece: Piece, m: str, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        vectors = piece.matrices[m].read(start, count)
-        missed = piece.missing.get(m, np.zeros(0, dtype=np.int64)) - start
+    def _read(
+        self, part: VectorFiles, m: str, start: int, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        vectors = part.matrices[m].read(start, count)
+        missed = part.missing.get(m, np.zeros(0, dtype=np.int64)) - start
         present = ~np.isnan(vectors).all(axis=1)
         present[missed[(missed >= 0) & (missed < count)]] = False
         if self.how.zero_missing:
@@ -131,14 +133,14 @@ class _Adopt:
         bad = np.flatnonzero(present & ~np.isfinite(vectors).all(axis=1))
         if len(bad):
             raise StoreError(
-                f"{piece.matrices[m].path}: row {start + bad[0]} has numbers that are not finite; "
-                "mend it, or make the whole row NaN where there is no vector"
+                f"{part.matrices[m].path}: row {start + bad[0]} has numbers that are not finite; "
+                "fix it, or make the whole row NaN where there is no vector"
             )
         return vectors, present
 
     def facts(self) -> dict[str, str]:
         """The store's metadata: from card.json where there is one, else what is known."""
-        found = [m.numbers for piece in self.pieces for m in piece.matrices.values()]
+        found = [m.numbers for part in self.parts for m in part.matrices.values()]
         dtype = "float16" if set(found) == {"float16"} else "float32"
         path = self.folder / "card.json"
         if not path.exists():
@@ -158,11 +160,14 @@ class _Adopt:
             facts = metadata(card, dtype, written["items"])
             facts["mmx.versions"] = json.dumps(written["versions"], sort_keys=True)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path} is unreadable ({error}); delete it, say --encoder") from error
-        self._refuse_others(card, path)
-        if changed:  # other numbers are of another encoder
             raise StoreError(
-                f"{changed[0]} is not what {path} says of it; delete card.json and say --encoder"
+                f"{path} is unreadable ({error}); delete it and give --encoder"
+            ) from error
+        self._refuse_others(card, path)
+        if changed:  # other numbers mean another encoder
+            raise StoreError(
+                f"{changed[0]} differs from its SHA-256 in {path}; delete card.json and give "
+                "--encoder"
             )
         return facts
 
@@ -171,8 +176,8 @@ class _Adopt:
         there, said = sorted(self.dimensions), sorted(card.dimensions)
         if there != said:
             raise StoreError(
-                f"{self.folder} holds {', '.join(there)}, and {path} is of {', '.join(said)}; move "
-                "the others elsewhere, or delete card.json and say --encoder"
+                f"{self.folder} holds {', '.join(there)}, but {path} names {', '.join(said)}; move "
+                "the others elsewhere, or delete card.json and give --encoder"
             )
 
     def _unknown_card(self, name: str) -> EncoderCard:
@@ -198,7 +203,7 @@ class _Adopt:
 def _as_table(
     rows: pa.Table, vectors: dict[str, tuple[np.ndarray, np.ndarray]], schema: pa.Schema
 ) -> pa.Table:
-    """A store's rows; what nobody said is null, or the status "unknown"."""
+    """A store's rows; what is not known is null, a status "unknown"."""
     columns: dict[str, Any] = {
         name: rows[name]
         if name in rows.column_names
@@ -217,7 +222,7 @@ def _as_table(
 
 
 def _statuses(known: pa.Array, vectors: tuple[np.ndarray, np.ndarray] | None) -> pa.Array:
-    """What the statuses must be where vectors say it, and what is known elsewhere."""
+    """The statuses that follow from the vectors, and the known ones where there are none."""
     if vectors is None:
         return pc.fill_null(known, "unknown")
     present = pa.array(vectors[1])

@@ -20,7 +20,7 @@ def attach(connection: Any, places: Iterable[Place]) -> None:
             fs = type(place.fs)(use_listings_cache=False, skip_instance_cache=True)
             fs.protocol = place.scheme  # DuckDB takes the first of several, which may be another
             if place.scheme in ("http", "https"):
-                fs.modified = lambda path: EPOCH  # DuckDB asks, and fsspec does not know
+                fs.modified = lambda path: EPOCH  # DuckDB wants it, and fsspec does not know
             _share_files(fs)
             connection.register_filesystem(fs)
             known.append(place.scheme)
@@ -37,16 +37,16 @@ def _share_files(fs: Any) -> None:
 
 
 class SharedFile:
-    """An open file that several threads read at places of their own, or on from the last read.
+    """An open file that several threads read, at their own positions or from the last read on.
 
-    DuckDB seeks and reads in one file from several threads, Parquet so; a compressed CSV it
-    reads on without seeking, each time in another thread. fsspec's files have one position and
-    one buffer, so that a thread would get bytes from where another one has gone.
+    DuckDB reads a Parquet file from several threads, each of which seeks before it reads; a
+    compressed CSV it reads without seeking, each time in another thread. fsspec's files have
+    one position and one buffer, so a thread would get bytes from where another one has gone.
     """
 
     def __init__(self, file: Any) -> None:
         self._file, self._lock = file, threading.Lock()
-        self._place = 0  # behind the last seek or read
+        self._place = 0  # after the last seek or read
         self._sought: dict[int, int] = {}  # thread → where it went and has not read yet
 
     def seek(self, place: int) -> int:
@@ -63,7 +63,7 @@ class SharedFile:
         """At most ``length`` bytes; all that follow by default."""
         me = threading.get_ident()
         with self._lock:
-            if me not in self._sought:  # reading on: where others went before is passed
+            if me not in self._sought:  # continues from the last read; earlier seeks are void
                 self._sought.clear()
             self._file.seek(self._sought.pop(me, self._place))
             found: bytes = self._file.read(length)

@@ -1,7 +1,7 @@
 """The encoder card: what exactly a vector in a store is.
 
-Two vectors can be compared only if their cards have the same identity. The card travels in
-the Parquet metadata of a store, so a file that was mailed around still says what it holds.
+Two vectors can be compared only if their cards have the same identity. The card is in
+the Parquet metadata of a store, so a copied file still says what it holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading files of a store: checksums are compared, and damage is called by its name."""
+"""Reading files of a store: checksums are compared, and damage is reported as damage."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 from mmx.errors import DamagedError, StoreError, first_line
 from mmx.files import Place, readable
 
-NO_PARQUET = "no Parquet file"
+NO_PARQUET = "not a Parquet file"
 ENDLESS = "its end is missing"  # and with it what would show that it is a store
-BROKEN = (  # whatever decoders raise on bytes that nobody wrote
+BROKEN = (  # whatever decoders raise on damaged bytes
     pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
 )  # fmt: skip
 
 
 @contextmanager
 def decoding(place: Place) -> Iterator[None]:
-    """Turn what breaks while ``place`` is decoded into one line that says what mends it.
+    """Turn what breaks while ``place`` is decoded into one line that says what to do.
 
-    Raises DamagedError, or StoreError when the system refuses to read, or it is no Parquet file.
+    Raises DamagedError, or StoreError when the system refuses to read or it is not Parquet.
     """
     try:
         yield
@@ -34,16 +34,16 @@ def decoding(place: Place) -> Iterator[None]:
 def _named(place: Place, error: Exception) -> StoreError:
     reason = first_line(error).rstrip(".")
     if reason == NO_PARQUET:
-        return StoreError(f"{place} is no Parquet file; make a store with `mmx extract`")
+        return StoreError(f"{place} is not a Parquet file; make a store with `mmx extract`")
     if isinstance(error, MemoryError):
-        return StoreError(f"{place} does not fit into the memory, or is damaged ({reason})")
+        return StoreError(f"{place} does not fit into memory, or is damaged ({reason})")
     if isinstance(error, OSError) and (error.errno or type(error) is not OSError):
         return StoreError(f"{place} cannot be read: {error.strerror or reason}; try again")
-    ending = "delete it and extract again" if reason == ENDLESS else mend(place)
+    ending = "delete it and extract again" if reason == ENDLESS else fix_for(place)
     return DamagedError(f"{place} is damaged ({reason}); {ending}")
 
 
-def mend(place: Place) -> str:
+def fix_for(place: Place) -> str:
     """What to do about a damaged file."""
     if isinstance(place, Path) and place.parent.suffix == ".parts":
         return "delete it and run the same `mmx extract` again"
@@ -54,7 +54,7 @@ def mend(place: Place) -> str:
 def opened(place: Place, footer: pq.FileMetaData) -> Iterator[pq.ParquetFile]:
     """The file, whose pages are compared with their checksums when they are read.
 
-    Raises DamagedError in the block when they do not fit, or cannot be decoded.
+    Raises DamagedError in the block when they do not match, or cannot be decoded.
     """
     with (
         readable(place) as source,
@@ -65,7 +65,7 @@ def opened(place: Place, footer: pq.FileMetaData) -> Iterator[pq.ParquetFile]:
 
 
 def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """A row group, as many rows as the footer says. To be called in a block of ``opened``."""
+    """A row group, with as many rows as the footer says. Call it inside ``opened``."""
     found = file.read_row_group(group, columns=None if columns is None else list(columns))
     return _whole(found, file.metadata.row_group(group).num_rows, columns)
 

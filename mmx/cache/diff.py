@@ -33,7 +33,7 @@ class VectorDifference:
     worst: list[dict[str, Any]] = field(default_factory=list)  # largest max_abs first
 
     def add(self, ids: pa.Array, a: np.ndarray, b: np.ndarray, keep: int) -> None:
-        """Take in (n, d) vectors of the same n items."""
+        """Add (n, d) vectors of the same n items."""
         self.compared += len(a)
         rows = np.flatnonzero((a != b).any(axis=1))
         if not len(rows):
@@ -74,7 +74,7 @@ class StoreDiff:
 
     @property
     def equal(self) -> bool:
-        """Same items, inputs, statuses and vectors of the same encoder, in whatever order.
+        """Same items, inputs, statuses and vectors of the same encoder, in any order.
 
         The encoder's name and the library versions may differ: they change no row.
         """
@@ -94,7 +94,7 @@ def diff(
     """Compare two stores by item_id; ``worst`` items with the largest difference are named.
 
     Of both stores the ids are in memory, of the rest some ten thousand rows at a time. Raises
-    StoreError when a path is no store, OptionError when ``worst`` is negative.
+    StoreError when a path is not a store, OptionError when ``worst`` is negative.
     """
     check("--worst ", worst, whole(0))
     left, right = open_store(a), open_store(b)
@@ -140,7 +140,7 @@ def _some(table: pa.Table, which: np.ndarray) -> tuple[int, list[str]]:
 
 
 def _compare(a: pa.Table, b: pa.Table, found: StoreDiff, keep: int) -> None:
-    """Take in one window of the same items of both stores."""
+    """Add one window of the same items of both stores."""
     found.content_hash += int(_unlike(a["content_hash"], b["content_hash"]).sum())
     for name in a.column_names:
         if name.endswith("_status") and name in b.column_names:
@@ -160,7 +160,7 @@ def _compare(a: pa.Table, b: pa.Table, found: StoreDiff, keep: int) -> None:
 
 
 def _unlike(one: pa.ChunkedArray, two: pa.ChunkedArray) -> np.ndarray:
-    """(n,) bool: where two columns differ; null is like null."""
+    """(n,) bool: where two columns differ; null equals null."""
     same = pc.fill_null(pc.equal(one, two), False).to_numpy().astype(bool)
     neither = pc.and_(one.is_null(), two.is_null()).to_numpy().astype(bool)
     return ~(same | neither)

@@ -8,10 +8,10 @@
                  metadata/metadata_0.parquet …, as clip-retrieval writes and embedding-reader
                  reads them
 
-A row without a vector is NaN there; MMRec, which trains on whatever stands in its files, gets
-the mean of the other rows, as its own preprocessing does, and a list of whom it was given to.
-A card.json says what encoder it was and what the files' SHA-256 are, so that ``adopt`` gives the
-very same store back, or notices that it is another one.
+A row without a vector is NaN there; MMRec, which trains on all rows of its files, gets the mean
+of the other rows, as its own preprocessing does, and a list of the items without a vector.
+A card.json has the encoder card and the SHA-256 of each file, so that ``adopt`` makes the same
+store again, or notices that a file has changed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LAYOUTS = ("npy", "safetensors", "mmrec", "embeddings")
 MMREC = {"image": "image_feat.npy", "text": "text_feat.npy"}
 MISSED = {"image": "missed_img_itemIDs.csv", "text": "missed_text_itemIDs.csv"}
 SHORT = {"image": "img"}  # in the layout embeddings, where others are called as they are
-PIECE = 1_000_000  # rows of one file of embeddings
+FILE_ROWS = 1_000_000  # of one file of embeddings
 AT_ONCE = 4096  # rows in memory
 
 
@@ -53,7 +53,7 @@ class Exported:
     out: Path
     rows: int
     missing: dict[str, int]  # modality → rows without a vector
-    left_out: list[str]  # modalities that the layout has no place for
+    left_out: list[str]  # modalities that the layout cannot hold
 
 
 def export(
@@ -67,8 +67,8 @@ def export(
     """Write the store at ``path`` as the folder ``out``, atomically.
 
     Raises TargetError when ``out`` exists (unless ``overwrite``, and it is such a folder), and
-    StoreError when the layout has no place for any of the store's modalities, or one has a name
-    that is no file name (see ``name_fault``).
+    StoreError when the layout can hold none of the store's modalities, or one has a name
+    that cannot be a file name (see ``name_fault``).
     """
     check_layout("--to", layout)
     path, out = as_path(path), as_path(out)
@@ -114,14 +114,14 @@ def embeddings_folder(modality: str) -> str:
 class _Export:
     store: Store
     layout: str
-    card: EncoderCard  # of what is written: MMRec has a place for image and text only
+    card: EncoderCard  # of what is written: MMRec takes image and text only
 
     def write(self, folder: Path, progress: Callable[[int, int], None]) -> dict[str, int]:
-        """All rows, piece by piece; how many lack a vector, by modality."""
+        """Write all rows, file by file; how many lack a vector, by modality."""
         source = RowSource(self.store.files, store_schema(self.card, self.store.dtype))
         modalities, rows = self.card.modalities, self.store.rows
         means = _means(self.store, modalities) if self.layout == "mmrec" else {}
-        size = PIECE if self.layout == "embeddings" else max(rows, 1)
+        size = FILE_ROWS if self.layout == "embeddings" else max(rows, 1)
         missed: dict[str, list[np.ndarray]] = {m: [] for m in modalities}
         for start in range(0, max(rows, 1), size):  # files without rows are files, too
             stop = min(start + size, rows)
@@ -154,34 +154,34 @@ class _Export:
 
 
 class _Sink:
-    """The open files of one piece: one for each modality, and one for everything else."""
+    """The open files of one number: one for each modality, and one for everything else."""
 
     matrices: dict[str, BinaryIO]
 
     def __init__(
-        self, job: _Export, folder: Path, number: int, pieces: int, rows: int, stack: ExitStack
+        self, job: _Export, folder: Path, number: int, count: int, rows: int, stack: ExitStack
     ) -> None:
         dtype, dimensions = job.store.dtype, job.card.dimensions
-        piece = str(number).zfill(len(str(pieces)))  # embedding-reader sorts by letters
+        digits = str(number).zfill(len(str(count)))  # embedding-reader sorts by letters
         if job.layout == "safetensors":
             path = folder / "vectors.safetensors"
             self.matrices = create_safetensors(path, dtype, rows, dimensions)
         else:
             self.matrices = {
-                m: create_npy(_npy(folder, job.layout, m, piece), dtype, rows, d)
+                m: create_npy(_npy(folder, job.layout, m, digits), dtype, rows, d)
                 for m, d in dimensions.items()
             }
         for opened in self.matrices.values():
             stack.enter_context(opened)
         self.map = _id_map(folder, stack) if job.layout == "mmrec" else None
         schema = pa.schema([f for f in store_schema(job.card, dtype) if f.name not in dimensions])
-        path = _table(folder, job.layout, piece)
+        path = _table(folder, job.layout, digits)
         self.table = stack.enter_context(
             pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
         )
 
     def rows(self, start: int, table: pa.Table) -> None:
-        """Everything but the vectors, of rows ``start`` and on."""
+        """Write everything but the vectors, of the rows from ``start``."""
         self.table.write_table(table)
         if self.map is not None:
             self.map(
@@ -202,21 +202,21 @@ def matrix(
     return vectors, present
 
 
-def _npy(folder: Path, layout: str, modality: str, piece: str) -> Path:
+def _npy(folder: Path, layout: str, modality: str, digits: str) -> Path:
     if layout == "npy":
         return folder / f"{modality}.npy"
     if layout == "mmrec":
         return folder / MMREC[modality]
     name = embeddings_folder(modality)
     (folder / name).mkdir(exist_ok=True)
-    return folder / name / f"{name}_{piece}.npy"
+    return folder / name / f"{name}_{digits}.npy"
 
 
-def _table(folder: Path, layout: str, piece: str) -> Path:
+def _table(folder: Path, layout: str, digits: str) -> Path:
     if layout != "embeddings":
         return folder / "ids.parquet"
     (folder / "metadata").mkdir(exist_ok=True)
-    return folder / "metadata" / f"metadata_{piece}.parquet"
+    return folder / "metadata" / f"metadata_{digits}.parquet"
 
 
 def _id_map(folder: Path, stack: ExitStack) -> Callable[[Iterable[tuple[str, int]]], None]:
@@ -247,7 +247,7 @@ def _means(store: Store, modalities: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _is_export(out: Path) -> bool:
-    """Whether a folder holds nothing but what an export wrote."""
+    """Whether a folder holds only what an export wrote."""
     try:
         written = parse_json((out / "card.json").read_bytes())["files"]
         there = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir()}

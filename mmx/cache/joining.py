@@ -15,7 +15,7 @@ from mmx.cache.decoding import read_columns, read_group
 def by_id(
     file: pq.ParquetFile, modality: str, d: int, ids: pa.Array
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Vectors of those of the distinct ``ids`` that the file has, and where they stand in ``ids``.
+    """Vectors of those of the distinct ``ids`` that the file has, and their places in ``ids``.
 
     (k,) int64 places and (k, d) vectors for each row group, one of which is in memory; those
     with none of the ids are not read.

@@ -1,6 +1,6 @@
-"""How to tell an embedding store from what mmx did not make, without trusting its contents.
+"""How to recognise an embedding store, without trusting its contents.
 
-A damaged store counts as a store, so that `mmx extract --overwrite` can mend it.
+A damaged store counts as a store, so that `mmx extract --overwrite` can replace it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from mmx.atomic import Kind
 from mmx.files import Place, readable, size_of
 
-FOOTER = 1 << 20  # bytes at the end of a file that hold its metadata, generously
+FOOTER = 1 << 20  # bytes at the end of a file that hold its metadata, with room to spare
 MARKS = (b"mmx.card", b"mmx.dtype", b"mmx.format", b"mmx.items", b"mmx.versions")
 
 
 def is_store_like(path: Place) -> bool:
-    """Whether nothing stands at ``path`` but a store: a file, or a folder of a store's files."""
+    """Whether ``path`` is a store and nothing else: a file, or a folder of a store's files."""
     if path.is_dir():
         files: list[Place] = [*(path.iterdir() if isinstance(path, Path) else path.glob("*"))]
         return bool(files) and all(_is_part(file) for file in files)
@@ -30,7 +30,7 @@ STORE = Kind("an embedding store", is_store_like)
 
 
 def _is_part(path: Place) -> bool:
-    """Whether a file is one of a store's, and no store by its own name in a folder of stores."""
+    """Whether a file is one of a store's, and not a store itself in a folder of stores."""
     if not re.fullmatch(r"part-\d{5}\.parquet", path.name) or not path.is_file():
         return False
     return _is_marked(path) or not _is_readable(path)
@@ -46,7 +46,7 @@ def _is_readable(path: Place) -> bool:
 
 
 def _is_marked(path: Place) -> bool:
-    """Whether it is a Parquet file with our entries, of which damage may have spoilt one."""
+    """Whether it is a Parquet file with our entries, one of which may be damaged."""
     with path.open("rb") as file:
         begin = file.read(4)
         file.seek(max(0, size_of(path) - FOOTER))

@@ -23,7 +23,7 @@ from mmx.data.tables import require
 from mmx.errors import StoreError, first_line
 
 T = TypeVar("T")
-KNOWN = {  # columns of a store that a table of ids may have as well, beside statuses
+KNOWN = {  # columns of a store that a table of ids may have too, apart from statuses
     "text_tokens": pa.int32(),
     "text_truncated": pa.bool_(),
     "content_hash": pa.string(),
@@ -31,45 +31,45 @@ KNOWN = {  # columns of a store that a table of ids may have as well, beside sta
 
 
 @dataclass
-class Piece:
-    """Rows of one table and of the matrices beside it."""
+class VectorFiles:
+    """A table of ids and the matrices whose rows belong to it."""
 
     rows: pa.Table  # item_id, and what else of a store's columns is known
     matrices: dict[str, Matrix]
     missing: dict[str, np.ndarray] = field(default_factory=dict)  # modality → row numbers
 
 
-def _npy(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
+def _npy(folder: Path, id_name: str | None, csv: CsvFormat) -> list[VectorFiles]:
     """image.npy, NAME.npy … and a table of ids."""
     visible = [path for path in folder.glob("*.npy") if not path.name.startswith(".")]
     files = _named({path.stem: path for path in visible}, folder)
-    return [Piece(_ids(folder, id_name, csv), {m: _vectors(p) for m, p in files.items()})]
+    return [VectorFiles(_ids(folder, id_name, csv), {m: _vectors(p) for m, p in files.items()})]
 
 
-def _safetensors(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
+def _safetensors(folder: Path, id_name: str | None, csv: CsvFormat) -> list[VectorFiles]:
     """One .safetensors file and a table of ids."""
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise StoreError(f"{folder} holds {len(files)} .safetensors files; one is expected")
     found = _named(open_safetensors(files[0]), files[0])
-    return [Piece(_ids(folder, id_name, csv), found)]
+    return [VectorFiles(_ids(folder, id_name, csv), found)]
 
 
-def _mmrec(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
+def _mmrec(folder: Path, id_name: str | None, csv: CsvFormat) -> list[VectorFiles]:
     """MMRec's features and its item map: row n belongs to itemID n."""
     path = folder / "i_id_mapping.csv"
     rows = pa.table({"item_id": _id_map(path, id_name, csv)})
     missing = {m: _numbers(p) for m, n in MISSED.items() if (p := folder / n).exists()}
-    if (folder / "ids.parquet").exists():  # beside MMRec's own files in what ``export`` writes
+    if (folder / "ids.parquet").exists():  # which ``export`` adds to MMRec's own files
         known = _rows(folder / "ids.parquet", None, PLAIN)
         if not known["item_id"].equals(rows["item_id"]):
             raise StoreError(f"{path} and ids.parquet name other items; delete ids.parquet")
         rows = known
     matrices = {m: open_npy(p) for m, n in MMREC.items() if (p := folder / n).exists()}
-    return [Piece(rows, matrices, missing)]
+    return [VectorFiles(rows, matrices, missing)]
 
 
-def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece]:
+def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[VectorFiles]:
     """Folders of numbered files, as clip-retrieval writes them."""
     tables = _numbered(folder / "metadata", "parquet")
     refuse_unused(csv, list(tables.values()))
@@ -85,12 +85,14 @@ def _embeddings(folder: Path, id_name: str | None, csv: CsvFormat) -> list[Piece
         listed = ", ".join(f"{number} in {name}" for name, number in counts.items())
         raise StoreError(f"{folder}: the numbered files do not match ({listed}); copy it again")
     return [
-        Piece(_rows(path, id_name, csv), {m: open_npy(files[number]) for m, files in found.items()})
+        VectorFiles(
+            _rows(path, id_name, csv), {m: open_npy(files[number]) for m, files in found.items()}
+        )
         for number, path in sorted(tables.items())
     ]
 
 
-READERS: dict[str, Callable[[Path, str | None, CsvFormat], list[Piece]]] = {
+READERS: dict[str, Callable[[Path, str | None, CsvFormat], list[VectorFiles]]] = {
     "npy": _npy,
     "safetensors": _safetensors,
     "mmrec": _mmrec,
@@ -99,7 +101,7 @@ READERS: dict[str, Callable[[Path, str | None, CsvFormat], list[Piece]]] = {
 
 
 def _named(found: dict[str, T], path: Path) -> dict[str, T]:
-    """By modality, in store order. Raises StoreError when one cannot be called as it is."""
+    """By modality, in store order. Raises StoreError when a name is not valid."""
     fault = names_fault(found)
     if fault:
         raise StoreError(f"{path}: {fault}; rename it, or move it elsewhere")
@@ -110,7 +112,7 @@ def _vectors(path: Path) -> Matrix:
     try:
         return open_npy(path)
     except StoreError as error:
-        hint = "each NAME.npy is vectors, so move what is none elsewhere"
+        hint = "each NAME.npy must hold vectors; move other files elsewhere"
         raise StoreError(f"{error}; {hint}") from error
 
 
@@ -156,7 +158,9 @@ def _ids(folder: Path, id_name: str | None, csv: CsvFormat) -> pa.Table:
     names = ("ids.parquet", "ids.csv", "ids.txt")
     path = next((folder / name for name in names if (folder / name).exists()), None)
     if path is None:
-        raise StoreError(f"{folder} holds no ids.parquet, ids.csv or ids.txt; say what items it is")
+        raise StoreError(
+            f"{folder} holds no ids.parquet, ids.csv or ids.txt; one must name the items"
+        )
     refuse_unused(csv, [path])
     if path.suffix != ".txt":
         return _rows(path, id_name, csv)

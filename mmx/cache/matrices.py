@@ -1,7 +1,7 @@
 """Matrices in the files of other tools, read and written some rows at a time.
 
 A .npy file is a header and one matrix; a .safetensors file is eight bytes (the length of its
-header, little-endian), a header in JSON and several matrices one behind the other.
+header, little-endian), a header in JSON and several matrices one after the other.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ class Matrix:
         if self.numbers == "bfloat16":  # the upper half of a float32
             return (values.astype(np.uint32) << 16).view(np.float32)
         if self.numbers == "float64":
-            with np.errstate(over="ignore"):  # infinite then, which the reader refuses
+            with np.errstate(over="ignore"):  # becomes infinite, which the caller refuses
                 return values.astype(np.float32)
         return values
 
 
 def open_npy(path: Path) -> Matrix:
-    """The matrix in a .npy file. Raises StoreError when it is no matrix of floats by rows."""
+    """The matrix in a .npy file. Raises StoreError when it is not a matrix of floats by rows."""
     try:
         with path.open("rb") as file:
             readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
             shape, by_columns, dtype = readers[npy.read_magic(file)](file)
             offset = file.tell()
     except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is no readable .npy file ({error}); write it again") from error
+        raise StoreError(f"{path} is not a readable .npy file ({error}); write it again") from error
     kind = dtype.name if dtype.isnative else str(dtype)
     if len(shape) != 2 or kind not in ("float16", "float32", "float64"):
         raise StoreError(f"{path} holds {kind} of shape {shape}; a matrix of floats is expected")
@@ -90,7 +90,7 @@ def open_safetensors(path: Path) -> dict[str, Matrix]:
             for (rows, d), (start, _) in [(tensor["shape"], tensor["data_offsets"])]
         }
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise StoreError(f"{path} is no readable .safetensors file ({error})") from error
+        raise StoreError(f"{path} is not a readable .safetensors file ({error})") from error
 
 
 def create_npy(path: Path, dtype: str, rows: int, dimension: int) -> BinaryIO:

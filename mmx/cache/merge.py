@@ -1,4 +1,4 @@
-"""Gather finished rows, wherever they lie, into one store, in bounded memory.
+"""Gather finished rows from any files into one store, in bounded memory.
 
 A small store is one file; above a limit it is a folder of files under the same name:
 
@@ -26,11 +26,11 @@ from mmx.files import Place
 MAX_FILE_ROWS = 1_000_000
 MAX_FILE_BYTES = 2 << 30  # of vectors
 WINDOW_BYTES = 128 << 20  # of vectors gathered at once; shuffled, thrice that in memory
-ROW_GROUP = 512  # rows, where the caller has no block of its own
+ROW_GROUP = 512  # rows, where the caller has no block size of its own
 
 
 class RowSource:
-    """Rows of several Parquet files under one numbering, read by row group when asked for.
+    """Rows of several Parquet files under one numbering, read by row group when needed.
 
     Keeps no file open and one row group in memory. What is read is compared with its checksums;
     raises DamagedError when a file is not what was written, StoreError when it is unreadable.
@@ -72,7 +72,7 @@ class RowSource:
         return gathered.combine_chunks().take(pa.array(place))
 
     def close(self) -> None:
-        """Let go of the row group in memory."""
+        """Release the row group in memory."""
         self._last = (-1, self.schema.empty_table())
 
     def _group(self, number: int) -> pa.Table:
@@ -120,7 +120,7 @@ def write_store(
     max_file_rows: int | None = None,
     max_file_bytes: int | None = None,
 ) -> None:
-    """Write ``tables``, ``rows`` rows altogether, as a store; see ``merge``.
+    """Write ``tables``, ``rows`` rows in all, as a store; see ``merge``.
 
     ``schema`` carries the store's metadata.
     """
@@ -129,7 +129,7 @@ def write_store(
     if many:
         schema = schema.with_metadata({**(schema.metadata or {}), b"mmx.rows": str(rows).encode()})
     with target.filled(folder=many) as temporary, ExitStack() as stack:
-        done, number, room = 0, 0, 0  # rows written, files begun, rows the open file still takes
+        done, number, room = 0, 0, 0  # rows written, files begun, rows left in the open file
         for table in _blocks(tables, block, schema):
             if number == 0 or (many and table.num_rows > room):
                 stack.close()
@@ -143,7 +143,7 @@ def write_store(
 
 
 def window_rows(rows: np.ndarray, schema: pa.Schema, block: int = ROW_GROUP) -> int:
-    """How many rows to take at once: few when they lie in order, else what memory allows.
+    """How many rows to take at once: few when they are in order, else what memory allows.
 
     Out of order, every window may read the whole source: the fewer, the better.
     """
@@ -174,8 +174,8 @@ def _blocks(tables: Iterable[pa.Table], block: int, schema: pa.Schema) -> Iterat
     for table in tables:
         for start in range(0, table.num_rows, block):
             empty = False
-            piece = table.slice(start, block).combine_chunks()  # same bytes whatever the chunks
-            yield piece.replace_schema_metadata(schema.metadata)
+            rows = table.slice(start, block).combine_chunks()  # same bytes whatever the chunks
+            yield rows.replace_schema_metadata(schema.metadata)
     if empty:
         yield schema.empty_table()
 
@@ -188,7 +188,7 @@ def _picked(table: pa.Table, rows: np.ndarray) -> pa.Table:
 
 
 def _runs(keys: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """``values`` cut where the sorted ``keys`` change, with the key of each piece."""
+    """``values`` cut where the sorted ``keys`` change, with the key of each run."""
     edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
     for start, stop in pairwise(edges):
         if stop > start:

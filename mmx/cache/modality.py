@@ -1,4 +1,4 @@
-"""What the columns of vectors may be called: image, text, fused, and any other fit name."""
+"""What the columns of vectors may be called: image, text, fused, and any other valid name."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ EXPECTED = f"letters, digits, _ and - after a letter are expected, {LONGEST} at 
 
 
 def clashes(name: str) -> bool:
-    """Whether another column of a store has the name, so that no file can mean vectors by it.
+    """Whether another column of a store has the name, so that it cannot name vectors.
 
-    All that is asked of a store that was written already; what mmx writes has fit names.
+    The only check on stores that exist already; names that mmx writes pass ``name_fault`` too.
     """
     return name in OWN or name.endswith("_status")
 
 
 def name_fault(name: str) -> str | None:
-    """What makes ``name`` unfit for a column of vectors; None for a fit one.
+    """Why ``name`` cannot name a column of vectors; None where it can.
 
     A name is a column in SQL, where capitals do not matter, a file name, and a word in
     ``--features STORE:NAME,NAME`` and ``--set weights=NAME:NUMBER``.
@@ -33,7 +33,7 @@ def name_fault(name: str) -> str | None:
 
 
 def names_fault(names: Iterable[str]) -> str | None:
-    """What makes the names unfit for the columns of one store; None for fit ones."""
+    """Why the names cannot name the columns of one store; None where they can."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.lower(), name)

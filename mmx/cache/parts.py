@@ -1,10 +1,10 @@
-"""The folder of finished parts beside a store that is being written.
+"""The folder of finished parts next to a store that is being written.
 
     cache/clip.parquet.parts/
-      job.json            what is being encoded: encoder card, dtype, and whether all of it anew
+      job.json            what is being encoded: encoder card, dtype, and "anew": --overwrite
       part-000000.parquet finished rows, each file written atomically
 
-A killed run leaves the folder; the same command finds the finished rows in it and goes on.
+A killed run leaves the folder; the same command finds the finished rows in it and continues.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ OWN = re.compile(r"job\.json|settings\.json|part-\d+\.parquet|\..*\.tmp|lock")  
 class Parts:
     """The parts folder of one store, for the process that holds the store (a context manager)."""
 
-    def __init__(self, store: Path, card: EncoderCard, dtype: str, *, anew: bool = False) -> None:
-        """``anew`` (--overwrite) has parts take nothing from the store that stands there."""
+    def __init__(
+        self, store: Path, card: EncoderCard, dtype: str, *, from_scratch: bool = False
+    ) -> None:
+        """``from_scratch`` (--overwrite): nothing of the existing store is reused."""
         self.store, self.directory = store, folder_of(store)
-        self.job = {"card": json.loads(card.to_json()), "dtype": dtype, "anew": anew}
+        self.job = {"card": json.loads(card.to_json()), "dtype": dtype, "anew": from_scratch}
         self.card = card
 
     def __enter__(self) -> Parts:
-        """Check that what lies in the folder is of the same job.
+        """Check that what is in the folder is of the same job.
 
-        With ``anew`` parts of any other job are deleted. Raises StoreError when the unfinished
-        job is another one, and TargetError when nothing can be written there.
+        With ``from_scratch`` parts of any other job are deleted. Raises StoreError when the
+        unfinished job is another one, and TargetError when nothing can be written there.
         """
         self._refuse_foreign()
         try:
@@ -108,12 +110,12 @@ class Parts:
             ) from error
 
     def _refuse_foreign(self) -> None:
-        """Nobody's own files are taken for parts, or deleted with them."""
+        """Raise StoreError where there are other files, which must not be deleted as parts."""
         there = self.directory.iterdir() if self.directory.is_dir() else ()
         foreign = [path.name for path in there if not OWN.fullmatch(path.name)]
         if foreign:
             raise StoreError(
-                f"{self.directory} holds {foreign[0]}, which is no part of an extraction; move it "
+                f"{self.directory} holds {foreign[0]}, which is not part of an extraction; move it "
                 "away, or set --out elsewhere"
             )
 
@@ -143,13 +145,13 @@ class Parts:
             )
 
     def _differing(self, there: dict[str, Any]) -> list[str]:
-        """In what an unfinished job is not this one."""
+        """The fields in which an unfinished job differs from this one."""
         differing = EncoderCard.from_json(json.dumps(there["card"])).differences(self.card)
         return differing + (["dtype"] if there["dtype"] != self.job["dtype"] else [])
 
 
 def folder_of(store: Path) -> Path:
-    """Where the parts of a store lie until it is finished."""
+    """Where the parts of a store are until it is finished."""
     return store.with_name(f"{store.name}.parts")
 
 

@@ -1,4 +1,4 @@
-"""Decide what to encode. Pure: tables in, a table out; the pipeline only obeys."""
+"""Decide what to encode. Pure: tables in, a plan out; the pipeline only executes it."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def make_plan(
     retry_failed: bool = False,
     passing: Sequence[str] = (),
 ) -> StorePlan:
-    """Compare what is wanted with what is there.
+    """Compare the items with the finished rows.
 
     ``finished`` has item_id, content_hash and the status columns, later rows overriding
     earlier ones. ``hashes`` holds the present content hash of each item that has a finished
     row (null is allowed elsewhere). ``unread`` holds the present status of pictures of which
-    there are no bytes, and null for the others: a hash does not tell no picture from a lost one.
+    there are no bytes, and null for the others: no picture and a lost one have the same hash.
     Rows with a reason in ``passing`` are never reused.
     """
     source = locate(items, finished)

@@ -1,11 +1,11 @@
-"""A store elsewhere: built on this machine, then put there in one piece.
+"""A remote store: built on this machine, then uploaded as one file.
 
     clip.parquet-5f0c…/   in the user's cache, or below --work
-      clip.parquet        what was there before, or the new store until it is put
+      clip.parquet        what was there before, or the new store until it is uploaded
       clip.parquet.parts/ finished parts, see mmx.cache.parts
       seen.json           the version that was there
 
-The folder goes when the store is in its place; a killed run leaves it and goes on from it.
+The folder is deleted after the upload; a killed run leaves it, and the next one continues from it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from mmx.locks import locked
 
 
 @contextmanager
-def built_here(out: Place, work: Path | None = None, *, anew: bool = False) -> Iterator[Path]:
-    """A local path to build ``out`` at, which holds what ``out`` held unless ``anew``.
+def built_here(
+    out: Place, work: Path | None = None, *, from_scratch: bool = False
+) -> Iterator[Path]:
+    """A local path to build ``out`` at, which holds what ``out`` held unless ``from_scratch``.
 
-    A local ``out`` is its own. A remote one is put in its place at the end, unless an error ends
+    For a local ``out`` that is ``out``. A remote one is uploaded at the end, unless an error ends
     the block: then ``work`` (by default in the user's cache) keeps what was done. Raises
-    StoreError when the place takes no files, TargetError when another process of this machine is
-    at it or, with ``anew``, something else than a store is there.
+    StoreError when nothing can be uploaded there, TargetError when another process of this
+    machine builds it or, with ``from_scratch``, something other than a store is there.
     """
     if isinstance(out, Path):
         yield out
@@ -40,14 +42,14 @@ def built_here(out: Place, work: Path | None = None, *, anew: bool = False) -> I
     _must_take_files(out)
     folder = (work or user_cache() / "work") / f"{out.name}-{_digest(out)}"
     with _locked(folder, out):
-        if anew:
+        if from_scratch:
             _must_be_ours(out)
         site = _Site(out, folder / out.name, folder / "seen.json")
-        before = None if anew else site.fetch()
+        before = None if from_scratch else site.fetch()
         with _named(site.here, out):
             yield site.here
         if site.stamp() != before:
-            site.put()
+            site.upload()
         remove(folder)
 
 
@@ -60,10 +62,10 @@ class _Site:
     seen: Path
 
     def fetch(self) -> tuple[int, int] | None:
-        """Have here what is there; its stamp, or None when what is here must be put."""
+        """Download the remote store; its stamp, or None when the local one must be uploaded."""
         version = self.out.version()
         if self.here.exists() and self._last_seen() == version:
-            return None  # of a run that was killed
+            return None  # the local one is of a run that was killed
         remove(self.here)
         write_text(self.seen, version)
         if not version:
@@ -84,18 +86,18 @@ class _Site:
         facts = self.here.stat()
         return facts.st_ino, facts.st_mtime_ns
 
-    def put(self) -> None:
+    def upload(self) -> None:
         """Upload the finished store; others see the old one until it is there."""
         old = self.out.glob("*.parquet") if self.out.is_dir() else []
         try:
             self.out.upload(self.here)
             if self.out.size() != self.here.stat().st_size:
-                raise DataError(f"{self.out} is not of the size that was put there")
+                raise DataError(f"{self.out} does not have the size of the uploaded file")
             for file in old:
                 file.delete()
         except (DataError, OSError) as error:
             raise StoreError(
-                f"{error}; the store is finished at {self.here}, run it again to put it there"
+                f"{error}; the store is finished at {self.here}, run it again to upload it"
             ) from error
 
     def _last_seen(self) -> str | None:
@@ -123,7 +125,7 @@ def _must_take_files(out: RemotePath) -> None:
 
 @contextmanager
 def _named(here: Path, out: RemotePath) -> Iterator[None]:
-    """Have errors name the place that the user named."""
+    """Errors name the place as the user did."""
     try:
         yield
     except MmxError as error:

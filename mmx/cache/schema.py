@@ -1,4 +1,4 @@
-"""The columns of an embedding store and the metadata that travels with them.
+"""The columns of an embedding store and its metadata.
 
     item_id                        the identity
     image, text, fused             fixed-size lists of float32 or float16, null where there is none;
@@ -7,8 +7,8 @@
     text_tokens, text_truncated    what the tokenizer saw; null without a text
     content_hash                   of the inputs the encoder was given
 
-A store has the columns of the modalities its encoder gives, and the statuses of the inputs
-it takes.
+A store has a column for each modality of its encoder's vectors, and a status for each of its
+inputs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The footer of a store's file, sealed, so that a flipped bit in it is noticed before it is used.
 
-A Parquet file ends with its footer (schema, row count, where the pages lie, statistics, metadata
+A Parquet file ends with its footer (schema, row count, where the pages are, statistics, metadata
 with the encoder card), the footer's length in four bytes and "PAR1". Pages can carry checksums,
 the footer cannot. So one entry of a store's metadata, mmx.footer_sha256, is the SHA-256 of the
 whole footer, in which that entry's own value counts as zeros.
 
-The entry is no part of the Arrow schema that pyarrow keeps in the file, so pyarrow does not take
+The entry is not part of the Arrow schema that pyarrow keeps in the file, so pyarrow does not take
 it over into a file it rewrites; such a file is read like one that never had a seal.
 """
 
@@ -38,13 +38,13 @@ def seal(path: Path) -> None:
 
 
 def read_footer(place: Place) -> tuple[pq.FileMetaData, bool]:
-    """What a Parquet file says of itself, and whether a seal vouches for it.
+    """The footer of a Parquet file, and whether a seal confirms it.
 
     Raises DamagedError when the footer is not the one that was sealed, or cannot be parsed, and
-    StoreError when the file cannot be read or is no Parquet file. A sealed footer is compared
+    StoreError when the file cannot be read or is not Parquet. A sealed footer is compared
     with its seal before anything parses it.
     """
-    # the inner one, so that damage is not taken for trouble on the way to a remote file
+    # the inner one, so that damage is not reported as a remote file out of reach
     with decoding(place), reaching(place), _opened(place) as file, decoding(place):
         footer = _footer(file)
         sealed = _is_sealed(footer)
@@ -83,7 +83,7 @@ def _last(file: Any, count: int) -> bytes:
 
 
 def _is_sealed(footer: bytes) -> bool:
-    """Whether there is a seal. Raises ValueError when it does not fit."""
+    """Whether there is a seal. Raises ValueError when it is wrong."""
     place = footer.find(_MARK) + len(_MARK)
     if place >= len(_MARK):
         if footer[place : place + len(BLANK)] != _value(footer, place):
@@ -95,6 +95,6 @@ def _is_sealed(footer: bytes) -> bool:
 
 
 def _value(footer: bytes, place: int) -> bytes:
-    """The seal of a footer in which it stands at ``place``."""
+    """The seal of a footer that has it at ``place``."""
     blank = footer[:place] + BLANK.encode() + footer[place + len(BLANK) :]
     return hashlib.sha256(blank).hexdigest().encode()

@@ -47,10 +47,10 @@ class Store:
         return sum(map(size_of, self.files))
 
     def sql(self, *more: str) -> str:
-        """A DuckDB query of all rows, ``more`` columns behind their own.
+        """A DuckDB query of all rows, ``more`` columns after their own.
 
         Vectors become arrays there, so that DuckDB's array_* functions take them. The connection
-        needs ``attach`` for the files where they are elsewhere.
+        needs ``attach`` for the files where they are remote.
         """
         names = {quoted_name(m): d for m, d in self.card.dimensions.items()}
         arrays = ", ".join(f"{name}::float[{d}] as {name}" for name, d in names.items())
@@ -81,11 +81,11 @@ class Store:
                     present[rows] = True
         if len(known) == len(wanted):
             return matrix, present
-        place = pc.index_in(wanted, value_set=known).to_numpy()  # some are asked for repeatedly
+        place = pc.index_in(wanted, value_set=known).to_numpy()  # some ids are repeated
         return matrix[place], present[place]
 
     def status_counts(self) -> dict[str, dict[str, int]]:
-        """How often each status stands in each status column, 'ok' first, then by number."""
+        """How often each status occurs in each status column, 'ok' first, then by number."""
         names = status_columns(self.card)
         found: dict[str, Counter[str]] = {name: Counter() for name in names}
         for file in self.files:
@@ -105,7 +105,7 @@ class Store:
                     yield from read_group(source, group).to_batches(max_chunksize=rows)
 
     def verify(self) -> list[str]:
-        """Re-read everything; the problems found, none when the store is sound.
+        """Re-read everything; the problems found, an empty list where there are none.
 
         Raises DamagedError when bytes are not those that were written.
         """
@@ -128,8 +128,8 @@ class Store:
 def open_store(path: Place | str) -> Store:
     """Open a store by its path or URL.
 
-    Raises StoreError when it is absent, unreadable or not one of ours, and DamagedError when what
-    it says of itself is not what was written.
+    Raises StoreError when it is absent, unreadable or not one of ours, and DamagedError when its
+    footer is not what was written.
     """
     path = as_place(path)
     files = _files(path)
@@ -137,7 +137,9 @@ def open_store(path: Place | str) -> Store:
     footers = [footer for footer, _ in found]
     meta = own_entries(footers[0])
     if "mmx.card" not in meta:
-        raise StoreError(f"{path} is Parquet but no embedding store; make one with `mmx extract`")
+        raise StoreError(
+            f"{path} is Parquet but not an embedding store; make one with `mmx extract`"
+        )
     shared = ("mmx.card", "mmx.dtype", "mmx.rows")
     if any(own_entries(other).get(key) != meta.get(key) for other in footers for key in shared):
         raise StoreError(f"the files in {path} are of different stores; extract it again")
@@ -158,10 +160,10 @@ def open_store(path: Place | str) -> Store:
 def _store(
     path: Place, files: tuple[Place, ...], meta: dict[str, str], counts: tuple[int, ...]
 ) -> Store:
-    """What the metadata says. Raises ValueError where it cannot be."""
+    """The store that the metadata describes. Raises ValueError where it is wrong."""
     dtype, versions = meta.get("mmx.dtype", "float32"), parse_json(meta.get("mmx.versions", "{}"))
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
-        raise ValueError("the versions in it are no versions by library")
+        raise ValueError("mmx.versions in it is not an object of texts")
     try:
         card = EncoderCard.from_json(meta["mmx.card"])
         store_schema(card, dtype)
@@ -171,7 +173,7 @@ def _store(
 
 
 def _check_columns(store: Store, file: Place, footer: pq.FileMetaData) -> None:
-    """Raise StoreError unless the file has the columns its card speaks of, once and of a kind."""
+    """Raise StoreError unless the file has each column of its card once, with a fitting type."""
     with decoding(file):
         schema = footer.schema.to_arrow_schema()
     own = store_schema(store.card, store.dtype)
@@ -236,13 +238,13 @@ def _files(path: Place) -> tuple[Place, ...]:
         if not files:
             raise StoreError(f"{path} is a directory without Parquet files, not a store")
         return files
-    raise StoreError(f"no store at {path}; {_mend_absence(path)}")
+    raise StoreError(f"no store at {path}; {_fix_absence(path)}")
 
 
-def _mend_absence(path: Place) -> str:
+def _fix_absence(path: Place) -> str:
     if not isinstance(path, Path):
         return "make it by `mmx extract`"
-    if set_aside(path).exists():  # killed while a folder was replaced, where nothing can swap
+    if set_aside(path).exists():  # killed while a folder was replaced, on a system without swap
         return f"a kill left the old one at {set_aside(path)}; the same command puts it back"
     unfinished = path.with_name(f"{path.name}.parts").exists()
     return "finish it by the same `mmx extract`" if unfinished else "make it by `mmx extract`"
@@ -253,7 +255,7 @@ def _ordered(counts: Counter[str]) -> dict[str, int]:
 
 
 def _problems(batch: pa.RecordBatch, card: EncoderCard) -> Iterator[tuple[str, int]]:
-    """What can be wrong with rows, and how many of these it is."""
+    """What can be wrong with rows, and for how many of them it is."""
     for modality, d in card.dimensions.items():
         column = batch[modality]
         there = column.is_valid().to_numpy(zero_copy_only=False)

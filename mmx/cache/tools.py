@@ -1,4 +1,4 @@
-"""New stores of rows of finished ones: several united, or one filtered. Nothing is encoded."""
+"""New stores of rows of finished ones: several merged, or one filtered. Nothing is encoded."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Target:
 
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
-        """Hold the place for this process; refuses, before any work, what must not be touched."""
+        """Hold the place for this process; raises before any work, see ``mmx.atomic.claimed``."""
         check_options(self, max_file_rows=whole(1))
         with claimed(self.path, STORE, overwrite=self.overwrite) as claim:
             if self.path.with_name(f"{self.path.name}.parts").exists():
                 raise StoreError(
-                    f"an unfinished extraction lies beside {self.path}; finish it by the same "
+                    f"there is an unfinished extraction next to {self.path}; finish it by the same "
                     "`mmx extract`, or set --out elsewhere"
                 )
             yield claim
@@ -62,7 +62,7 @@ def unite(
 ) -> int:
     """Write the rows of several stores of one encoder as one store; the number of its rows.
 
-    Items stand in the order of their first appearance. Of an item that occurs several times,
+    Items are in the order of their first appearance. Of an item that occurs several times,
     ``duplicates`` keeps the "last" or the "first" row; "error" refuses. Raises StoreError when
     the stores are of different encoders or precisions of storage.
     """
@@ -115,7 +115,7 @@ def filter_store(
         raise OptionError('--where is empty; give a condition such as "text is not null"')
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     if items is None and unknown != "error":
-        raise OptionError("--unknown-items is of the items in --items; drop it")
+        raise OptionError("--unknown-items needs --items; give both or neither")
     refuse_unused(csv, [items] if items else [])
     with target.claimed() as claim:
         store = open_store(path)
@@ -134,7 +134,7 @@ def filter_store(
 
 
 def _one_encoder(first: Store, other: Store) -> None:
-    """Raise StoreError unless the rows of both can stand in one store."""
+    """Raise StoreError unless the rows of both can be in one store."""
     if first.card.modalities != other.card.modalities:
         names = [", ".join(store.card.modalities) for store in (first, other)]
         raise StoreError(
@@ -176,7 +176,7 @@ def _meeting(store: Store, where: str) -> np.ndarray:
 def _listed(
     ids: pa.ChunkedArray, wanted: pa.Array, items: Path, path: Path, unknown: str
 ) -> tuple[np.ndarray, int]:
-    """(rows,) bool: which ids stand in the file; and how many of the file the store lacks."""
+    """(rows,) bool: which ids are in the file; and how many of the file the store lacks."""
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=pc.unique(ids))))
     if len(lost) and unknown == "error":
         raise StoreError(
@@ -199,7 +199,7 @@ def _write(
     rows: np.ndarray,
     progress: Callable[[int, int], None],
 ) -> None:
-    """The rows as a store that is of no items table any more."""
+    """Write the rows as a store, which does not belong to an items table."""
     facts = metadata(stores[0].card, stores[0].dtype, "")
     facts["mmx.versions"] = json.dumps(_versions(stores), sort_keys=True)
     merge(

@@ -1,4 +1,4 @@
-"""The columns that all else depends on, by what they mean: ids, texts, ratings, times.
+"""The columns with a meaning of their own: ids, texts, ratings, times.
 
 Other tools keep a text as bytes, an id as a UUID, a rating as a decimal. Where the meaning is
 plain the values are taken, whatever type holds them; where it is not, the error names the type.
@@ -18,9 +18,9 @@ VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}  # Arrow 
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values themselves: nothing coded, no views, and of an extension type what it is kept as.
+    """The values themselves: no dictionary or run codes, no views, the storage of extension types.
 
-    UUIDs become text, as everybody writes them.
+    UUIDs become text in their usual form.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -59,13 +59,13 @@ def id_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
     if column.null_count:
         raise DataError(
             f"{path}: {column.null_count} rows have no {name}, row {_first(column.is_null())} the "
-            "first (behind the header); remove or name them"
+            "first (the header not counted); remove or name them"
         )
     empty = pc.equal(pc.binary_length(column), 0)
     if pc.any(empty).as_py():
         raise DataError(
-            f"{path}: some rows have an empty {name}, row {_first(empty)} the first (behind the "
-            "header); remove or name them"
+            f"{path}: some rows have an empty {name}, row {_first(empty)} the first (the "
+            "header not counted); remove or name them"
         )
     return column
 
@@ -97,7 +97,7 @@ def rating_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
 def time_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
     """Numbers in the order of the times: as they are, or the time in µs or in its own unit.
 
-    Raises DataError on what has no order of a time.
+    Raises DataError on values that are neither.
     """
     column = plain(_filled(table, "timestamp", path))
     if pa.types.is_temporal(column.type):
@@ -133,7 +133,7 @@ def _uuids(chunk: pa.Array) -> pa.Array:
 
 
 def _utf8(column: pa.ChunkedArray, name: str, path: Place) -> pa.ChunkedArray:
-    """Bytes as the text they are. Raises DataError where they are none."""
+    """Bytes as text. Raises DataError where they are not UTF-8."""
     try:
         return column.cast(pa.binary()).cast(pa.string())
     except pa.ArrowException as error:
@@ -141,7 +141,7 @@ def _utf8(column: pa.ChunkedArray, name: str, path: Place) -> pa.ChunkedArray:
 
 
 def _checked(column: pa.ChunkedArray, name: str, path: Place) -> pa.ChunkedArray:
-    """Strings that are UTF-8 indeed: other writers put any bytes into a text column."""
+    """Strings, checked to be UTF-8: other writers put any bytes into a text column."""
     try:
         column.validate(full=True)
     except pa.ArrowException as error:
@@ -182,7 +182,7 @@ def _numbers(column: pa.ChunkedArray, name: str, expected: str, path: Place) -> 
 
 
 def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Decimals as whole numbers, which keep their order to the last digit, where they are such."""
+    """Decimals as whole numbers, which keep their order to the last digit; None if some are not."""
     try:
         return column.cast(pa.int64())
     except pa.ArrowException:
@@ -196,12 +196,12 @@ def _finite(column: pa.ChunkedArray, name: str, path: Place) -> pa.ChunkedArray:
 
 
 def _ticks(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A time as a number that has its order, in µs where that loses nothing."""
+    """A time as a number in the same order, in µs where that loses nothing."""
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         try:
             return column.cast(pa.timestamp("us", getattr(kind, "tz", None))).cast(pa.int64())
-        except pa.ArrowInvalid:  # ns that count, or a time too far off for µs
+        except pa.ArrowInvalid:  # ns that are not zero, or a time out of range for µs
             pass
     width = pa.int32() if kind.bit_width == 32 else pa.int64()
     return column.cast(width).cast(pa.int64())
@@ -217,7 +217,7 @@ def _such_as(column: pa.ChunkedArray) -> str:
 
 
 def _first(which: pa.ChunkedArray) -> int:
-    """The first row where it is so, counted from 1."""
+    """The first row where it is true, counted from 1."""
     return int(pc.index(which, True).as_py()) + 1
 
 

@@ -21,7 +21,7 @@ from mmx.data.vocabulary import repeated
 from mmx.errors import DataError, first_few, one_of
 from mmx.files import Place, as_place
 
-ON_UNKNOWN = ("error", "drop")  # what an item may mean that the catalogue lacks
+ON_UNKNOWN = ("error", "drop")  # what to do about an item that the catalogue lacks
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Items:
     table: pa.Table
     images: Place
     form: str = "paths"
-    left_out: str = ""  # what of the place is in no row, in a line
+    left_out: str = ""  # what no row holds, in one line
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -107,7 +107,7 @@ def load_items(
 
 
 def _checked(items: Items) -> Items:
-    """The same with unique ids as text, and the three columns in front."""
+    """The same with unique ids as text, and the three columns first."""
     table, path = items.table, items.path
     ids = id_column(table, "item_id", path)
     twice = repeated(ids)
@@ -140,7 +140,7 @@ def is_dataset(data: Place | str) -> bool:
 
 
 def folder_of(data: Place | str) -> Place:
-    """The dataset directory of ``--data``: the folder itself, or the one its files lie in."""
+    """The dataset directory of ``--data``: the folder itself, or the one its files are in."""
     place = shards_folder(str(data)) if is_shards(data) else as_place(data)
     return place.parent if place.suffix in SUFFIXES and place.is_file() else place
 
@@ -166,14 +166,14 @@ def load_interactions(
 ) -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
 
-    ``data`` is what ``load_items`` was given; the table lies in its folder. Of rating, timestamp
-    and split those are read that the ``rule`` of the split uses, all three without one; what is
-    not used is not looked at. A timestamp is always used: of a repeated pair the first counts.
+    ``data`` is what ``load_items`` was given; the table is in its folder. Of rating, timestamp
+    and split those are read and checked that the ``rule`` of the split uses, all three without a
+    rule. A timestamp is always used: of a repeated pair the first counts.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
-    or "drop", of which ``dropped`` is told where there are some; ``csv`` how a CSV table is
-    written. Raises DataError on unreadable tables, missing columns, null ids, bad splits;
-    OptionError for another ``unknown``.
+    or "drop"; ``dropped`` is called with their number where there are some. ``csv`` says how a
+    CSV table is written. Raises DataError on unreadable tables, missing columns, null ids and
+    bad splits; OptionError for another ``unknown``.
     """
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     path = find_table(folder_of(data), "interactions")
@@ -216,7 +216,7 @@ def _must_be_directory(directory: Path) -> None:
 
 
 def _used_by(rule: SplitRule | None) -> set[str]:
-    """The columns beside the ids that a rule looks at."""
+    """The columns other than ids that a rule uses."""
     used = {"timestamp"}
     if rule is None or rule.min_rating is not None:
         used.add("rating")

@@ -23,7 +23,7 @@ def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
     Raises DataError for a file that cannot be read or has a row without an id.
     """
     if not (path.is_file() or _is_pipe(path)):
-        what = "no file" if path.exists() else "no such file"
+        what = "not a file" if path.exists() else "no such file"
         raise DataError(
             f"{path}: {what}; .parquet or .csv with item_id, or one id a line is expected"
         )
@@ -35,12 +35,12 @@ def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
 
 
 def _is_pipe(path: Place) -> bool:
-    """As the shell makes of ``@<(command)``. Devices are none: some of them never end."""
+    """A pipe, as the shell makes of ``@<(command)``. Devices are refused: some never end."""
     return isinstance(path, Path) and path.is_fifo()
 
 
 def read_lines(path: Place, csv: CsvFormat = PLAIN) -> list[str]:
-    """The lines of a text file as they are: a blank may be part of an id."""
+    """The lines of a text file, not stripped: a blank may be part of an id."""
     try:
         with path.open("rb") as file:
             content = _bounded(file, path)

@@ -1,8 +1,8 @@
-"""An order of ids that says nothing of them: by a keyed hash of each.
+"""An arbitrary order of ids, by a keyed hash of each.
 
-Whatever must be drawn or ordered without a reason goes by it: equal scores, random splits,
-the numbers of users and items. It depends on the ids and a seed alone, never on the order of
-a file, and is the same on every machine and with every version.
+Used wherever something is drawn or ordered without a reason: equal scores, random splits, the
+numbers of users and items. It depends only on the ids and a seed, never on the order of a file,
+and is the same on every machine and with every version.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def hashes(ids: pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:
 
 def hash_order(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """(n,) places of n ids in their order by hash."""
-    return np.argsort(hashes(ids), kind="stable")  # of ten million ids two meet once in 400,000
+    return np.argsort(hashes(ids), kind="stable")  # two of ten million ids collide once in 400,000
 
 
 def pair_hashes(left: np.ndarray, right: np.ndarray) -> np.ndarray:

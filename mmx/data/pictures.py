@@ -1,7 +1,7 @@
-"""What the column ``image`` says where the table itself does not name files.
+"""What the column ``image`` holds where the table itself does not name files.
 
 photos/12.jpg    found for item 12 in the folder of --images
-12.*             no file there is called so
+12.*             no file there has that name
 12.{jpg,png}     several are
 #17              the bytes in row 17 of the Parquet table itself
 """
@@ -64,7 +64,7 @@ def has_bytes(table: Place) -> bool:
         with readable(table) as file:
             schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
-        return False  # whoever reads it will complain
+        return False  # reading it raises the error
     if schema.names.count("image") != 1:
         return False
     kind = schema.field("image").type
@@ -74,7 +74,7 @@ def has_bytes(table: Place) -> bool:
 
 
 def _checked(kind: pa.StructType, table: Place) -> bool:
-    """True. Raises DataError unless the fields of a picture are what they are called."""
+    """True. Raises DataError unless the fields of a picture have the right types."""
     path = kind.get_field_index("path")
     texts = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
     sound = path < 0 or kind.field(path).type in texts

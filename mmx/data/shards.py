@@ -62,9 +62,9 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
     """The folder and the items table of shards: item_id, image, text, in the shards' order.
 
     Also what was left out, in a line, where something was. Raises DataError for a shard that is
-    absent, broken or compressed, for a key that comes twice, and for one whose only pictures have
-    a further dot in their names: which of them is the item's, or whether each is one, cannot be
-    told.
+    absent, broken or compressed, for a key that occurs twice, and for one whose only pictures have
+    a further dot in their names: which of them is the item's, or whether each is an item, is not
+    known.
     """
     folder = shards_folder(data)
     found: dict[str, ShardSample] = {}
@@ -75,7 +75,7 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
         twice = [f"{key} in {home[key]} and {name}" for key in samples if key in home]
         if twice:
             raise DataError(
-                f"{data}: keys come twice ({first_few(twice)}); a key is an item_id, so write the "
+                f"{data}: keys occur twice ({first_few(twice)}); a key is an item_id, so write the "
                 "shards with distinct keys"
             )
         found |= samples
@@ -93,7 +93,7 @@ def read_shards(data: str) -> tuple[Place, pa.Table, str]:
 
 
 def _further(data: str, found: dict[str, ShardSample]) -> str:
-    """What is left out of pictures with a further dot. Raises DataError if a key has no other."""
+    """A line on the pictures left out for a further dot. Raises DataError if a key has no other."""
     lost = [name for sample in found.values() if sample.image is None for name in sample.further]
     if lost:
         raise DataError(
@@ -131,8 +131,8 @@ def _matching(folder: Place, pattern: str) -> list[Place]:
 
 def expand(pattern: str) -> list[str]:
     """``a/{000..002}.tar`` and ``{a,b}.tar`` as their names; numbers keep their leading zeros."""
-    pieces = re.split(r"\{([^{}]*)\}", pattern)  # fixed, inside, fixed, inside, fixed
-    choices = [_choices(p) if n % 2 else [p] for n, p in enumerate(pieces)]
+    split = re.split(r"\{([^{}]*)\}", pattern)  # fixed, inside, fixed, inside, fixed
+    choices = [_choices(p) if n % 2 else [p] for n, p in enumerate(split)]
     return ["".join(parts) for parts in product(*choices)]
 
 
@@ -194,7 +194,7 @@ def _caption(text: str | None) -> str | None:
 def _members(file: Any, shard: Place) -> Iterator[tarfile.TarInfo]:
     """The regular files of a tar. Raises DataError unless it is whole to its end mark.
 
-    ``tarfile`` takes a damaged header for the end of the archive, so that is looked at here.
+    ``tarfile`` takes a damaged header for the end of the archive, so the end is checked here.
     """
     last = "its beginning"
     try:
@@ -203,7 +203,7 @@ def _members(file: Any, shard: Place) -> Iterator[tarfile.TarInfo]:
                 if member.isreg() and not member.issparse():
                     yield member
                 last = member.name
-                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+                tar.members = []  # type: ignore[attr-defined]  # or it keeps them all
             end = tar.offset
     except (tarfile.TarError, EOFError) as error:
         raise DataError(

@@ -37,7 +37,7 @@ class SplitRule:
         check_options(self, min_rating=number(-math.inf), k_core=whole(0), seed=SEED)
 
     def resolved(self, table: pa.Table) -> SplitRule:
-        """The rule "auto" stands for: the file's own split where it has one, else random."""
+        """The rule that "auto" means: the file's own split where it has one, else random."""
         if self.rule != "auto":
             return self
         return replace(self, rule="given" if "split" in table.column_names else "random")
@@ -60,8 +60,8 @@ def split_interactions(
 ) -> pa.Table:
     """Filter and split: (user_id, item_id [, timestamp], split), one row per user and item.
 
-    A user who took an item several times keeps the first time. ``left_out`` is told of every
-    step that leaves interactions out. Raises DataError when the rule needs a column that is
+    Of a pair that repeats the first in time is kept. ``left_out`` is called for every step that
+    leaves interactions out. Raises DataError when the rule needs a column that is
     absent or nothing is left for training or for the test, OptionError on contradictions.
     """
     rule = rule.resolved(table)
@@ -93,7 +93,7 @@ def split_interactions(
 
 
 def _steps(rule: SplitRule) -> Iterator[tuple[str, Callable[[pa.Table], pa.Table]]]:
-    """What is filtered before the split, in order, and how a message calls it."""
+    """What is filtered before the split, in order, each with its name in messages."""
     least, k = rule.min_rating, rule.k_core
     if least is not None:
         yield f"--min-rating {least:g}", lambda table: _rated(table, least)
@@ -119,13 +119,13 @@ def _why_none(name: str, given: pa.Table, split: pa.Table, rule: SplitRule, lost
 
 
 def _why_none_given(name: str, given: pa.Table, rule: SplitRule) -> str:
-    """The same of a split that the file gives: whether it has none, or which step took them."""
+    """The same for a split that the file gives: it has none, or a step left all of them out."""
     there = _marked(given, name)
     for why, step in _steps(rule):
         given = step(given)
         if there and not _marked(given, name):
-            return f"{why} leave out all {there:,} that the column split marks so; mark others"
-    return "the column split marks none so; mark some, or choose --split random"
+            return f"{why} leave out all {there:,} that the column split marks as such; mark others"
+    return "the column split marks none as such; mark some, or choose --split random"
 
 
 def _marked(table: pa.Table, name: str) -> int:
@@ -143,7 +143,7 @@ def _rated(table: pa.Table, least: float) -> pa.Table:
 
 
 def first_of_each_pair(table: pa.Table) -> pa.Table:
-    """One row per (user, item): the earliest; of one time that of training before the held out."""
+    """One row per (user, item): the earliest, at equal times train before valid before test."""
     users, items = _codes(table["user_id"]), _codes(table["item_id"])
     split = _part_numbers(table)
     times = _times(table) if "timestamp" in table.column_names else np.zeros(len(users))

@@ -16,7 +16,7 @@ from mmx.data.csvs.reader import read_csv
 from mmx.errors import DataError, first_few, first_line
 from mmx.files import Place, RemotePath, readable
 
-UNREADABLE = (  # whatever Arrow raises on bytes that nobody wrote
+UNREADABLE = (  # whatever Arrow raises on damaged bytes
     pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError,
 )  # fmt: skip
 SUFFIXES = (".parquet", ".csv", ".tsv")  # in the order in which they are looked for

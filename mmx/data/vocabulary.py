@@ -1,4 +1,4 @@
-"""External ids to row numbers and back: the only place where the two meet."""
+"""External ids to row numbers and back: the only place that maps them."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ class Vocabulary:
 
 
 def id_array(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.Array | pa.ChunkedArray:
-    """Ids as text, however a list of them is kept: Python's, numpy's, pandas', Arrow's.
+    """Ids as text from a list of any kind: Python's, numpy's, pandas', Arrow's.
 
-    Raises OptionError for a single text, which is no list, and for ids that are not text.
+    Raises OptionError for a single text, which is not a list, and for ids that are not text.
     """
     if isinstance(ids, (str, bytes)):
         raise OptionError(f"{ids!r} is one id; a list of ids is expected, [{ids!r}]")

@@ -70,7 +70,7 @@ def extract(
     target, work = as_place(out), None if work is None else as_path(work)
     if options.max_file_rows is not None and not isinstance(target, Path):
         raise OptionError(f"{target} is written as one file; drop --max-file-rows")
-    with built_here(target, work, anew=options.overwrite) as here:
+    with built_here(target, work, from_scratch=options.overwrite) as here:
         job = _Job(items, encoder, here, options, as_source(source or source_for(items)), engine)
         del encoder  # the job may continue with a lighter one
         job.one_file = here != target
@@ -118,7 +118,9 @@ class _Job:
         return report
 
     def _extract(self, target: Claim, progress: Callable[[Progress], None]) -> ExtractReport:
-        with Parts(self.out, self.card, self.options.dtype, anew=self.options.overwrite) as parts:
+        with Parts(
+            self.out, self.card, self.options.dtype, from_scratch=self.options.overwrite
+        ) as parts:
             if damaged := parts.drop_damaged():
                 self.state.remark(f"{damaged} damaged parts deleted, their items encoded again")
             plan = self.plan(parts, progress)

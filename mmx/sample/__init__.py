@@ -1,1 +1,1 @@
-"""The drawn sample: a catalogue of made-up pictures and texts, and its shoppers."""
+"""The drawn sample: a catalogue of made-up pictures and texts, and its users."""

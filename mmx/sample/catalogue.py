@@ -1,4 +1,4 @@
-"""The embedded sample: a product catalogue drawn from a seed, and its simulated shoppers.
+"""The embedded sample: a product catalogue drawn from a seed, and its simulated users.
 
 Everything, pictures and words included, is made here; ``docs/sample.md`` says how and why.
 """
@@ -42,7 +42,7 @@ PRICES = {
 TASTE = Taste(seen=(1.5, 0.5, 1.2, 1.0, 0.4, 0.8))  # in the order of _attributes
 
 
-SAMPLE = Kind("a place for a sample", lambda folder: False)  # which replaces nothing
+SAMPLE = Kind("a place for a sample", lambda folder: False)  # nothing there is ever replaced
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write_sample(
 
     One in a hundred items has no picture and one in a hundred no text. The same arguments
     give the same bytes. Raises OptionError when there would be no item or no user, and
-    TargetError when something is there already but an empty folder.
+    TargetError when something other than an empty folder is there.
     """
     for name, value in (("items", items), ("users", users)):
         check(f"{name}=", value, whole(1))
@@ -94,7 +94,7 @@ def catalogue(items: int, rng: np.random.Generator) -> list[Product]:
 
 
 def random_look(category: str, rng: np.random.Generator) -> Look:
-    """A product of ``category`` as it might be; a quarter of them are plain."""
+    """A random look for a product of ``category``; a quarter of them are plain."""
     pattern = "plain" if rng.random() < 0.25 else PATTERNS[1 + rng.integers(len(PATTERNS) - 1)]
     colour, accent = rng.choice(COLOUR_NAMES, size=2, replace=False)
     if pattern == "plain" or rng.random() < 0.4:  # the usual second colours
@@ -163,7 +163,7 @@ def _items_table(products: list[Product], pictured: np.ndarray, worded: np.ndarr
 
 def _interactions_table(products: list[Product], users: int, rng: np.random.Generator) -> pa.Table:
     launched = launch_days(len(products), rng)
-    launched -= launched.min()  # something is on sale from the first day on
+    launched -= launched.min()  # something is on sale on the first day
     utility = utilities(_attributes(products), users, TASTE, rng)
     who, what, when = simulate(utility, launched, rng)
     return pa.table(

@@ -1,4 +1,4 @@
-"""Draws one product picture: a shape with colour and pattern, before a backdrop.
+"""Draws one product picture: a shape with colour and pattern, in front of a backdrop.
 
 Only Pillow and numpy. A product is painted flat on a square canvas, then placed on the
 backdrop with its own position, scale and rotation.
@@ -60,7 +60,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """What stands around a product: the house style of whoever photographs it."""
+    """What is around a product: the style in which a brand photographs its products."""
 
     backdrop: str  # one of BACKDROPS
     tint: RGB
@@ -178,7 +178,7 @@ def _cell(u: np.ndarray, v: np.ndarray, period: float) -> tuple[np.ndarray, np.n
 
 Field = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
-# Where the accent colour shows: turned coordinates (C, C) in px and a period → (C, C) bool.
+# Where the accent colour shows: rotated coordinates (C, C) in px and a period → (C, C) bool.
 FIELDS: dict[str, Field] = {
     "plain": lambda u, v, period: np.zeros(u.shape, dtype=bool),
     "striped": _striped,
@@ -190,7 +190,7 @@ FIELDS: dict[str, Field] = {
 
 
 def _placed(product: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """The product moved, scaled, stretched and turned onto a picture of ``size``, RGBA."""
+    """The product moved, scaled, stretched and rotated onto a picture of ``size``, RGBA."""
     width, height = size
     scale = CANVAS / (min(size) * rng.uniform(0.66, 0.9))  # canvas px per picture px
     stretch = float(np.exp(rng.normal(0.0, 0.06)))

@@ -1,7 +1,7 @@
 """The outlines of the sample's products: twelve categories in two shapes each.
 
 Coordinates are fractions of a square canvas, x to the right and y down. A part is painted
-over the parts before it; its ink says what with.
+over the parts before it; its ink says with what.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Simulated shoppers: who takes what, and when.
+"""Simulated users: who takes what, and when.
 
-A shopper s draws a product i at time t with probability ∝ exp(u_si) among the products that
-are on sale at t and not yet theirs. The utility u_si adds up
+A user u takes a product i at time t with probability ∝ exp(x_ui) among the products that are
+on sale at t and that u has not taken yet. The utility x_ui adds up
 
     what can be seen     category, shape, colour, pattern, accent and house style,
-                         each with the shopper's own weights
+                         each with the user's own weights
     what cannot be seen  a few hidden traits of the product that only behaviour reveals, and
                          how popular the product is with everybody
 
-so neither the pictures nor the behaviour tell everything. The shares are set by ``Taste``.
+so neither the pictures nor the behaviour explain everything. The shares are set by ``Taste``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DAYS = 365  # length of the log
 
 @dataclass(frozen=True)
 class Taste:
-    """Standard deviations of the parts of a shopper's utility, in logits."""
+    """Standard deviations of the parts of a user's utility, in logits."""
 
     seen: tuple[float, ...]  # one for each visible attribute, in their order
     hidden: float = 0.7  # all hidden traits together
-    popularity: float = 0.4  # the same for all shoppers
-    circles: int = 12  # groups of shoppers with a common leaning
-    shared: float = 0.6  # part of the visible taste's variance that comes from the circle
+    popularity: float = 0.4  # the same for all users
+    groups: int = 12  # of users with a common taste
+    shared: float = 0.6  # part of the visible taste's variance that comes from the group
 
 
 def launch_days(items: int, rng: np.random.Generator) -> np.ndarray:
@@ -45,14 +45,14 @@ def utilities(
     attributes: np.ndarray, users: int, taste: Taste, rng: np.random.Generator
 ) -> np.ndarray:
     """(users, items) float64 utilities for products with (items, attributes) integer codes."""
-    circle = rng.integers(taste.circles, size=users)  # (U,)
+    group = rng.integers(taste.groups, size=users)  # (U,)
     total = np.zeros((users, len(attributes)))
     for column, weight in zip(attributes.T, taste.seen, strict=True):
         values = int(column.max()) + 1
-        common = rng.standard_normal((taste.circles, values))[circle]  # (U, values)
+        common = rng.standard_normal((taste.groups, values))[group]  # (U, values)
         own = rng.standard_normal((users, values))
-        leaning = np.sqrt(taste.shared) * common + np.sqrt(1 - taste.shared) * own
-        total += weight * leaning[:, column]  # (U, I)
+        preference = np.sqrt(taste.shared) * common + np.sqrt(1 - taste.shared) * own
+        total += weight * preference[:, column]  # (U, I)
     traits = rng.standard_normal((len(attributes), 3)) / np.sqrt(3)  # (I, 3)
     total += taste.hidden * rng.standard_normal((users, 3)) @ traits.T
     return total + taste.popularity * rng.standard_normal(len(attributes))
@@ -63,14 +63,14 @@ def simulate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, items and times (seconds since 1970), one row per interaction, in order of time.
 
-    ``utility`` is (users, items), ``launched`` (items,) in days. No shopper takes a product
+    ``utility`` is (users, items), ``launched`` (items,) in days. No user takes a product
     twice or before its launch.
     """
     users, items = utility.shape
     limit = max(1, min(items // 3, int((launched <= 0).sum())))
     counts = (4 + rng.lognormal(2.2, 0.75, (users,))).astype(int).clip(1, limit)
     first = rng.uniform(0, 0.7 * DAYS, (users,))
-    logs = [_shop(utility[u], launched, counts[u], first[u], rng) for u in range(users)]
+    logs = [_takes(utility[u], launched, counts[u], first[u], rng) for u in range(users)]
     taken = np.concatenate([chosen for chosen, _ in logs])
     times = np.concatenate([days for _, days in logs])
     who = np.repeat(np.arange(users), [len(chosen) for chosen, _ in logs])
@@ -79,10 +79,10 @@ def simulate(
     return who[order], taken[order], seconds[order]
 
 
-def _shop(
+def _takes(
     utility: np.ndarray, launched: np.ndarray, count: int, first: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One shopper's items and days. Adding Gumbel noise and taking the best draws from softmax."""
+    """One user's items and days. Adding Gumbel noise and taking the best draws from softmax."""
     days = np.sort(rng.uniform(first, DAYS, count))
     noisy = utility + rng.gumbel(size=(count, len(utility)))  # (count, items)
     noisy[launched > days[:, None]] = -np.inf

@@ -1,4 +1,4 @@
-"""Titles and descriptions of the sample's products, worded as differently as shops do it."""
+"""Titles and descriptions of the sample's products, worded in as many ways as shops do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     "white": ("white", "ivory"),
     "grey": ("grey", "slate"),
 }
-PATTERN_WORDS: dict[str, tuple[tuple[str, ...], str]] = {  # adjectives, and the thing itself
+PATTERN_WORDS: dict[str, tuple[tuple[str, ...], str]] = {  # adjectives, and the noun
     "plain": (("plain", "simple"), "trim"),
     "striped": (("striped", "stripy"), "stripes"),
     "dotted": (("dotted", "polka-dot"), "dots"),

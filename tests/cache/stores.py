@@ -61,7 +61,7 @@ def make_store(
 
 
 def merge_at(path: Path, *arguments: Any, **options: Any) -> None:
-    """``merge`` to a path, over a store that may stand there."""
+    """``merge`` to a path, over a store that may be there."""
     with claimed(path, STORE, overwrite=True) as target:
         merge(target, *arguments, **options)
 
@@ -72,5 +72,5 @@ def rows(store: Store) -> list[dict]:
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder, hidden things too."""
+    """What is in a folder, hidden files too."""
     return sorted(path.name for path in folder.iterdir())

@@ -64,12 +64,12 @@ def test_embedding_folders_become_a_store(tmp_path: Path) -> None:
     """Half precision, numbers without leading zeros, ids in a column of another name."""
     for name in ("img_emb", "metadata"):
         (tmp_path / "x" / name).mkdir(parents=True)
-    for piece in range(11):
-        values = np.full((2, 3), piece, np.float16)
-        np.save(tmp_path / f"x/img_emb/img_emb_{piece}.npy", values)
-        paths = [f"p/{piece}-{n}.jpg" for n in range(2)]
+    for number in range(11):
+        values = np.full((2, 3), number, np.float16)
+        np.save(tmp_path / f"x/img_emb/img_emb_{number}.npy", values)
+        paths = [f"p/{number}-{n}.jpg" for n in range(2)]
         table = pa.table({"image_path": paths, "caption": ["x", "y"]})
-        pq.write_table(table, tmp_path / f"x/metadata/metadata_{piece}.parquet")
+        pq.write_table(table, tmp_path / f"x/metadata/metadata_{number}.parquet")
     with pytest.raises(StoreError, match=r"no column item_id; --ids .*: image_path, caption"):
         adopt(tmp_path / "x", Adoption("embeddings", "clip"), Target(tmp_path / "a"))
     how = Adoption("embeddings", "clip", "image_path")
@@ -77,7 +77,7 @@ def test_embedding_folders_become_a_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "a")
     assert (store.dtype, len(store.files)) == ("float16", 3)
     found = {row["item_id"]: row["image"] for row in rows(store)}
-    assert found == {f"p/{piece}-{n}.jpg": [piece] * 3 for piece in range(11) for n in range(2)}
+    assert found == {f"p/{k}-{n}.jpg": [k] * 3 for k in range(11) for n in range(2)}
     (tmp_path / "x/img_emb/img_emb_10.npy").unlink()
     with pytest.raises(StoreError, match="11 in metadata, 10 in img_emb"):
         adopt(tmp_path / "x", how, Target(tmp_path / "b"))
@@ -96,7 +96,7 @@ def test_bfloat16_tensors_become_a_store(tmp_path: Path) -> None:
 
 
 def test_fused_vectors_alone(tmp_path: Path) -> None:
-    """Whether their picture and text were there, nobody said."""
+    """Whether their picture and text were there is not known."""
     folder = tmp_path / "x"
     folder.mkdir()
     np.save(folder / "fused.npy", VECTORS)
@@ -131,7 +131,7 @@ HALF[2, 1] = np.nan
         (lambda f: (f / "ids.txt").unlink(), StoreError, "no ids.parquet, ids.csv or ids.txt"),
         (lambda f: (f / "image.npy").unlink(), StoreError, "no vectors in the layout npy"),
         (lambda f: cut(f / "image.npy", 10), StoreError, "cut off: 176 bytes are expected"),
-        (lambda f: cut(f / "image.npy", 100), StoreError, "no readable .npy"),
+        (lambda f: cut(f / "image.npy", 100), StoreError, "not a readable .npy"),
     ],
 )
 def test_what_does_not_belong_together(

@@ -30,11 +30,11 @@ from tests.cache.stores import CARD, make_store, names, rows
 def test_there_and_back_is_the_same_store(
     tmp_path: Path, layout: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors, statuses, hashes, tokens, card and fingerprint; in one piece and in several."""
+    """Vectors, statuses, hashes, tokens, card and fingerprint; in one file and in several."""
     ids = ["007", "a b", 'quoted "x"', "tab\tin it", "é", *(f"i{n}" for n in range(15))]
     store = make_store(tmp_path / "a.parquet", ids, dtype=dtype)
     for size, at_once in ((1_000_000, 4096), (7, 3)):
-        monkeypatch.setattr(exporting, "PIECE", size)
+        monkeypatch.setattr(exporting, "FILE_ROWS", size)
         monkeypatch.setattr(exporting, "AT_ONCE", at_once)
         monkeypatch.setattr(adopting, "AT_ONCE", at_once + 1)
         done = export(store.path, layout, tmp_path / f"out{size}")
@@ -136,7 +136,7 @@ def test_mmrec_gets_means_and_a_list(tmp_path: Path) -> None:
 def test_embeddings_are_numbered_like_clip_retrieval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "PIECE", 2)
+    monkeypatch.setattr(exporting, "FILE_ROWS", 2)
     store = make_store(tmp_path / "a", 21)
     export(store.path, "embeddings", tmp_path / "out")
     assert names(tmp_path / "out") == ["card.json", "img_emb", "metadata", "text_emb"]
@@ -151,7 +151,9 @@ def test_changed_vectors_are_not_the_encoders_any_more(tmp_path: Path) -> None:
     store, folder = make_store(tmp_path / "a"), tmp_path / "x"
     export(store.path, "npy", folder)
     np.save(folder / "image.npy", 2 * np.load(folder / "image.npy"))
-    with pytest.raises(StoreError, match=r"image.npy is not what .*; delete card.json and say"):
+    with pytest.raises(
+        StoreError, match=r"image.npy differs from its SHA-256 in .*; delete card.json and give"
+    ):
         adopt(folder, Adoption("npy"), Target(tmp_path / "b"))
     (folder / "card.json").unlink()
     adopt(folder, Adoption("npy", "twice the fake"), Target(tmp_path / "b"))

@@ -131,7 +131,7 @@ def test_a_condition_over_damaged_texts(tmp_path: Path) -> None:
 
 
 def test_a_store_elsewhere(tmp_path: Path) -> None:
-    """Damage is no trouble of the way there."""
+    """Damage is not reported as a file out of reach."""
     import fsspec
 
     store = damaged(tmp_path)
@@ -153,13 +153,13 @@ def test_files_that_were_cut_off_or_are_something_else(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 3, 4, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(StoreError, match=rf"a.parquet( is damaged|{' is no Parquet file'})"):
+        with pytest.raises(StoreError, match=rf"a.parquet( is damaged|{' is not a Parquet file'})"):
             open_store(path)
     path.write_bytes(whole[:2000] + whole[2004:])  # in the middle
     with pytest.raises(DamagedError):
         open_store(path).verify()
     path.write_text("item_id,image\n" * 9)
-    with pytest.raises(StoreError, match="is no Parquet file; make a store"):
+    with pytest.raises(StoreError, match="is not a Parquet file; make a store"):
         open_store(path)
 
 

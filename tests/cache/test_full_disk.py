@@ -1,4 +1,4 @@
-"""A full disk and a read-only one: one clear line, nothing lost, and the same command goes on."""
+"""A full disk and a read-only one: one clear line, nothing lost, and the same command continues."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_part(tmp_path: Path) -> None:
             parts.write(1, table)
         assert [path.name for path in parts.files()] == ["part-000000.parquet"]
     assert names(tmp_path / "a.parts") == ["job.json", "part-000000.parquet"]
-    with Parts(tmp_path / "a", CARD, "float32") as parts:  # the same job goes on
+    with Parts(tmp_path / "a", CARD, "float32") as parts:  # the same job continues
         parts.write(parts.next_number(), table)
         assert len(parts.files()) == 2
 
@@ -82,7 +82,7 @@ def test_store_commands(tmp_path: Path) -> None:
 
 
 def test_a_truly_full_disk(tmp_path: Path) -> None:
-    """Extraction stops while parts are written; with room made, it goes on and ends the same."""
+    """Extraction stops while parts are written; with room made, it continues and ends the same."""
     data = load_items(plain_catalogue(tmp_path / "d", items=60))
     options = ExtractOptions(part_size=5)
     extract(data, open_encoder("toy"), tmp_path / "whole.parquet", options)
@@ -100,7 +100,7 @@ def test_a_truly_full_disk(tmp_path: Path) -> None:
     assert found == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_no_room_for_the_store_beside_its_parts(tmp_path: Path) -> None:
+def test_no_room_for_the_store_next_to_its_parts(tmp_path: Path) -> None:
     """Files of the parts' size still go, a file of the store's size does not."""
     data = load_items(plain_catalogue(tmp_path / "d", items=60))
     options, out = ExtractOptions(part_size=5), tmp_path / "toy.parquet"

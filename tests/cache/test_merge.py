@@ -146,7 +146,9 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["data", "t"]
 
 
-def test_extraction_goes_on_over_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extraction_continues_over_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(merging, "MAX_FILE_ROWS", 8)
     out, options = tmp_path / "toy.parquet", ExtractOptions(part_size=4)
     extract(load_items(plain_catalogue(tmp_path / "d", 10)), open_encoder("toy"), out, options)
@@ -155,9 +157,9 @@ def test_extraction_goes_on_over_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
     report = extract(more, open_encoder("toy"), out, options)
     assert (report.encoded, report.reused) == (11, 10)
     assert open_store(out).file_rows == (8, 8, 5)
-    extract(more, open_encoder("toy"), tmp_path / "anew.parquet", options)
-    assert rows(open_store(out)) == rows(open_store(tmp_path / "anew.parquet"))
-    assert names(tmp_path) == ["anew.parquet", "d", "toy.parquet"]
+    extract(more, open_encoder("toy"), tmp_path / "again.parquet", options)
+    assert rows(open_store(out)) == rows(open_store(tmp_path / "again.parquet"))
+    assert names(tmp_path) == ["again.parquet", "d", "toy.parquet"]
 
 
 KILLED = """
@@ -184,7 +186,7 @@ def test_a_kill_between_files_leaves_the_old_store(tmp_path: Path, limit: int | 
     command = [sys.executable, "-c", KILLED, str(old.path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) == 3  # what was written so far lies beside, and a lock of nobody
+    assert len(names(tmp_path)) == 3  # with the unfinished parts and a lock that no process holds
     again = open_store(old.path)
     assert [file.read_bytes() for file in again.files] == before
     assert again.verify() == []
@@ -195,11 +197,11 @@ def test_a_kill_between_files_leaves_the_old_store(tmp_path: Path, limit: int | 
 
 def test_the_next_extraction_sweeps(tmp_path: Path) -> None:
     """A run killed while it wrote the store, or a part, leaves files that the next one deletes."""
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
     (tmp_path / "a.parts").mkdir()
     for folder, name in ((tmp_path, "a"), (tmp_path / "a.parts", "part-000000.parquet")):
-        (folder / f".{name}.{dead.pid}.tmp").write_text("half")
+        (folder / f".{name}.{ended.pid}.tmp").write_text("half")
     with claimed(tmp_path / "a", STORE), Parts(tmp_path / "a", CARD, "float32"):
         assert names(tmp_path) == [".a.lock", "a.parts"]
         assert names(tmp_path / "a.parts") == ["job.json"]

@@ -49,7 +49,7 @@ def test_every_modality_has_a_status() -> None:
     assert alone == ["item_id", "audio", "audio_status", "content_hash"]
 
 
-def test_a_name_from_a_file_is_no_path(tmp_path: Path) -> None:
+def test_a_name_from_a_file_is_not_a_path(tmp_path: Path) -> None:
     """A store of another hand opens under any name, and nothing is written outside of --out."""
     make_store(tmp_path / "a", card=replace(CARD, dimensions={"../b": 3}))
     with pytest.raises(StoreError, match="cannot name vectors"):

@@ -1,7 +1,7 @@
 """Stores of the first format, without checksums, open for ever.
 
 ``fixtures/old.parquet`` and ``fixtures/old-folder.parquet`` (float16) were written before there
-were any, by ``make_store`` with the items i0 … i5. They must never be written anew.
+were any, by ``make_store`` with the items i0 … i5. They must never be written again.
 """
 
 from __future__ import annotations

@@ -102,11 +102,11 @@ def test_a_directory_of_files_is_a_store(tmp_path: Path) -> None:
     assert opened.vectors("text", pa.array(["e", "a"]))[0].tolist() == [[0, 1], [1, 0]]
 
 
-def test_what_is_no_store(tmp_path: Path) -> None:
+def test_what_is_not_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store at"):
         open_store(tmp_path / "none.parquet")
     pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "plain.parquet")
-    with pytest.raises(StoreError, match="no embedding store"):
+    with pytest.raises(StoreError, match="not an embedding store"):
         open_store(tmp_path / "plain.parquet")
     whole = store(tmp_path / "fake.parquet").read_bytes()
     (tmp_path / "fake.parquet").write_bytes(whole[:-20])

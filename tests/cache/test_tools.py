@@ -18,7 +18,7 @@ from tests.cache.stores import CARD, make_store, names, rows
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
-    """a holds i0 … i9, b holds i6 … i12 and brings i6 … i9 anew."""
+    """a holds i0 … i9, b holds i6 … i12 and has i6 … i9 again."""
     a = make_store(tmp_path / "a.parquet", [f"i{n}" for n in range(10)])
     b = make_store(tmp_path / "b.parquet", [f"i{n}" for n in range(6, 13)], seed=9, max_file_rows=4)
     return a.path, b.path
@@ -130,7 +130,7 @@ def test_listed_items_must_be_there(tmp_path: Path) -> None:
         ({"items": Path("nowhere.txt")}, DataError, "nowhere.txt: no such file"),
         ({"items": Path("nowhere.csv")}, DataError, "nowhere.csv: no such file"),
         ({"where": "true", "unknown": "x"}, OptionError, "--unknown-items x is .*: error, drop"),
-        ({"where": "true", "unknown": "drop"}, OptionError, "--unknown-items is of .* --items"),
+        ({"where": "true", "unknown": "drop"}, OptionError, "--unknown-items needs --items"),
         ({"where": ["true", "text is null", "text is not null"]}, StoreError, "no row of"),
     ],
 )

@@ -118,13 +118,13 @@ SHORT = random_log(30, 40, 2)
 @pytest.mark.parametrize(
     ("name", "log", "columns", "options", "said"),
     [
-        ("none-marked", LOG, {"split": ["train"] * 360}, (), "the column split marks none so;"),
+        ("none-marked", LOG, {"split": ["train"] * 360}, (), "the column split marks none as such"),
         ("short", SHORT, {}, (), "with at least 3 interactions, the most of any is 2; mark some"),
         ("poor", LOG, {"rating": [5.0 if n % 12 < 2 else 1.0 for n in range(360)]},
          ("--min-rating", "4"), "is 2 after --min-rating 4: 300 of 360 interactions left out; low"),
         ("rated-away", LOG, {"rating": [5.0] * 350 + [1.0] * 10, "split": ["train"] * 350
          + ["test"] * 10}, ("--min-rating", "4"),
-         "--min-rating 4 leave out all 10 that the column split marks so"),
+         "--min-rating 4 leave out all 10 that the column split marks as such"),
         ("at-once", LOG, {"timestamp": [7] * 360}, ("--split", "temporal"),
          "no train interactions: four fifths of the rest have the earliest timestamp"),
     ],
@@ -148,7 +148,10 @@ TRAIN = ("train", "--data", "data", "--epochs", "1", "--out", "runs/never")
         (("--model", "bpr", "--set", "dim=1000000000"), "--set dim=1000000000: at most 65536"),
         (("--model", "lightgcn", "--set", "layers=-1"), "--set layers=-1: 0 to 64 is expected"),
         (("--model", "bpr", "--seed", "-1"), "--seed -1: 0 to 9223372036854775807 is expected"),
-        (("--model", "bpr", "--device", "gpu"), "--device gpu is none of torch's; try cpu, cuda"),
+        (
+            ("--model", "bpr", "--device", "gpu"),
+            "--device gpu is not a device of torch; try cpu, cuda",
+        ),
         (("--model", "bpr", "--lr", "nan"), "--lr nan: above 0 is expected"),
     ],
 )

@@ -125,7 +125,7 @@ def test_no_numbers(tmp_path: Path, column: str, values: list[str], said: str) -
 
 
 def shop(rows: int, **changed: str) -> str:
-    """item_id,text of items j1, j2 …; ``changed`` lines stand in place of their own."""
+    """item_id,text of items j1, j2 …; ``changed`` lines replace their own."""
     lines = [changed.get(f"j{n}", f"j{n},chair {n}") for n in range(1, rows + 1)]
     return "\n".join(["item_id,text", *lines, ""])
 
@@ -162,7 +162,7 @@ def test_a_quote_inside_a_cell_is_a_letter(tmp_path: Path) -> None:
 
 
 def test_texts_that_hold_rows(tmp_path: Path) -> None:
-    """Line breaks and delimiters in quotes are no stray quote."""
+    """Line breaks and delimiters in quotes are not a stray quote."""
     texts = ["Sizes\nS,M\nL,XL", "a, b\nc, d\ne, f\ng, h", "one\n\ntwo", "x\r\ny", 'so ""big""\n"']
     rows = ([f"j{n}", text] for n, text in enumerate(texts))
     assert items_of(tmp_path, written(["item_id", "text"], *rows))["text"].to_pylist() == texts
@@ -278,7 +278,7 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str, said: str) -> 
         items_of(tmp_path, f"item_id,text\na,b\nc,{text}\n".encode(encoding))
 
 
-def test_bytes_that_are_no_utf8_in_the_header(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_in_the_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="in line 1; it looks like latin-1"):
         items_of(tmp_path, "item_id,Größe\na,b\n".encode("latin-1"))
 

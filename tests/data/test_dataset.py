@@ -111,13 +111,13 @@ def test_fractional_ids_are_refused(tmp_path: Path) -> None:
 def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
     items = load_items(write_items(tmp_path, TWO))
     write_interactions(tmp_path, [("u", "a"), ("u", "x"), ("v", "b"), ("v", "x"), ("v", "y")])
-    told: list[Dropped] = []
-    assert load_interactions(tmp_path, items, unknown="drop", dropped=told.append).num_rows == 2
-    assert told == [Dropped(interactions=3, of=5, items=2)]
-    assert str(told[0]) == "dropped 3 of 5 interactions with 2 unknown items"
+    calls: list[Dropped] = []
+    assert load_interactions(tmp_path, items, unknown="drop", dropped=calls.append).num_rows == 2
+    assert calls == [Dropped(interactions=3, of=5, items=2)]
+    assert str(calls[0]) == "dropped 3 of 5 interactions with 2 unknown items"
     assert str(Dropped(320, 9557, 12)) == "dropped 320 of 9,557 interactions with 12 unknown items"
     write_interactions(tmp_path, [("u", "a")])
-    load_interactions(tmp_path, items, unknown="drop", dropped=told.append)
-    assert len(told) == 1
+    load_interactions(tmp_path, items, unknown="drop", dropped=calls.append)
+    assert len(calls) == 1
     with pytest.raises(OptionError, match=r"--unknown-items eror is unknown; did you mean 'error'"):
         load_interactions(tmp_path, items, unknown="eror")

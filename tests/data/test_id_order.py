@@ -1,4 +1,4 @@
-"""The order of ids that says nothing of them."""
+"""The arbitrary order of ids by a keyed hash."""
 
 from __future__ import annotations
 

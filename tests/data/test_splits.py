@@ -154,7 +154,7 @@ def slow_core(pairs: set[tuple[str, str]], k: int) -> set[tuple[str, str]]:
         pairs = kept
 
 
-def test_mistakes_say_what_mends_them() -> None:
+def test_mistakes_say_what_to_do() -> None:
     table = log([5, 5], times=False)
     with pytest.raises(DataError, match="--split temporal needs a timestamp"):
         split_interactions(table, SplitRule("temporal"))

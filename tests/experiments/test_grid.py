@@ -411,6 +411,6 @@ def test_where_nothing_validates_nothing_is_chosen_and_it_is_said(tmp_path: Path
 
 
 def test_a_device_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--device gpu is none of torch's"):
+    with pytest.raises(OptionError, match="--device gpu is not a device of torch"):
         Grid(tiny_plan(), tmp_path / "out", device="gpu")
     assert not (tmp_path / "out").exists()

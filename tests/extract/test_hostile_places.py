@@ -130,7 +130,7 @@ def test_a_member_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("place", ["/dev/zero", "/dev/null", "folder"])
 def test_lists_of_ids_that_are_no_files(tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=r"no file; \.parquet or \.csv"):
+    with pytest.raises(DataError, match=r"not a file; \.parquet or \.csv"):
         read_ids(tmp_path / place)
 
 

@@ -105,7 +105,7 @@ def test_ids(tmp_path: Path, kind: str, first: str) -> None:
 
 @pytest.mark.parametrize("role", ["item_id", "text"])
 @pytest.mark.parametrize("kind", ["binary latin-1", "fixed binary latin-1", "binary_view latin-1"])
-def test_bytes_that_are_no_text(tmp_path: Path, kind: str, role: str) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path, kind: str, role: str) -> None:
     data = shop_with(tmp_path, role, KINDS[kind])
     said = rf"{role} holds bytes that are not UTF-8 \(row 1, b'\\xe9a"
     with pytest.raises(DataError, match=said):
@@ -199,7 +199,7 @@ def test_a_split_matters_where_it_is_used(tmp_path: Path) -> None:
 
 
 def test_a_timestamp_always_matters(tmp_path: Path) -> None:
-    """Of a pair that comes twice the first counts, whatever the split."""
+    """Of a pair that occurs twice the first counts, whatever the split."""
     data = shop_with(tmp_path, "timestamp", KINDS["half null int64"])
     with pytest.raises(DataError, match="2 rows have no timestamp, which says the order of"):
         load_interactions(data, load_items(data), rule=SplitRule("random"))

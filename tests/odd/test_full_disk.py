@@ -116,7 +116,7 @@ def test_tensors(tmp_path: Path) -> None:
 
 
 def test_an_encoder(shop: Path, tmp_path: Path) -> None:
-    """What a fine-tuning keeps until it ends is whole as well, and it goes on from there."""
+    """What a fine-tuning keeps until it ends is whole as well, and it resumes from there."""
     items = load_items(shop / "data")
     options = FinetuneOptions(epochs=1, batch_size=16, chunk=8)
 

@@ -1,4 +1,4 @@
-"""Plans of any shape, and what lies in a grid's folder: one line, whatever it is."""
+"""Plans of any shape, and what is in a grid's folder: one line, whatever it is."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def listed(path: Path, out: Path) -> str:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_texts_that_are_no_plan(tmp_path: Path, text: str | bytes) -> None:
+def test_texts_that_are_not_a_plan(tmp_path: Path, text: str | bytes) -> None:
     path = tmp_path / "plan.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(OptionError) as caught:

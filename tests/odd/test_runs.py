@@ -50,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def copied(run: Path, folder: Path) -> Path:
-    """The run without its checksums, which whoever edits a run would take along."""
+    """The run without its checksums, which anyone who edits a run would delete too."""
     path = folder / "edited"
     shutil.copytree(run, path)
     edit_json(path / "config.json", lambda config: {**config, "sha256": {}})
@@ -186,7 +186,7 @@ def test_other_embeddings(
 def test_embeddings_of_another_precision(
     runs: dict[str, Path], tmp_path: Path, kind: pa.DataType
 ) -> None:
-    """As pandas or another tool writes them; they are cast, and all goes on."""
+    """As pandas or another tool writes them; they are cast."""
     run = copied(runs["factors"], tmp_path)
     for file in ("users.parquet", "items.parquet"):
         edit_table(

@@ -1,4 +1,4 @@
-"""Stores that another tool wrote anew, parts without a sound job, lists of ids in odd files."""
+"""Stores that another tool rewrote, parts without a sound job, lists of ids in odd files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_card_of_another_shape(made: Path, tmp_path: Path, number: int) -> Non
 
 
 def test_a_modality_is_quoted(made: Path, tmp_path: Path) -> None:
-    """Its name comes from the file, and stands in SQL."""
+    """Its name comes from the file, and is used in SQL."""
     name = "image)::text, (select 'secret"
     table = pq.read_table(made / "toy.parquet")
     renamed = table.rename_columns({"image": name})
@@ -188,7 +188,7 @@ BAD_JOBS = [
 
 @pytest.mark.parametrize("job", [*BAD_JOBS, "dtype", "anew", "dimensions"])
 def test_a_broken_job(made: Path, tmp_path: Path, job: bytes | str) -> None:
-    """In the folder of parts: said in one line, and nothing is lost; --overwrite begins anew."""
+    """In the folder of parts: one line, and nothing is lost; --overwrite starts from scratch."""
     parts = tmp_path / "a.parquet.parts"
     parts.mkdir()
     card = json.loads(card_with(made, **({"dimensions": []} if job == "dimensions" else {})))
@@ -252,7 +252,7 @@ def test_other_lists(tmp_path: Path) -> None:
         read_ids(path)
     pq.write_table(table.append_column("x", table["x"]), path)
     assert read_ids(path).to_pylist() == WORDS  # whose other columns are not looked at
-    with pytest.raises(DataError, match=r"no file; \.parquet or"):
+    with pytest.raises(DataError, match=r"not a file; \.parquet or"):
         read_ids(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="is unreadable"):

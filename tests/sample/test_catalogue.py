@@ -112,7 +112,7 @@ def test_every_backdrop_and_mark_can_be_drawn() -> None:
     assert len(seen) == len(BACKDROPS) * len(MARKS)
 
 
-def test_nobody_takes_a_thing_twice_or_before_its_launch() -> None:
+def test_no_user_takes_an_item_twice_or_before_its_launch() -> None:
     rng = np.random.default_rng(2)
     launched = launch_days(60, rng)
     launched[0] = 0.0
@@ -124,7 +124,7 @@ def test_nobody_takes_a_thing_twice_or_before_its_launch() -> None:
 
 
 def same_category_share(taste: Taste) -> float:
-    """How often two things of one shopper are of one category, over many shoppers."""
+    """How often two items of one user are of one category, over many users."""
     kinds = np.arange(120) % len(CATEGORIES)
     rng = np.random.default_rng(0)
     utility = utilities(np.stack([kinds] * len(taste.seen), 1), 200, taste, rng)
@@ -156,7 +156,7 @@ def test_an_empty_sample_is_refused(tmp_path: Path) -> None:
         write_sample(tmp_path, items=0)
 
 
-def test_the_smallest_sample_is_one_item_and_one_shopper(tmp_path: Path) -> None:
+def test_the_smallest_sample_is_one_item_and_one_user(tmp_path: Path) -> None:
     write_sample(tmp_path, items=1, users=1)
     items = load_items(tmp_path)
     assert load_interactions(tmp_path, items).num_rows == 1

@@ -30,9 +30,9 @@ def test_columns_of_one_name_get_names_of_their_own(places: Places) -> None:
 
 def test_a_mistake_says_what_duckdb_says(places: Places) -> None:
     opened = places.open()
-    with pytest.raises(QueryError) as told:
+    with pytest.raises(QueryError) as error:
         opened.ask("select *\nfrom fakes")
-    first, *more = str(told.value).splitlines()
+    first, *more = str(error.value).splitlines()
     assert first.startswith("SQL: Catalog Error: Table with name fakes does not exist; views: ")
     assert 'Did you mean "fake"?' in more
     assert more[-2:] == ["LINE 2: from fakes", "             ^^^^^"]

@@ -183,13 +183,13 @@ def test_nothing_but_what_was_attached_is_served(trap: Trap, served: Sql, statem
     refused(trap, served, statement)
 
 
-def test_whether_a_file_is_there_is_not_told(trap: Trap, served: Sql) -> None:
-    told = []
+def test_whether_a_file_exists_is_not_shown(trap: Trap, served: Sql) -> None:
+    messages = []
     for name in ("work.csv", "absent.csv", "unattached.parquet", "absent.parquet"):
         with pytest.raises(QueryError) as error:
             served.ask(f"from '{trap.root.as_posix()}/{name}'")
-        told.append(str(error.value).replace(name, "it"))
-    assert len(set(told)) == 1
+        messages.append(str(error.value).replace(name, "it"))
+    assert len(set(messages)) == 1
 
 
 def test_the_trap_would_spring(trap: Trap, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_stores_runs_and_datasets_are_views(places: Places) -> None:
     ]
 
 
-def test_absent_folders_are_no_error(tmp_path: Path) -> None:
+def test_absent_folders_are_not_an_error(tmp_path: Path) -> None:
     opened = open_sql(tmp_path / "c", tmp_path / "r")
     assert opened.ask("select 1 as one").to_pylist() == [{"one": 1}]
 
@@ -70,7 +70,7 @@ def test_no_name_breaks_anything(places: Places, level: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["temp", "main", "system", "memory", "TEMP", "pg_catalog"])
-def test_names_of_duckdb_are_told(places: Places, name: str) -> None:
+def test_names_of_duckdb_are_noted(places: Places, name: str) -> None:
     run = places.run(name)
     opened = places.open()
     called = f"{name}_1"
@@ -104,7 +104,7 @@ def test_the_same_place_twice_is_there_once(places: Places, tmp_path: Path) -> N
 def test_what_is_named_must_be_there(places: Places, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no store at .*nosuch\.parquet"):
         places.open(stores=[tmp_path / "nosuch.parquet"])
-    with pytest.raises(StoreError, match="no embedding store"):
+    with pytest.raises(StoreError, match="not an embedding store"):
         places.open(stores=[places.data / "items.parquet"])
     with pytest.raises(DataError, match=r"no dataset at .*nosuch: --data takes"):
         places.open(datasets=[tmp_path / "nosuch"])
@@ -117,16 +117,16 @@ def test_what_is_named_must_be_there(places: Places, tmp_path: Path) -> None:
         places.open(datasets=[tmp_path / "bad"])
 
 
-def test_what_is_found_and_broken_is_told(places: Places, tmp_path: Path) -> None:
+def test_what_is_found_and_broken_is_noted(places: Places, tmp_path: Path) -> None:
     (tmp_path / "cache" / "broken.parquet").write_bytes(b"PAR1")
     write_items(tmp_path / "cache", [{"item_id": "a"}])  # Parquet, and no store
     (places.run("half") / "users.parquet").write_bytes(b"PAR1")
     opened = places.open()
-    told = "\n".join(opened.notes)
-    assert len(opened.notes) == 3, told
-    assert "broken.parquet is damaged" in told
-    assert "items.parquet is Parquet but no embedding store" in told
-    assert "half/users.parquet is unreadable" in told
+    notes = "\n".join(opened.notes)
+    assert len(opened.notes) == 3, notes
+    assert "broken.parquet is damaged" in notes
+    assert "items.parquet is Parquet but not an embedding store" in notes
+    assert "half/users.parquet is unreadable" in notes
     assert opened.ask("from half.items").num_rows == 1
 
 

@@ -1,1 +1,1 @@
-"""Every CSV file comes in here: cells as they are written, numbers only where all are numbers."""
+"""Every CSV file is read here: cells as they are written, numbers only where all are numbers."""

@@ -14,7 +14,7 @@ SUFFIXES = (".csv", ".tsv")
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """What ``--encoding`` and ``--delimiter`` say. Raises OptionError on what cannot be."""
+    """What ``--encoding`` and ``--delimiter`` say. Raises OptionError on unknown ones."""
 
     encoding: str | None = None  # a name that Python knows; None: UTF-8
     delimiter: str | None = None  # one character, or "tab"; None: a comma, in .tsv a tab
@@ -49,7 +49,7 @@ def is_csv(place: Place) -> bool:
 
 
 def refuse_unused(csv: CsvFormat, read: Sequence[Place]) -> None:
-    """Raise OptionError when an option was given that none of the files read has a use for."""
+    """Raise OptionError when an option was given that none of the files read uses."""
     unused = []
     if csv.encoding and all(place.suffix == ".parquet" for place in read):
         unused.append("--encoding is for CSV and text files")
@@ -69,7 +69,7 @@ def _is_text(encoding: str) -> bool:
 
 
 def is_utf8(encoding: str | None) -> bool:
-    """Whether a file is read without being written anew."""
+    """Whether a file is read as it is, without a copy in UTF-8."""
     return encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 

@@ -1,4 +1,4 @@
-"""The column names of a CSV file, and what they tell of how it is written."""
+"""The column names of a CSV file, and what they show of its encoding and delimiter."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ KNOWN = ("item_id", "user_id", "text", "image", "asin", "itemID")
 
 
 def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
-    """The column names of a UTF-8 file; one without a name is called by its place.
+    """The column names of a UTF-8 file; one without a name is called by its number.
 
     ``name`` is what errors call the file. Raises DataError when there is no header, a name
-    comes twice or has blanks around it, and when another encoding or delimiter shows.
+    occurs twice or has blanks around it, and when it looks like another encoding or delimiter.
     """
     with path.open("rb") as file:
         head = file.read(LONGEST)
@@ -42,7 +42,7 @@ def read_header(path: Path, name: Place, delimiter: str) -> list[str]:
 
 def _text(head: bytes, name: Place) -> str:
     refuse_utf16(head, name)
-    return head.decode("utf-8", "replace").removeprefix("\ufeff")  # rows behind are for ``scan``
+    return head.decode("utf-8", "replace").removeprefix("\ufeff")  # the rows are for ``scan``
 
 
 def refuse_utf16(head: bytes, name: Place) -> None:

@@ -1,7 +1,8 @@
 """Read a CSV file as a table, or let DuckDB show it as a view.
 
-Cells come as they are written; an empty one, in quotes or not, is null. ``kinds`` says which
-columns are numbers. DuckDB reads what ``scan`` found in order; what is not is ``rewrite``'s.
+Cells are read as they are written; an empty one, in quotes or not, is null. ``kinds`` says which
+columns are numbers. DuckDB reads files that ``scan`` finds regular; of others ``rewrite`` makes a
+regular copy.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ BATCH = 16_384  # rows; a batch holds at most 2 GiB of one column
 
 @dataclass(frozen=True)
 class Sheet:
-    """A CSV file in a form that DuckDB reads without a mistake."""
+    """A CSV file in a form that DuckDB reads correctly."""
 
     place: Place  # what the user calls it
     path: Path  # on this machine, UTF-8; the user's own file or a copy
@@ -59,9 +60,9 @@ class Sheet:
             "allow_quoted_nulls": "false" if len(self.names) == 1 else "true",
         }
         path = re.sub(r"([\[*?])", r"[\1]", str(self.path.absolute()))
-        told = ", ".join(f"{name} = {value}" for name, value in options.items())
+        listed = ", ".join(f"{name} = {value}" for name, value in options.items())
         blank = " where c0 is not null" if len(self.names) == 1 else ""
-        return f"(select * from read_csv({quoted(path)}, {told}){blank})"
+        return f"(select * from read_csv({quoted(path)}, {listed}){blank})"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def read_csv(place: Place, csv: CsvFormat = PLAIN, text: Collection[str] | None 
 
 
 def view_of(place: Place, csv: CsvFormat = PLAIN) -> CsvView:
-    """A SELECT over the file with the types that ``read_csv`` gives. Raises what it raises."""
+    """A SELECT over the file with the types of ``read_csv``. Raises DataError as it does."""
     sheet = prepare(place, csv, _kept())
     try:
         with duckdb.connect() as connection:
@@ -106,7 +107,7 @@ def view_of(place: Place, csv: CsvFormat = PLAIN) -> CsvView:
 
 
 def prepare(place: Place, csv: CsvFormat, folder: Path, text: Collection[str] = ()) -> Sheet:
-    """Bring a file into a form that DuckDB reads right; copies go into ``folder``."""
+    """Bring a file into a form that DuckDB reads correctly; copies go into ``folder``."""
     delimiter = csv.delimiter_of(place)
     try:
         path = _in_utf8(place, csv, folder)
@@ -125,7 +126,7 @@ def prepare(place: Place, csv: CsvFormat, folder: Path, text: Collection[str] = 
 
 
 def _in_utf8(place: Place, csv: CsvFormat, folder: Path) -> Path:
-    """The file itself where it is of this machine and in UTF-8, else a copy."""
+    """The file itself where it is on this machine and in UTF-8, else a copy."""
     path = place if isinstance(place, Path) else _new(folder)
     if isinstance(place, RemotePath):
         with reaching(place):
@@ -158,7 +159,7 @@ def _cast(connection: Any, cells: pa.Table, names: Sequence[str], types: list[st
 
 
 def _explained(sheet: Sheet, error: Exception) -> DataError:
-    """The error with the line of the file; DuckDB counts rows, and not always right."""
+    """The error with the line of the file: DuckDB counts rows instead, not always correctly."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             rewrite(sheet.path, _new(Path(folder)), sheet.place, sheet.facts)
@@ -180,7 +181,7 @@ def _all_there(sheet: Sheet, rows: int) -> None:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names as SQL has them: quoted, and apart for who does not see capitals."""
+    """The names quoted for SQL, and distinct where case is ignored."""
     found: list[str] = []
     for name in names:
         while name.lower() in {other.lower() for other in found}:
@@ -194,7 +195,7 @@ def _new(folder: Path) -> Path:
     return folder / f"{uuid4().hex}.csv"
 
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # at most one; goes when the process ends
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # at most one; deleted when the process ends
 
 
 def _kept() -> Path:

@@ -1,7 +1,7 @@
-"""CSV that does not keep to the rules, read row by row with Python's csv and written anew.
+"""CSV that does not keep to the rules, read row by row with Python's csv and rewritten.
 
-A quote inside a cell that does not begin with one (`27" monitor`) is a letter, rows may end in
-different ways, blanks before a quote stay. What cannot be read so is an error with its line.
+A quote inside a cell that does not begin with one (`27" monitor`) is a character, rows may end in
+different ways, blanks before a quote stay. What cannot be read this way is an error with its line.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mmx.files import Place
 
 
 def rewrite(source: Path, target: Path, name: Place, facts: Scan) -> None:
-    """Write the rows of a UTF-8 file in the one way that every reader understands.
+    """Write the rows of a UTF-8 file in a form that every reader understands.
 
     ``name`` is what errors call the file. Raises DataError for a row with too many or too few
-    cells, and for quotes that do not pair.
+    cells, and for a quote that is not closed.
     """
     with (
         _long_cells(),
@@ -76,7 +76,7 @@ def _checked(row: list[str], first: int, last: int, name: Place, facts: Scan) ->
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Let Python's csv read cells as long as ``scan`` lets pass; its own limit is 128 KiB."""
+    """Let Python's csv read cells as long as ``scan`` allows; its own limit is 128 KiB."""
     before = csv.field_size_limit(LONGEST)
     try:
         yield

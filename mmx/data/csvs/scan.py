@@ -1,8 +1,8 @@
-"""One quick look over the bytes of a CSV file, before anything reads it.
+"""One quick pass over the bytes of a CSV file, before anything reads it.
 
 It says how many rows there are, so that none can be lost, and whether the file keeps to the
-rules of RFC 4180: a quote opens a cell or closes it or is doubled, and all rows end alike. Of
-files that do not, readers make what they like; ``rewrite`` reads those.
+rules of RFC 4180: a quote opens a cell or closes it or is doubled, and all rows end alike. Readers
+differ on files that do not; ``rewrite`` reads those.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Scan:
     columns: int
     delimiter: str
     ids: Sequence[int] = ()  # places of the id columns
-    rows: int = 0  # behind the header, without blank lines
+    rows: int = 0  # after the header, without blank lines
     longest: int = 0  # bytes of a row
     quoted: bool = False
     regular: bool = True
@@ -47,7 +47,7 @@ class Scan:
 
 
 def scan(path: Path, name: Place, facts: Scan) -> Scan:
-    """Look over a UTF-8 file of this machine; ``name`` is what errors call it.
+    """Scan a UTF-8 file of this machine; ``name`` is what errors call it.
 
     Raises DataError for bytes that are not UTF-8 and for rows swallowed by a stray quote.
     """
@@ -72,7 +72,7 @@ def scan(path: Path, name: Place, facts: Scan) -> Scan:
 
 
 def stray_quote(name: Place, first: int, last: int) -> str:
-    """What an error says of swallowed rows."""
+    """The error about swallowed rows."""
     return (
         f"{name}: a quote opens in line {first} and closes in line {last}, and each of the lines "
         "looks like a row; a quote that is part of a text is written twice, in quotes (is it one "
@@ -81,7 +81,7 @@ def stray_quote(name: Place, first: int, last: int) -> str:
 
 
 def _checked(file: BinaryIO, name: Place) -> Callable[[int], bytes]:
-    """What reads a file on and raises DataError where it is no UTF-8."""
+    """A function that reads the next bytes and raises DataError where they are not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     file.seek(3 if file.read(3) == codecs.BOM_UTF8 else 0)
     lines = 1
@@ -102,7 +102,7 @@ def _checked(file: BinaryIO, name: Place) -> Callable[[int], bytes]:
 
 
 def no_utf8(name: Place, line: int, bad: bytes) -> str:
-    """What an error says of bytes that are not UTF-8."""
+    """The error about bytes that are not UTF-8."""
     kind = "cp1252" if any(0x80 <= byte < 0xA0 for byte in bad) else "latin-1"
     return (
         f"{name} is not UTF-8: byte 0x{bad[0]:02X} in line {line}; it looks like {kind}: "
@@ -111,7 +111,7 @@ def no_utf8(name: Place, line: int, bad: bytes) -> str:
 
 
 def _look(block: bytes, facts: Scan) -> int:
-    """Take the whole rows of a block into account; the place behind the last of them."""
+    """Count the whole rows of a block; the position after the last of them."""
     data = np.frombuffer(block, np.uint8)
     lines = np.flatnonzero(data == LF)
     quotes = np.flatnonzero(data == QUOTE) if QUOTE in block else np.empty(0, np.int64)
@@ -162,7 +162,7 @@ def _find_swallowed(block: bytes, lines: np.ndarray, outside: np.ndarray, facts:
     """Rows of several lines that have, each of them, the delimiters of a row."""
     places = np.flatnonzero(np.frombuffer(block, np.uint8) == ord(facts.delimiter))
     counts = np.diff(np.searchsorted(places, lines), prepend=0)
-    counts[np.diff(lines, prepend=-1) <= 2] = facts.columns - 1  # a blank line tells nothing
+    counts[np.diff(lines, prepend=-1) <= 2] = facts.columns - 1  # a blank line shows nothing
     last = np.flatnonzero(outside)
     first = np.concatenate([[0], last[:-1] + 1])
     least, most = np.minimum.reduceat(counts, first), np.maximum.reduceat(counts, first)

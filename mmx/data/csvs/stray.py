@@ -1,14 +1,14 @@
 """Rows that a stray quote has swallowed.
 
-    j1,"27 inch monitor          the quote opens a cell that goes on over the next lines …
+    j1,"27 inch monitor          the quote opens a cell that continues over the next lines …
     j2,a chair
-    j3,monitor 32"               … to a quote that happens to stand at the end of a cell
+    j3,monitor 32"               … to a quote that happens to be at the end of a cell
 
 By the rules of CSV this is one row with a text of three lines, and no reader complains. It is
-refused when every line, the quotes taken as letters, is a row of its own: it has as many cells
+refused when every line, the quotes taken as characters, is a row of its own: it has as many cells
 as the header, no cell begins or ends with a blank, and its ids are of the same kinds of
 characters as the first one's (letters, digits, others). Two or three such lines may be chance: the
-lines behind the first must hold three delimiters between them.
+lines after the first must hold three delimiters between them.
 """
 
 from __future__ import annotations
