@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from mmx.errors import OptionError
 
 MOST = 2**31 - 1  # of a whole number whose size costs nothing
@@ -98,6 +100,14 @@ def check_options(options: Any, **bounds: Bounds) -> None:
     for name, allowed in bounds.items():
         if getattr(options, name) is not None:
             check(f"--{name.replace('_', '-')} ", getattr(options, name), allowed)
+            _as_python(options, name)
+
+
+def _as_python(options: Any, name: str) -> None:
+    """A number of numpy as Python's own, which JSON and torch's generators take."""
+    value = getattr(options, name)
+    if isinstance(value, np.generic):
+        object.__setattr__(options, name, value.item())  # the options are frozen
 
 
 def check_entries(entry: Any, **bounds: Bounds) -> None:

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 import torch
 
 from mmx.errors import OptionError, first_line
+from mmx.kinds import must_be
 
 T = TypeVar("T")
 
 
 def usable_device(name: str) -> torch.device:
     """The device of --device. Raises OptionError when torch has none such, or this machine."""
+    must_be("--device", name, str)
     try:
         device = torch.device(name)
     except RuntimeError:

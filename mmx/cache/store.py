@@ -22,6 +22,7 @@ from mmx.data.quoting import quoted, quoted_name
 from mmx.data.vocabulary import id_array
 from mmx.errors import StoreError
 from mmx.files import Place, as_place, parse_json, size_of
+from mmx.kinds import must_be
 from mmx.renaming import set_aside
 
 TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
@@ -68,6 +69,7 @@ class Store:
         there is one. Raises StoreError when the store has no such modality, OptionError for ids
         that are not a list of texts, and DamagedError.
         """
+        must_be("modality", modality, str)
         if modality not in self.card.dimensions:
             have = ", ".join(self.card.dimensions)
             raise StoreError(f"{self.path} has no {modality} vectors; it has {have}")

@@ -21,6 +21,7 @@ from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers.job import Engine, Recipe
 from mmx.files import Place, as_place, is_url
+from mmx.kinds import must_be, texts
 from mmx.logs import log_line
 
 
@@ -59,7 +60,15 @@ def encode(
     ``progress`` is given the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
     """
-    target, options = _target(out, work, model), options or ExtractOptions()
+    options, web = options or ExtractOptions(), web or Web()
+    for name, value, kind in (
+        ("options", options, ExtractOptions), ("csv", csv, CsvFormat), ("web", web, Web),
+        ("progress", progress, Callable), ("log", log, Callable),
+    ):  # fmt: skip
+        must_be(name, value, kind)
+    if not hasattr(model, "card"):
+        must_be("model", model, str)
+    target = _target(out, work, model)
     items = _items(data, images, csv)
     opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}
     where_to = {"processes": processes, "engine": engine, "address": ray_address}
@@ -82,7 +91,7 @@ def _encoder(
         for name in _given({**opening, "device": device, **where_to}):
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
         return None, lambda: model
-    devices = device if isinstance(device, str) else ",".join(device or ["cpu"])
+    devices = ",".join(texts("device", device or "cpu"))
     recipe = Recipe(model, {"decode": "fast", **opening})
     chosen, here = engine_for(recipe, devices, **where_to)
     return chosen, lambda: recipe.open(here, progress=log)

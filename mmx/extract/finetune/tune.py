@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from mmx.errors import OptionError, suggestion
+from mmx.kinds import must_be
 
 TUNES = ("full", "lora", "projection", "last:N")
 
 
 def check_tune(tune: str) -> None:
     """Refuse what is none of "full", "lora", "projection" and "last:N". Raises OptionError."""
+    must_be("--tune", tune, str)
     if tune.startswith("last:"):
         blocks_of(tune)
     elif tune not in TUNES:
