@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 from mmx.errors import OptionError
 
 MOST = 2**31 - 1  # of a whole number whose size costs nothing
@@ -106,7 +104,7 @@ def check_options(options: Any, **bounds: Bounds) -> None:
 def _as_python(options: Any, name: str) -> None:
     """A number of numpy as Python's own, which JSON and torch's generators take."""
     value = getattr(options, name)
-    if isinstance(value, np.generic):
+    if hasattr(value, "item") and not isinstance(value, (int, float)):
         object.__setattr__(options, name, value.item())  # the options are frozen
 
 
