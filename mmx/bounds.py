@@ -98,6 +98,14 @@ def check_options(options: Any, **bounds: Bounds) -> None:
     for name, allowed in bounds.items():
         if getattr(options, name) is not None:
             check(f"--{name.replace('_', '-')} ", getattr(options, name), allowed)
+            _as_python(options, name)
+
+
+def _as_python(options: Any, name: str) -> None:
+    """A number of numpy as Python's own, which JSON and torch's generators take."""
+    value = getattr(options, name)
+    if hasattr(value, "item") and not isinstance(value, (int, float)):
+        object.__setattr__(options, name, value.item())  # the options are frozen
 
 
 def check_entries(entry: Any, **bounds: Bounds) -> None:

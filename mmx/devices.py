@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmx.errors import OptionError, first_line
+from mmx.kinds import must_be
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most commands have no use for it
     import torch
@@ -19,6 +20,7 @@ def usable_device(name: str) -> torch.device:
     """
     import torch
 
+    must_be("--device", name, str)
     if name == AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -100,6 +100,9 @@ def one_of(option: str, value: str, known: Iterable[str]) -> None:
     Called wherever a choice is taken, so that a misspelling never means another choice.
     """
     names = list(known)
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise OptionError(f"{option} is a {kind}; text is expected, one of {', '.join(names)}")
     if value not in names:
         shown = value if value.strip() else repr(value)
         raise OptionError(f"{option} {shown} is unknown{suggestion(value, names)}")

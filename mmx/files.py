@@ -163,8 +163,11 @@ def as_place(text: str | Path | RemotePath) -> Place:
 def as_path(path: str | os.PathLike[str]) -> Path:
     """A path of this machine, however it is given. Raises OptionError for anything else."""
     if isinstance(path, (str, os.PathLike)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):  # pathlib makes one / of two
+            raise OptionError(f"{path} is a URL; a path on this machine is expected here")
         return Path(path)
-    raise OptionError(f"{path!r} is a {type(path).__name__}; a path is expected, as text or Path")
+    shown = f"{path!r}".partition("\n")[0][:60]
+    raise OptionError(f"{shown} is a {type(path).__name__}; a path is expected, as text or Path")
 
 
 def as_paths(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:

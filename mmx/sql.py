@@ -24,11 +24,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import duckdb
 import pyarrow as pa
@@ -39,6 +39,7 @@ from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError, first_line
 from mmx.files import Place, RemotePath, as_path
+from mmx.kinds import must_be
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, identifier, views_of
 
@@ -221,10 +222,16 @@ def open_sql(
     level "local" only. Raises StoreError and DataError when something named is not there or not
     readable.
     """
-    datasets = [datasets] if isinstance(datasets, (str, Path, RemotePath)) else list(datasets)
-    stores = [stores] if isinstance(stores, (str, Path, RemotePath)) else list(stores)
+    datasets, stores = _several(datasets), _several(stores)
+    must_be("csv", csv, CsvFormat)
     found = views_of(as_path(cache), as_path(runs), datasets, stores, csv)
     return Sql(found.views, found.notes, level=level, unsafe=unsafe)
+
+
+def _several(places: Place | str | Sequence[Place | str]) -> list[Place | str]:
+    """A single one is a list of one; what is no path is refused where it is used."""
+    one = isinstance(places, (str, Path, RemotePath)) or not isinstance(places, Iterable)
+    return [cast(Place, places)] if one else list(places)  # type: ignore[arg-type]
 
 
 def _lock(

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from mmx.errors import QueryError
+from mmx.kinds import must_be
 
 NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 LOOKING = {  # table functions that only compute, or list the views
@@ -94,6 +95,7 @@ def checked(
 
 def _without_explain(query: str) -> tuple[str, str]:
     """``EXPLAIN …``, to be put back later, and the rest; empty where there is none."""
+    must_be("query", query, str)
     found = _EXPLAIN.match(query)
     if not found:
         return "", query

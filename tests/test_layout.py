@@ -28,7 +28,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
         "renaming",
         "torch_files",
     },
-    {"bounds"},
+    {"bounds", "kinds"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -19,8 +19,10 @@ from mmx.cache.joining import by_id
 from mmx.cache.schema import OK, status_columns, store_schema
 from mmx.cache.seal import read_footer
 from mmx.data.quoting import quoted, quoted_name
+from mmx.data.vocabulary import id_array
 from mmx.errors import StoreError
 from mmx.files import Place, as_place, parse_json, size_of
+from mmx.kinds import must_be
 from mmx.renaming import set_aside
 
 TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
@@ -59,17 +61,19 @@ class Store:
         return f"select {columns} from read_parquet([{files}])"
 
     def vectors(
-        self, modality: str, ids: pa.Array | pa.ChunkedArray
+        self, modality: str, ids: pa.Array | pa.ChunkedArray | Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of the ids; the ids of one file and one row group are in memory.
 
         Returns (n, d) float32, zero where there is no vector, and (n,) bool which says where
-        there is one. Raises StoreError when the store has no such modality, and DamagedError.
+        there is one. Raises StoreError when the store has no such modality, OptionError for ids
+        that are not a list of texts, and DamagedError.
         """
+        must_be("modality", modality, str)
         if modality not in self.card.dimensions:
             have = ", ".join(self.card.dimensions)
             raise StoreError(f"{self.path} has no {modality} vectors; it has {have}")
-        wanted = ids.cast(pa.string())
+        wanted = id_array(ids)
         known = pc.unique(wanted)
         d = self.card.dimensions[modality]
         matrix = np.zeros((len(known), d), dtype=np.float32)

@@ -28,9 +28,14 @@ RUN_CHECKED = {  # by whether a run has checksums
     False: "that it opens; this run was written without checksums",
 }
 
+TUNED_CHECKED = "that the weights can be read; a fine-tuned encoder has no checksums"
+
 
 def info(
-    path: Annotated[str, typer.Argument(help="A store, a run or a dataset; path or URL.")],
+    path: Annotated[
+        str,
+        typer.Argument(help="A store, a run, a fine-tuned encoder or a dataset; path or URL."),
+    ],
     verify: Annotated[
         bool, typer.Option("--verify", help="Re-read everything, compare checksums.")
     ] = False,
@@ -40,7 +45,7 @@ def info(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a store, a run or a dataset holds."""
+    """Show what a store, a run, a fine-tuned encoder or a dataset holds."""
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.dataset import is_dataset
     from mmx.errors import OptionError, RunError, StoreError
@@ -174,8 +179,11 @@ def _store_facts(path: str, verify: bool) -> dict[str, Any]:
 
 
 def _run_facts(path: Path, verify: bool) -> dict[str, Any]:
+    from mmx.extract.tuned import is_tuned
     from mmx.recommend.run import open_run, verify_run
 
+    if is_tuned(path):
+        return _tuned_facts(path, verify)
     run = open_run(path)
     facts: dict[str, Any] = {
         "run": str(path),
@@ -188,6 +196,16 @@ def _run_facts(path: Path, verify: bool) -> dict[str, Any]:
         facts["problems"] = verify_run(path)
         facts["verified"] = not facts["problems"]
         facts["checked"] = RUN_CHECKED["sha256" in run.config]
+    return facts
+
+
+def _tuned_facts(path: Path, verify: bool) -> dict[str, Any]:
+    from mmx.extract.tuned import tuned_facts, verify_tuned
+
+    facts = tuned_facts(path)
+    if verify:
+        verify_tuned(path)
+        facts |= {"verified": True, "checked": TUNED_CHECKED}
     return facts
 
 

@@ -20,6 +20,7 @@ from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
 from mmx.data.vocabulary import repeated
 from mmx.errors import DataError, first_few, one_of
 from mmx.files import Place, as_place
+from mmx.kinds import must_be
 
 ON_UNKNOWN = ("error", "drop")  # what to do about an item that the catalogue lacks
 
@@ -88,6 +89,7 @@ def load_items(
     place may be a URL. ``csv`` says how a CSV table is written. Raises DataError when there is
     no table, or it is unreadable, lacks ``item_id`` or repeats one.
     """
+    must_be("csv", csv, CsvFormat)
     if is_shards(data):
         if images is not None:
             raise DataError(f"{data} holds its own pictures; drop --images")
@@ -147,6 +149,7 @@ def folder_of(data: Place | str) -> Place:
 
 def check_csv(csv: CsvFormat, data: Place | str, *, interactions: bool) -> None:
     """Raise OptionError when ``csv`` is given and no table of the dataset is CSV."""
+    must_be("csv", csv, CsvFormat)
     if not csv.options():
         return
     tables = [] if is_shards(data) else [_items_table(as_place(data))]
@@ -176,6 +179,7 @@ def load_interactions(
     bad splits; OptionError for another ``unknown``.
     """
     one_of("--unknown-items", unknown, ON_UNKNOWN)
+    must_be("items", items, Items)
     path = find_table(folder_of(data), "interactions")
     table = read_table(path, csv=csv)
     require(table, ("user_id", "item_id"), path)

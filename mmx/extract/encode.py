@@ -22,6 +22,7 @@ from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
 from mmx.extract.workers.job import Engine, Recipe
 from mmx.files import Place, as_place, is_url
+from mmx.kinds import must_be, texts
 from mmx.logs import log_line
 
 
@@ -61,9 +62,15 @@ def encode(
     ``progress`` gets the state as it changes, ``log`` a line on what takes long. Raises an
     MmxError of the kind that fits; see ``mmx.extract.pipeline.extract``.
     """
+    options, web = options or ExtractOptions(), web or Web()
+    for name, value, kind in (
+        ("options", options, ExtractOptions), ("csv", csv, CsvFormat), ("web", web, Web),
+        ("progress", progress, Callable), ("log", log, Callable),
+    ):  # fmt: skip
+        must_be(name, value, kind)
     if not isinstance(model, str):
         check_encoder(model)
-    target, options = _target(out, work, model), options or ExtractOptions()
+    target = _target(out, work, model)
     items = _items(data, images, csv)
     opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}
     where_to = {"processes": processes, "engine": engine, "address": ray_address}
@@ -86,7 +93,7 @@ def _encoder(
         for name in _given({**opening, "device": device, **where_to}):
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
         return None, lambda: model
-    devices = device if isinstance(device, str) else ",".join(device or [AUTO])
+    devices = ",".join(texts("device", device or AUTO))
     recipe = Recipe(model, {"decode": "fast", **opening})
     chosen, here = engine_for(recipe, devices, **where_to)
     return chosen, lambda: recipe.open(here, log)

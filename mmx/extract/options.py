@@ -9,6 +9,7 @@ from mmx.bounds import check_options, whole
 from mmx.cache.schema import DTYPES, MISSING, OK
 from mmx.errors import OptionError, one_of
 from mmx.files import Place
+from mmx.kinds import must_be_switches
 
 MOST_THREADS = 1024  # threads
 
@@ -36,6 +37,7 @@ class ExtractOptions:
             part_size=whole(1),
             max_file_rows=whole(1),
         )
+        must_be_switches(self, "compile", "retry_failed", "overwrite", "prune")
         one_of("--dtype", self.dtype, DTYPES)
         if self.overwrite and self.retry_failed:
             raise OptionError("--overwrite encodes everything again; drop --retry-failed")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from mmx.bounds import check, whole
 from mmx.errors import OptionError, RunError, one_of
+from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.evaluation import evaluate as measure
@@ -38,6 +40,7 @@ def evaluate(
     """
     cutoffs = _cutoffs(at)
     one_of("--split", split, SPLITS)
+    must_be("cold", cold, bool)
     tail = _tail(tail, cold)
     run = run if isinstance(run, Run) else open_run(run)
     held_out = run.data.valid if split == "valid" else run.data.test
@@ -84,7 +87,8 @@ def top_k(
 
 def _cutoffs(at: int | Iterable[int]) -> tuple[int, ...]:
     """Each K once, rising."""
-    given = list(at) if isinstance(at, Iterable) else [at]
+    several = isinstance(at, Iterable) and getattr(at, "ndim", 1) != 0  # numpy's single number
+    given: list[Any] = list(at) if several else [at]  # type: ignore[arg-type]
     for cutoff in given:
         check("--at ", cutoff, whole(1))
     if not given:

@@ -14,6 +14,7 @@ from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, as_place
+from mmx.kinds import texts
 from mmx.recommend.principal import along_principal_axes
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
@@ -78,9 +79,8 @@ class FeatureSpec:
     modalities: tuple[str, ...]
 
     def __init__(self, path: Place | str, modalities: Sequence[str] = ()) -> None:
-        names = (modalities,) if isinstance(modalities, str) else modalities
         object.__setattr__(self, "path", as_place(path))
-        object.__setattr__(self, "modalities", tuple(names))
+        object.__setattr__(self, "modalities", tuple(texts("modalities", modalities)))
 
     @classmethod
     def of(cls, named: FeatureSpec | Place | str) -> FeatureSpec:

@@ -16,14 +16,16 @@ from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
 from mmx.errors import OptionError, first_few
 from mmx.files import as_path, as_place
+from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.processes import Processes
+from mmx.recommend.contract import checked
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
 from mmx.recommend.models import ModelRecord, find_model, trained_along
-from mmx.recommend.protocol import GradientModel, World
+from mmx.recommend.protocol import GradientModel, ModelConfig, World
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
@@ -62,9 +64,14 @@ def fit(
     Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
     that fits before anything is written.
     """
+    must_be("job", job, TrainJob)
+    must_be("overwrite", overwrite, bool)
+    must_be("progress", progress, Callable)
     out = None if out is None else as_path(out)
     record = find_model(job.model)
     config = parse_settings(record, job.settings)
+    if not record.closed_form:
+        config = checked(config, ModelConfig)
     _check_options(job, record)
     if job.end_to_end is not None:
         config = config.end_to_end()
@@ -160,7 +167,7 @@ def _trained(
     needed = 4 * COPIES * rows * int(config.dim)
     must_fit(f"--set dim={config.dim} of {rows:,} users and items", needed, "lower it")
     generator = torch.Generator().manual_seed(job.training.seed)
-    model = record.load().Model(config, world, generator)
+    model = checked(record.load().Model(config, world, generator), GradientModel)
     if job.end_to_end is not None:
         return _trained_along(model, job, inputs, progress, checkpoint, log)
     trained = train(model, inputs.data, job.training, progress, checkpoint, log)

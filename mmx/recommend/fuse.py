@@ -20,6 +20,7 @@ from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
 from mmx.files import as_path, as_paths
+from mmx.kinds import must_be
 from mmx.recommend.ensemble import Ensemble, z_scores
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.interactions import Interactions, UserItems
@@ -48,6 +49,7 @@ def fuse(
     one given twice, TargetError when ``out`` must not be touched, RunError when the runs are not
     of the same items, users and split.
     """
+    must_be("overwrite", overwrite, bool)
     paths = as_paths(paths)
     out = None if out is None else as_path(out)
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:

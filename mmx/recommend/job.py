@@ -13,6 +13,7 @@ from mmx.data.splits import SplitRule
 from mmx.errors import one_of
 from mmx.extract.naming import default_store
 from mmx.files import Place, as_place
+from mmx.kinds import must_be, texts
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.training import TrainOptions
 
@@ -45,9 +46,19 @@ class TrainJob:
         given: Any = self.features
         several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
         specs = [FeatureSpec.of(one) for one in (given if several else [given])]
-        settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
+        self._check_kinds()
         object.__setattr__(self, "features", specs)
-        object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "settings", texts("settings", self.settings))
+
+    def _check_kinds(self) -> None:
+        must_be("model", self.model, str)
+        must_be("split", self.split, SplitRule)
+        must_be("csv", self.csv, CsvFormat)
+        must_be("training", self.training, TrainOptions)
+        if self.end_to_end is not None:
+            from mmx.recommend.end_to_end import EndToEndJob
+
+            must_be("end_to_end", self.end_to_end, EndToEndJob)
 
     @property
     def specs(self) -> list[FeatureSpec]:

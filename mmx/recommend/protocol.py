@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
+from mmx.errors import RunError
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
 
@@ -77,11 +78,11 @@ class GradientModel(nn.Module):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """(B,) int64 numbers each → the scalar to minimise."""
-        raise NotImplementedError
+        raise RunError(f"{type(self).__name__} defines no method loss; see mmx.recommend.protocol")
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final embeddings (users, k) and (items, k); score = their inner product."""
-        raise NotImplementedError
+        raise RunError(f"{type(self).__name__} defines no method factors; see its protocol")
 
     def epoch_start(self, generator: torch.Generator) -> None:
         """Called before each epoch, to rebuild or resample a graph; by default nothing.

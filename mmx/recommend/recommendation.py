@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import pyarrow as pa
 
+from mmx.bounds import Bounds, check
 from mmx.data.vocabulary import id_array
 from mmx.errors import OptionError, RunError, one_of
 from mmx.recommend.inductive import newcomers
@@ -28,8 +30,7 @@ class RecommendOptions:
     seen: str = "all"  # hide what a user took in "all" splits, in "train" only, or hide "none"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise OptionError(f"--k {self.k} must be at least 1")
+        check("--k ", self.k, Bounds(1, kind=Integral))
         object.__setattr__(self, "exclude", id_array(self.exclude).to_pylist())
         if self.only is not None:
             object.__setattr__(self, "only", id_array(self.only).to_pylist())
@@ -59,7 +60,7 @@ def recommend_from(
     found where a model needs one stands in ``mmx.recommend.inductive``. Raises RunError when the
     run cannot score new users, UnknownIdError when an item id is not in it.
     """
-    options = options or RecommendOptions()
+    options, items = options or RecommendOptions(), id_array(items)
     if not run.can("new_users"):
         raise RunError(f"{run.config['model']} cannot score new users; give --user ID instead")
     if not len(items):

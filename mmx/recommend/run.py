@@ -163,6 +163,9 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError("config.json is no record of a run")
     found = config.get("format")
+    if found is None and isinstance(config.get("card"), dict):
+        raise RunError(f"{path} is a fine-tuned encoder, not a run of `mmx train`; encode with it: "
+                       f"mmx extract --weights {path}")  # fmt: skip
     if found != FORMAT or isinstance(found, bool):
         raise RunError(f"{path} has run format {str(found)[:40]!r}, this is {FORMAT}; retrain")
     check_config(config)

@@ -18,6 +18,7 @@ from mmx.errors import RunError, one_of
 from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
+from mmx.recommend.contract import check_rows, checked_factors, checked_groups, checked_loss
 from mmx.recommend.evaluation import evaluate
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.protocol import GradientModel
@@ -98,7 +99,7 @@ def train(
     device = processes.device
     model.to(device)
     generator = torch.Generator(device).manual_seed(options.seed)
-    groups = model.parameter_groups(options.lr)
+    groups = checked_groups(model, model.parameter_groups(options.lr))
     parameters = [p for group in groups for p in group["params"]]
     optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
@@ -106,6 +107,7 @@ def train(
     if sampler.skipped:
         log(sampler.skipped)
     best = Trained(score(model), {})
+    check_rows(model, len(best.scorer.users), len(best.scorer.items), data.train)
     keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
@@ -120,7 +122,7 @@ def train(
             if not share:  # fewer rows than processes: the mean of none would be NaN
                 batch = users, positives, negatives
             with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
-                loss = model.loss(*batch) * share
+                loss = checked_loss(model, model.loss(*batch)) * share
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             model.after_backward()
@@ -169,7 +171,9 @@ def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOption
 def score(model: GradientModel) -> Factors:
     """The scorer of a model as it is now."""
     model.eval()
-    users, items = (x.detach().float().cpu().contiguous() for x in model.factors())
+    users, items = (
+        x.detach().float().cpu().contiguous() for x in checked_factors(model, model.factors())
+    )
     return Factors(users.numpy().copy(), items.numpy().copy())
 
 

@@ -1,10 +1,8 @@
-"""Opening weights files: every published nesting and head set, and nothing else."""
+"""Opening weights files: every published nesting, head set and size."""
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmx.errors import EncoderError, MmxError, OptionError
+from mmx.errors import EncoderError, OptionError
 from mmx.extract.vlmo import ARCHITECTURES, VLMo, VLMoConfig, load
 from mmx.extract.vlmo.checkpoint import _File
 from mmx.extract.vlmo.positions import relative_index, resize_positions, resize_table
+from tests.extract.tiny_checkpoint import STANDARD, published, saved
 from tests.extract.tiny_vlmo import ABSPOS, HEADS, RELPOS, inputs, tiny
 from tests.shared import shared
-
-STANDARD = replace(RELPOS, table_text_len=196)  # what a file without index keys is taken for
-
-
-def published(config: VLMoConfig, heads: tuple[str, ...] = HEADS) -> dict[str, Any]:
-    """The state of a tiny model as the official class saves it, with its unused keys."""
-    state: dict[str, Any] = dict(tiny(config, heads).state_dict())
-    length = config.max_text_len
-    state["text_embeddings.position_ids"] = torch.arange(length)[None]
-    if config.family == "relpos":
-        state["text_embeddings.position_embeddings.weight"] = torch.randn(length, config.width)
-    return state
 
 
 def with_indices(state: dict[str, Any], config: VLMoConfig) -> dict[str, Any]:
@@ -46,11 +33,6 @@ def with_indices(state: dict[str, Any], config: VLMoConfig) -> dict[str, Any]:
         "text_imag_relative_position_index": index.roll((-N, -N), (0, 1)).float(),
         **state,
     }
-
-
-def saved(path: Path, content: Any) -> Path:
-    torch.save(content, path)
-    return path
 
 
 def same(model: VLMo, config: VLMoConfig, atol: float = 2e-6) -> None:
@@ -195,102 +177,6 @@ def test_half_a_head_is_no_head(tmp_path: Path) -> None:
     del state["mlm_score.decoder.weight"]
     with pytest.raises(EncoderError, match=r"lacks mlm_score\.decoder\.weight"):
         load(saved(tmp_path / "b.pt", state))
-
-
-class Malicious:
-    """Pickled, it wants to run a command when it is read."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return os.system, (f"touch {self.target}",)
-
-
-@pytest.mark.parametrize("how", ["torch", "plain", "nested"])
-def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
-    path, proof = tmp_path / "evil.pt", tmp_path / "proof"
-    state = published(STANDARD)
-    content = {"state_dict": state, "callback": Malicious(proof)} if how == "nested" else None
-    content = content or (state | {"x": Malicious(proof)})
-    if how == "plain":
-        path.write_bytes(pickle.dumps(Malicious(proof), protocol=2))
-    else:
-        torch.save(content, path)
-    with pytest.raises(EncoderError, match=r"evil\.pt holds Python objects .*system") as caught:
-        load(path)
-    assert "\n" not in str(caught.value)
-    assert not proof.exists()
-
-
-def broken(kind: str, path: Path) -> Path:
-    whole = saved(path, published(STANDARD)).read_bytes()
-    content = {
-        "empty": b"",
-        "one byte": b"P",
-        "half": whole[: len(whole) // 2],
-        "last byte lost": whole[:-1],
-        "jpeg": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 9,
-        "html": b"<!DOCTYPE html><html>Not found</html>",
-        "middle lost": whole[:2000] + whole[9000:],
-    }
-    path.write_bytes(content[kind])
-    return path
-
-
-@pytest.mark.parametrize(
-    "kind", ["empty", "one byte", "half", "last byte lost", "jpeg", "html", "middle lost"]
-)
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_broken_file_is_one_clear_line(tmp_path: Path, kind: str, suffix: str) -> None:
-    path = broken(kind, tmp_path / f"weights{suffix}")
-    with pytest.raises(EncoderError) as caught:
-        load(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-WRONG: dict[str, Any] = {
-    "a list": [torch.zeros(3)],
-    "a tensor": torch.zeros(3),
-    "no tensors": {"epoch": 3, "args": {"lr": 0.1}},
-    "another model": {"conv1.weight": torch.zeros(3, 3), "fc.weight": torch.zeros(2, 2)},
-    "an image transformer": {
-        "transformer.cls_token": torch.zeros(1, 1, 8),
-        "transformer.patch_embed.proj.weight": torch.zeros(8, 3, 16, 16),
-    },
-}
-
-
-@pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_file_is_one_clear_line(tmp_path: Path, what: str) -> None:
-    with pytest.raises(EncoderError, match=r"a\.pt (holds|is not a VLMo)") as caught:
-        load(saved(tmp_path / "a.pt", WRONG[what]))
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_foreign_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
-    def change(**values: Any) -> Path:
-        state = published(STANDARD) | values
-        return saved(tmp_path / "a.pt", {k: v for k, v in state.items() if v is not None})
-
-    with pytest.raises(EncoderError, match=r"lacks transformer\.norm\.weight"):
-        load(change(**{"transformer.norm.weight": None}))
-    with pytest.raises(EncoderError, match=r"has transformer\.extra, which no VLMo has"):
-        load(change(**{"transformer.extra": torch.zeros(2)}))
-    with pytest.raises(EncoderError, match=r"transformer\.norm\.bias is \(3,\), expected \(8,\)"):
-        load(change(**{"transformer.norm.bias": torch.zeros(3)}))
-    with pytest.raises(EncoderError, match="relative positions are not a square"):
-        load(change(relative_position_bias_table=torch.zeros(400, 6)))
-    with pytest.raises(EncoderError, match="7 columns"):
-        load(change(relative_position_bias_table=torch.zeros(422, 7)))
-    load(change(**{"rank_output.weight": torch.zeros(2)}))  # a head mmx does not know is left out
-
-
-def test_an_absent_file_or_a_directory(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nothing.pt"):
-        with pytest.raises(MmxError, match="is not a file; set --weights"):
-            load(path)
 
 
 def test_sizes_of_all_published_files() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmx.errors import OptionError
 from mmx.files import Place
+from mmx.kinds import must_be
 
 SUFFIXES = (".csv", ".tsv")
 
@@ -22,6 +23,8 @@ class CsvFormat:
     def __post_init__(self) -> None:
         if self.delimiter in ("tab", "\\t"):  # a tab is hard to type in a shell
             object.__setattr__(self, "delimiter", "\t")
+        for name in ("encoding", "delimiter"):
+            must_be(name, getattr(self, name), str | None)
         if self.encoding is not None and not _is_text(self.encoding):
             raise OptionError(
                 f"--encoding {self.encoding} is unknown; utf-8, utf-16, latin-1, cp1252 … are known"

@@ -12,6 +12,7 @@ from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.records import ENCODERS, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, EncoderOptions, Request
 from mmx.files import as_path
+from mmx.kinds import must_be, texts
 from mmx.logs import log_line
 from mmx.packages import importing
 
@@ -47,6 +48,7 @@ def open_encoder(
     Raises EncoderError for a name that is unknown, weights that cannot be had or do not fit;
     OptionError for options that are misspelt, unused by this encoder or contradictory.
     """
+    must_be("the encoder", spec, str)
     family, _, name = spec.partition(":")
     opener = _OPENERS.get(family)
     if opener is None:
@@ -57,7 +59,7 @@ def open_encoder(
         as_path(weights) if weights is not None else None,
         device,
         precision,
-        None if modalities is None else _several(modalities),
+        None if modalities is None else tuple(texts("modalities", modalities)),
         log,
         {key: value for key, value in options.items() if value is not None},
         decode,
@@ -69,10 +71,6 @@ def open_encoder(
 
         must_decode(encoder)
     return encoder
-
-
-def _several(names: Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _hint(family: str, spec: str) -> str:

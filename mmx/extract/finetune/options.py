@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mmx.bounds import SEED, check_options, number, whole
 from mmx.errors import OptionError, one_of
 from mmx.extract.finetune.tune import check_tune
+from mmx.kinds import must_be_switches
 
 OBJECTIVES = ("itc", "co-interaction", "itm", "mlm")
 
@@ -36,6 +37,7 @@ class FinetuneOptions:
             one_of("--objective", objective, OBJECTIVES)
         if len(set(self.objectives)) < len(self.objectives):
             raise OptionError("--objective: one is given twice; drop one")
+        must_be_switches(self, "checkpointing", "augment")
         check_options(
             self,
             epochs=whole(1),

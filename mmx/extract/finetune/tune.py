@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from mmx.errors import OptionError, suggestion
+from mmx.kinds import must_be
 
 TUNES = ("full", "lora", "projection", "last:N")
 
 
 def check_tune(tune: str) -> None:
     """Raises OptionError unless it is "full", "lora", "projection" or "last:N"."""
+    must_be("--tune", tune, str)
     if tune.startswith("last:"):
         blocks_of(tune)
     elif tune not in TUNES:

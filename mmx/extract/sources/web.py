@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mmx.bounds import check, check_options, number, whole
+from mmx.kinds import must_be_switches
 
 MOST = 1024  # connections
 LARGEST = 512  # MiB of a picture, wherever it comes from: as many as its pixels may have
@@ -29,6 +30,7 @@ class Web:
     allow_private: bool = False  # addresses of this machine and its networks
 
     def __post_init__(self) -> None:
+        must_be_switches(self, "allow_private")
         check_options(self, connections=whole(1, MOST), per_host=whole(1, MOST))
         for name in ("attempts", "strikes"):
             check(f"{name} ", getattr(self, name), whole(1))

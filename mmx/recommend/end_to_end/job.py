@@ -20,6 +20,7 @@ from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
 from mmx.files import as_path
+from mmx.kinds import must_be
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
 from mmx.torch_files import save_tensors
@@ -37,6 +38,9 @@ class EndToEndJob:
     web: Web = field(default_factory=Web)  # how pictures are fetched
 
     def __post_init__(self) -> None:
+        must_be("encoder", self.encoder, str)
+        must_be("options", self.options, EndToEndOptions)
+        must_be("web", self.web, Web)
         for name in ("weights", "tokenizer", "pixels"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, as_path(getattr(self, name)))

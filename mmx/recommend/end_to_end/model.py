@@ -20,6 +20,7 @@ from torch import nn
 
 from mmx.errors import OptionError
 from mmx.extract.finetune.trainable import unit
+from mmx.recommend.contract import checked_tables
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
 from mmx.recommend.models import trained_along
@@ -38,7 +39,7 @@ class EndToEnd(GradientModel):
         self.whole_batch, self.generator = inner.whole_batch, inner.generator
         self.normalise = inner.normalise
         self.encoder = catalogue.trainable.model
-        self.tables = {m: list(inner.feature_tables(m)) for m in catalogue.present}
+        self.tables = {m: checked_tables(inner, inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
             raise OptionError(f"--end-to-end needs a model with features: {trained_along()}")
         self._rows = torch.zeros(0, dtype=torch.long)
