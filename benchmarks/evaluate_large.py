@@ -66,7 +66,7 @@ def interactions(
     train = UserItems.from_pairs(users, popular, options.users, options.items)
     users = np.repeat(np.arange(options.users), options.held_out)
     items = rng.integers(0, options.items, len(users))
-    new = ~train.contains(users, items)
+    new = ~np.isin(users * options.items + items, train.keys)
     return train, UserItems.from_pairs(users[new], items[new], options.users, options.items)
 
 

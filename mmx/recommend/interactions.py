@@ -68,15 +68,6 @@ class UserItems:
         """The items × users matrix: who took an item."""
         return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
 
-    def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Whether each (user, item) pair is in the matrix; the two broadcast together."""
-        wanted = users * np.int64(self.n_items) + items
-        keys = self.keys
-        if not len(keys):
-            return np.zeros(wanted.shape, dtype=bool)
-        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        return keys[place] == wanted
-
     def found_in(self, items: np.ndarray) -> np.ndarray:
         """Which of (users, m) item numbers, any for every user, are the user's: bool alike.
 

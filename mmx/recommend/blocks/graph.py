@@ -83,12 +83,6 @@ class Sparse(nn.Module):
         """(entries,) values in the order of the transpose."""
         return self.back_values if values is self.values else values[self.back_order]
 
-    def dense(self, values: torch.Tensor | None = None) -> torch.Tensor:
-        """The (rows, columns) matrix itself, for small ones."""
-        values = self.values if values is None else values
-        full = values.new_zeros(self.shape)
-        return full.index_put((self.rows, self.columns), values, accumulate=True)
-
 
 class _Product(torch.autograd.Function):
     """∂(A X)/∂X is a product with Aᵀ; ∂/∂a_rc of an entry is the inner product of g_r and x_c."""
@@ -185,21 +179,6 @@ class UserItemGraph(Sparse):
     def values_of(self, weights: torch.Tensor) -> torch.Tensor:
         """(pairs,) weights → (entries,) values for a call: both directions of a pair alike."""
         return weights[self.pair]
-
-    def dropped(
-        self, share: float, generator: torch.Generator, *, renormalise: bool
-    ) -> torch.Tensor:
-        """(entries,) values after each pair was dropped with probability ``share``.
-
-        The pattern stays as it is. With ``renormalise`` the degrees are of what is kept (SGL,
-        Wu et al., SIGIR 2021); without, the kept values are divided by 1 - share, so that the
-        product is right in expectation (dropout as in LightGCN's own code).
-        """
-        drawn = torch.rand(len(self.users), generator=generator, device=self.users.device)
-        kept = drawn >= share
-        if renormalise:
-            return self.values_of(self.weights(kept))
-        return torch.where(self.values_of(kept), self.values / (1 - share), 0)
 
     def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(nodes, d) → (users, d) and (items, d), both views."""
