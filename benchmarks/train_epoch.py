@@ -65,7 +65,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import torch
 
-    from mmx.recommend.evaluation import evaluate
+    from mmx.recommend.evaluation import evaluate_scorer
     from mmx.recommend.models import find_model
     from mmx.recommend.protocol import World
     from mmx.recommend.settings import parse_settings
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
         scorer = record.load().fit(config, world)
         seconds, prepared = time.perf_counter() - start, 0.0
         start = time.perf_counter()
-        recall = [evaluate(scorer, data.valid, data.train).means["recall@20"]]
+        recall = [evaluate_scorer(scorer, data.valid, data.train).means["recall@20"]]
         evaluation = time.perf_counter() - start
     else:
         generator = torch.Generator().manual_seed(options.seed)

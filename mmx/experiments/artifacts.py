@@ -30,7 +30,7 @@ PART = 512  # rows of a store's part: an extraction that wrote one got on
 
 
 @dataclass
-class Workshop:
+class Artifacts:
     """Makes under ``out`` what the plan's cells need, and says what they depend on."""
 
     plan: Plan

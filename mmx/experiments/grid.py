@@ -17,7 +17,7 @@ from typing import Any
 
 from mmx.atomic import write_text
 from mmx.errors import OptionError, RunError, TargetError
-from mmx.experiments.artifacts import Workshop, digest, one_line
+from mmx.experiments.artifacts import Artifacts, digest, one_line
 from mmx.experiments.cells import Cell, Group, groups
 from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
@@ -65,7 +65,7 @@ class Grid:
         self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", "cpu"))
-        self.workshop = Workshop(self.plan, self.out, journal, device, self._log)
+        self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log)
 
     def run(self) -> Outcome:
         """Do what is not done yet. Raises TargetError when another process works in the folder."""
@@ -104,10 +104,10 @@ class Grid:
         training = {k: v for k, v in asdict(cell.training).items() if k != "device"}
         closed = find_model(cell.model).closed_form
         depends = {
-            "dataset": self.workshop.dataset_identity(cell.dataset),
+            "dataset": self.artifacts.dataset_identity(cell.dataset),
             "split": asdict(entry.rule),
             "unknown_items": entry.unknown_items,
-            "features": self.workshop.features_identity(cell.dataset, cell.features),
+            "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": cell.model,
             "settings": sorted(cell.settings),
             "training": None if closed else training,
@@ -217,8 +217,8 @@ class Grid:
 
     def _fit(self, cell: Cell, path: Path) -> None:
         entry, features = self.plan.datasets[cell.dataset], self.plan.features[cell.features]
-        data = self.workshop.data(cell.dataset)
-        specs = self.workshop.specs(cell.dataset, cell.features)
+        data = self.artifacts.data(cell.dataset)
+        specs = self.artifacts.specs(cell.dataset, cell.features)
         job = TrainJob(
             data=data,
             images=None if features.end_to_end is None else entry.images,
@@ -231,7 +231,7 @@ class Grid:
             training=replace(cell.training, device=self.device or cell.training.device),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self.workshop.journal.attempt(path.name) as got_on:
+        with self.artifacts.journal.attempt(path.name) as got_on:
 
             def progress(state: TrainProgress) -> None:
                 got_on()

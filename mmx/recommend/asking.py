@@ -10,8 +10,7 @@ import pyarrow as pa
 from mmx.bounds import check, whole
 from mmx.errors import OptionError, RunError, one_of
 from mmx.logs import log_line
-from mmx.recommend.evaluation import Evaluation
-from mmx.recommend.evaluation import evaluate as measure
+from mmx.recommend.evaluation import Evaluation, evaluate_scorer
 from mmx.recommend.metrics import CUTOFFS
 from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
 from mmx.recommend.run import Run, open_run
@@ -42,7 +41,7 @@ def evaluate(
     run = run if isinstance(run, Run) else open_run(run)
     held_out = run.data.valid if split == "valid" else run.data.test
     targets = None if tail is None else run.data.train.item_counts <= tail
-    found = measure(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
+    found = evaluate_scorer(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
     if tail is not None and not len(found.users):
         raise RunError(f"{run.path}: no {split} item has at most {tail} training interactions; "
                        "raise --tail")  # fmt: skip

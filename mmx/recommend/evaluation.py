@@ -33,7 +33,7 @@ class Evaluation:
         return {name: float(values.mean()) for name, values in self.metrics.items()}
 
 
-def evaluate(
+def evaluate_scorer(
     scorer: Scorer,
     held_out: UserItems,
     train: UserItems,
@@ -65,7 +65,7 @@ def evaluate(
 def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:
     """What metrics.json is made of: the one time that a run looks at the test split."""
     parts = (("valid", data.valid), ("test", data.test))
-    return {name: evaluate(scorer, part, data.train) for name, part in parts}
+    return {name: evaluate_scorer(scorer, part, data.train) for name, part in parts}
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

@@ -17,7 +17,7 @@ from mmx.errors import RunError, one_of
 from mmx.processes import Processes, usable_device
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import RULES, NegativeSampler
@@ -150,7 +150,7 @@ def _validate(
     _finite_scores(scorer, epoch)
     judging = validates(data)
     if judging:
-        valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
+        valid = evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
