@@ -45,7 +45,7 @@ _HOMES = {  # as in __init__.pyi
     "UnknownIdError": "mmx.errors",
     "Web": "mmx.extract.sources.web",
     "encode": "mmx.extract.encode",
-    "evaluate": "mmx.recommend.asking",
+    "evaluate": "mmx.recommend.api",
     "fit": "mmx.recommend.fit",
     "load_interactions": "mmx.data.dataset",
     "load_items": "mmx.data.dataset",
@@ -53,7 +53,7 @@ _HOMES = {  # as in __init__.pyi
     "open_run": "mmx.recommend.run",
     "open_sql": "mmx.sql",
     "open_store": "mmx.cache.store",
-    "top_k": "mmx.recommend.asking",
+    "top_k": "mmx.recommend.api",
     "write_sample": "mmx.sample.catalogue",
 }
 

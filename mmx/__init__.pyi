@@ -25,8 +25,8 @@ from mmx.extract.options import ExtractOptions as ExtractOptions
 from mmx.extract.options import ExtractReport as ExtractReport
 from mmx.extract.sources.web import Web as Web
 from mmx.extract.stages.progress import Progress as Progress
-from mmx.recommend.asking import evaluate as evaluate
-from mmx.recommend.asking import top_k as top_k
+from mmx.recommend.api import evaluate as evaluate
+from mmx.recommend.api import top_k as top_k
 from mmx.recommend.end_to_end import EndToEndJob as EndToEndJob
 from mmx.recommend.end_to_end import EndToEndOptions as EndToEndOptions
 from mmx.recommend.evaluation import Evaluation as Evaluation

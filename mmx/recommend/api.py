@@ -1,4 +1,4 @@
-"""What a finished run is asked for from Python: ``mmx.evaluate`` and ``mmx.top_k``."""
+"""A finished run from Python: ``mmx.evaluate`` and ``mmx.top_k``."""
 
 from __future__ import annotations
 
