@@ -19,7 +19,7 @@ from mmx.errors import MmxError, RunError
 from mmx.experiments.journal import Journal
 from mmx.experiments.plan import Dataset, Extraction, FineTuning, Plan
 from mmx.extract.encoders import open_encoder
-from mmx.extract.finetune import finetune
+from mmx.extract.finetune import tune_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.files import Place
@@ -110,7 +110,9 @@ class Artifacts:
             split = split_interactions(log, entry.rule, lambda what: self.log(str(what)))
         encoder = self._encoder(spec)
         pixels = self.out / "cache" / "pixels"
-        finetune(items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress)
+        tune_encoder(
+            items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress
+        )
 
     def _log(self, dataset: str, entry: Dataset) -> Any:
         return load_interactions(

@@ -9,13 +9,15 @@ its share of the votes at the round that reached most. Candidates are the best i
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmx.atomic import Claim
+from mmx.bounds import SEED, check
 from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
@@ -35,7 +37,7 @@ ABILITIES = ("cold_items", "new_users")
 
 
 def fuse(
-    paths: Sequence[Path | str],
+    runs: Sequence[Run | Path | str],
     out: Path | str | None = None,
     *,
     overwrite: bool = False,
@@ -44,20 +46,30 @@ def fuse(
     """Learn the weights of finished runs on validation, evaluate on test once, write the run.
 
     ``out`` is by default ``runs/fusion-NAMES``, or the next name that is free. The parts are
-    copied into it, so that it needs them no more. Raises OptionError for fewer than two runs or
-    one given twice, TargetError when ``out`` must not be touched, RunError when the runs are not
-    of the same items, users and split.
+    copied into it, so that it no longer needs them. ``seed`` draws the validation users, where
+    there are more than USERS. Raises OptionError for fewer than two runs or one given twice,
+    TargetError when ``out`` must not be touched, RunError when the runs are not of the same
+    items, users and split.
     """
-    paths = as_paths(paths)
+    check("--seed ", seed, SEED)
+    paths = _paths(runs)
     out = None if out is None else as_path(out)
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
-        raise OptionError("mmx fuse takes two or more different runs")
+        raise OptionError("two or more different runs are expected; give each once")
     if out is not None and out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out {out} is one of the runs of the ensemble; set it elsewhere")
     name = "-".join(["fusion", *(path.name for path in paths)])
     with claimed_run(out, name, overwrite) as claim:
         _fuse(paths, claim, seed)
         return open_run(claim.path)
+
+
+def _paths(runs: Sequence[Run | Path | str]) -> list[Path]:
+    """Where the runs are; one alone is a list of one."""
+    given = [runs] if isinstance(runs, Run) else runs
+    if isinstance(given, (str, os.PathLike)) or not isinstance(given, Iterable):
+        return as_paths(given)
+    return as_paths([one.path if isinstance(one, Run) else one for one in given])
 
 
 def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
@@ -81,9 +93,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
         config={
             "model": "fusion",
             "settings": {"seed": seed},
-            "can": {
-                what: all(run.can(what) for run in runs) for what in ("cold_items", "new_users")
-            },
+            "can": {what: all(run.can(what) for run in runs) for what in ABILITIES},
             "parts": [
                 {"run": str(run.path), "weight": weight, "config": run.config}
                 for run, weight in zip(runs, weights, strict=True)

@@ -223,6 +223,12 @@ def test_runs_of_another_split_are_refused(place: Path) -> None:
     assert not (place / "never").exists()
 
 
+def test_runs_may_be_open(place: Path, fused: Run, tmp_path: Path) -> None:
+    runs = [open_run(place / "ease"), place / "popularity", str(place / "itemknn")]
+    again = fuse(runs, tmp_path / "again")
+    assert again.config["parts"] == fused.config["parts"]
+
+
 def test_mistakes(place: Path, fused: Run) -> None:
     with pytest.raises(OptionError, match="two or more"):
         fuse([place / "ease"], place / "never")

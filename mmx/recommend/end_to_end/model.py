@@ -22,7 +22,7 @@ from mmx.errors import OptionError
 from mmx.extract.finetune.trainable import unit
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
-from mmx.recommend.models import trained_along
+from mmx.recommend.models import end_to_end_models
 from mmx.recommend.protocol import GradientModel
 
 
@@ -40,7 +40,7 @@ class EndToEnd(GradientModel):
         self.encoder = catalogue.trainable.model
         self.tables = {m: list(inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
-            raise OptionError(f"--end-to-end needs a model with features: {trained_along()}")
+            raise OptionError(f"--end-to-end needs a model with features: {end_to_end_models()}")
         self._rows = torch.zeros(0, dtype=torch.long)
         self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
         self._stale = True  # whether the encoder has moved since the tables were filled
