@@ -32,7 +32,7 @@ from mmx.recommend.training import VALIDATED_ON, TrainProgress
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Raise TargetError unless the folder is a grid's own, new, or as good as empty."""
+    """Raise TargetError unless the folder is a grid's own, new or empty (temporary files aside)."""
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     there = {name for name in there if not (name.startswith(".") and name.endswith(".tmp"))}
     if out.is_file() or (there and there.isdisjoint({"failures.json", "started.json"})):
@@ -85,14 +85,14 @@ class Grid:
         return self.outcome
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every run of the plan and how it stands; nothing is touched."""
+        """Every run of the plan and its state; nothing is touched."""
         rows = []
         for group in self.groups:
             tried = () if group.search_as else group.trials
             for cell in tried:
-                rows.append({"cell": cell.name, "search": cell.point, "state": self._stands(cell)})
+                rows.append({"cell": cell.name, "search": cell.point, "state": self._status(cell)})
             for cell in group.cells(group.trials[0])[bool(tried) :]:
-                row = {"cell": cell.name, "search": "", "state": self._stands(cell)}
+                row = {"cell": cell.name, "search": "", "state": self._status(cell)}
                 if len(group.trials) > 1:
                     row |= {"search": f"as {group.search_as or 'the best'}", "state": "—"}
                 rows.append(row)
@@ -155,7 +155,7 @@ class Grid:
         return chosen
 
     def _why_none(self, group: Group) -> str:
-        """Why no point of a search was chosen. At random is no way to choose one."""
+        """Why no point of a search was chosen. None is chosen at random."""
         tried = group.trials if group.searched else ()
         done = [found for found in map(self._known, tried) if found]
         if done and not any(found.validated for found in done):
@@ -206,7 +206,7 @@ class Grid:
             return None
 
     def _finished(self, cell: Cell, path: Path) -> Finished:
-        """The cell's run. Raises RunError unless it has the metrics that are asked of it."""
+        """The cell's run. Raises RunError unless it has the metrics that the plan names."""
         found = Finished(cell, path)
         valid, test = found.metrics("valid"), found.metrics("test")
         lost = [name for name in self.plan.metrics if name not in test]
@@ -231,10 +231,10 @@ class Grid:
             training=replace(cell.training, device=self.device or cell.training.device),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self.artifacts.journal.attempt(path.name) as got_on:
+        with self.artifacts.journal.attempt(path.name) as advanced:
 
             def progress(state: TrainProgress) -> None:
-                got_on()
+                advanced()
                 reached = state.valid.get(VALIDATED_ON, math.nan)
                 self._log(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
 
@@ -262,7 +262,7 @@ class Grid:
         self.state.detail = detail
         self.progress(self.state)
 
-    def _stands(self, cell: Cell) -> str:
+    def _status(self, cell: Cell) -> str:
         try:
             return "finished" if self.path(cell).exists() else "to do"
         except Exception as error:

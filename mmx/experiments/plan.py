@@ -119,16 +119,16 @@ class EndToEndEntry:
 class FeatureEntry:
     """Where item features come from; nothing given means no features."""
 
-    stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} stands for its name
+    stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} becomes its name
     extract: tuple[Extraction, ...] = ()
     finetune: FineTuning | None = None
     end_to_end: EndToEndEntry | None = None
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
-    search_as: str | None = None  # take over what was chosen with these features: no own search
+    search_as: str | None = None  # take what was chosen with these features, without a search
 
     def __post_init__(self) -> None:
         if self.end_to_end and (self.stores or self.extract or self.finetune):
-            raise OptionError("end_to_end stands alone; drop stores, extract and finetune")
+            raise OptionError("end_to_end goes alone; drop stores, extract and finetune")
 
     @property
     def empty(self) -> bool:

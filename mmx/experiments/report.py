@@ -1,4 +1,4 @@
-"""What is written of a grid: results, table, tests, embeddings. Only finished cells count."""
+"""What is written for a grid: results, table, tests, embeddings. Only finished cells count."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from mmx.errors import OptionError, suggestion
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not the last one."""
+    """YAML in which a key that occurs twice is an error, not the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -31,7 +31,7 @@ def evaluate(
 
     ``at`` are the cut-offs K. With ``tail`` only held-out items with at most so many training
     interactions count, with ``cold`` only those without any; all items still compete.
-    ``means["recall@20"]`` of the answer is the mean over users, ``metrics["recall@20"]`` (n,)
+    ``means["recall@20"]`` of the result is the mean over users, ``metrics["recall@20"]`` (n,)
     the value of each. Raises OptionError for contradictions, RunError when there is no such run
     or no held-out item that counts.
     """
@@ -62,11 +62,11 @@ def top_k(
 ) -> pa.Table:
     """The top K items of ``users``, one or several, or of every user: what ``mmx recommend`` does.
 
-    ``items_from`` asks for someone new who took these items, in place of users. ``exclude`` and
+    ``items_from`` are the items of someone new, in place of users. ``exclude`` and
     ``only`` are item ids; ``seen`` hides what a user took in "all" splits, in "train", or "none".
 
     Returns (user_id, rank, item_id, score), best first; fewer than K where fewer can be shown.
-    Of very many users ``mmx.recommend.recommendation.recommend_all`` gives a table at a time.
+    For very many users ``mmx.recommend.recommendation.recommend_all`` yields several tables.
     Raises UnknownIdError for an id that is not in the run, RunError when there is no such run or
     its model cannot score new users, OptionError for contradictions.
     """

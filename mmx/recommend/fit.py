@@ -202,7 +202,7 @@ def _description(task: Task) -> dict[str, Any]:
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:
-    """The columns that an epoch's row of history.parquet has of it."""
+    """The columns of a history row that are of validation."""
     return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 

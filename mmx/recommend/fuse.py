@@ -1,9 +1,9 @@
-"""``mmx fuse``: several finished runs as one that stands alone.
+"""``mmx fuse``: several finished runs as one, which no longer needs them.
 
 How the parts' scores add up is in ``mmx.recommend.ensemble``. Their weights come from validation
 alone, by forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
-Selection from Libraries of Models", ICML 2004): begin with the best single part, then again and
-again give one more vote to the part with which validation Recall@20 is highest; a part's weight is
+Selection from Libraries of Models", ICML 2004): start with the best single part, then repeatedly
+give one more vote to the part with which validation Recall@20 is highest; a part's weight is
 its share of the votes at the round that reached most. Candidates are the best items of each part.
 """
 
@@ -170,7 +170,7 @@ def _candidates(
     twice[:, 1:] = items[:, 1:] == items[:, :-1]
     values = np.stack([np.take_along_axis(scores, items, 1) for scores in scored])
     values[:, twice] = -np.inf
-    nothing = np.isneginf(values).all(0)  # such a place is no hit, even where a list ends in it
+    nothing = np.isneginf(values).all(0)  # never a hit, even where a list ends in it
     worth = held_out.found_in(items) * ~nothing / held_out.counts[:, None]
     return values, worth.astype(np.float32)
 

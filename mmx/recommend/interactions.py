@@ -69,7 +69,7 @@ class UserItems:
         return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
 
     def found_in(self, items: np.ndarray) -> np.ndarray:
-        """Which of (users, m) item numbers, any for every user, are the user's: bool alike.
+        """Which of (users, m) item numbers are the user's → (users, m) bool.
 
         Costs a comparison for each pair of the matrix and each column, in bounded blocks.
         """
@@ -92,7 +92,7 @@ class UserItems:
 class Interactions:
     """A split log under its vocabularies; items are the whole catalogue.
 
-    What is numbered first comes first among equals, so ``fit`` numbers items by a hash.
+    Of equal scores the lower number comes first, so ``fit`` numbers items by a hash.
     """
 
     users: Vocabulary

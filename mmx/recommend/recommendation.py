@@ -55,8 +55,8 @@ def recommend_from(
 ) -> pa.Table:
     """The top K of someone of whom only these items are known; user_id is null.
 
-    The items themselves are hidden unless ``seen`` is "none". How a vector for the newcomer is
-    found where a model needs one stands in ``mmx.recommend.inductive``. Raises RunError when the
+    The items themselves are hidden unless ``seen`` is "none". ``mmx.recommend.inductive``
+    says how a model that needs a vector of the newcomer gets one. Raises RunError when the
     run cannot score new users, UnknownIdError when an item id is not in it.
     """
     options = options or RecommendOptions()

@@ -1,4 +1,4 @@
-"""Whom validation can judge a model by, and what is said where there is nobody."""
+"""Which users validation measures a model on, and what to say where there are none."""
 
 from __future__ import annotations
 

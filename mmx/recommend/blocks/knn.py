@@ -1,7 +1,7 @@
 """Item-item graphs: each item's nearest items by the cosine of their feature vectors.
 
 The search is exact and goes block by block, so that no (items, items) matrix is ever held:
-beside the vectors and one scaled copy of them it needs (items, k) numbers. An item without a
+besides the vectors and one scaled copy of them it needs (items, k) numbers. An item without a
 vector has no neighbours and is nobody's neighbour.
 """
 
@@ -14,7 +14,7 @@ import torch
 
 from mmx.recommend.features import Features
 
-QUERIES_AT_ONCE = 16_384  # rows searched between two looks at memory, on CPU
+QUERIES_AT_ONCE = 16_384  # rows searched at once, on CPU
 BLOCK_BYTES = 256 << 20  # of similarities at once, on an accelerator
 
 

@@ -27,7 +27,7 @@ from mmx.recommend.protocol import GradientModel
 
 
 class EndToEnd(GradientModel):
-    """A model that trains its encoder along: wraps one that reads feature tables."""
+    """A model that trains its encoder, too: wraps one that reads feature tables."""
 
     def __init__(
         self, inner: GradientModel, catalogue: Catalogue, options: EndToEndOptions
@@ -57,7 +57,7 @@ class EndToEnd(GradientModel):
         return groups
 
     def epoch_start(self, generator: torch.Generator) -> None:
-        """Bring every row of the tables up to date."""
+        """Fill every row of the tables from the encoder as it is now."""
         self._refresh()
         self.inner.epoch_start(generator)
 

@@ -14,7 +14,7 @@ are small.
 
 An item without a vector in a modality has zeros there, which is the mean of the known ones: it is
 not explained by content in that modality and explains no other item by it; its interactions count
-as ever.
+as usual.
 """
 
 from __future__ import annotations
