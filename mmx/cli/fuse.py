@@ -34,6 +34,6 @@ def fuse(
         ensemble = combine(runs, out, overwrite=overwrite, seed=seed)
     print_run(ensemble, as_json)
     if not ensemble.metrics["counts"]["valid_users"]:
-        note("  no validation user has training interactions: the runs weigh alike")
+        note("  no validation user has training interactions: the runs weigh the same")
     for part in ensemble.config["parts"]:
         note(f"  {part['weight']:.2f} × {part['run']}")

@@ -34,7 +34,7 @@ def reproduce(
         Path | None, typer.Option(help="Folder for everything. Default: runs/PLAN.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="NAME=DIR: where a dataset lies; repeatable.")
+        list[str] | None, typer.Option(help="NAME=DIR: where a dataset is; repeatable.")
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="What the plan's relative paths start from, not its folder.")
@@ -123,7 +123,7 @@ def _drawer(bar: Bar) -> Callable[[GridProgress], None]:
 
     def draw(state: GridProgress) -> None:
         failed = f"  {state.failed} failed" if state.failed else ""
-        told = f"{state.cell}  {state.detail}{failed}"
-        bar.update(task, completed=state.done, total=state.total, state=told)
+        shown = f"{state.cell}  {state.detail}{failed}"
+        bar.update(task, completed=state.done, total=state.total, state=shown)
 
     return draw

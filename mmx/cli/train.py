@@ -28,14 +28,14 @@ def train(
     ],
     images: Annotated[
         str | None,
-        typer.Option(help="End to end: folder of the pictures, if not beside the items table."),
+        typer.Option(help="End to end: folder of the pictures, if not next to the items table."),
     ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(help="Store, or STORE:image,text for some of its modalities; repeatable."),
     ] = None,
     end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Train --encoder along, in place of --features.")
+        bool, typer.Option("--end-to-end", help="Train --encoder, too, in place of --features.")
     ] = False,
     encoder: Annotated[
         str | None, typer.Option(help="End to end: encoder to start from, clip… or vlmo….")
@@ -137,7 +137,7 @@ def train(
 ) -> None:
     """Stage 2: train a recommender, choose the epoch on validation, test once.
 
-    A killed run goes on where it was with the same command. Options from --epochs to --device
+    A killed run continues with the same command. Options from --epochs to --device
     are of models that are trained in epochs; a closed form refuses them.
     """
     from mmx.data.csvs.format import CsvFormat
@@ -187,7 +187,7 @@ def train(
     terminal.quiet = terminal.quiet or not first
     closed = find_model(model).closed_form
     if not closed:
-        keeps("the same command goes on after the epoch that was saved last (one every 30 s)")
+        keeps("the same command continues after the epoch that was saved last (one every 30 s)")
     with progress_bar("state") as bar:
         progress = _drawer(bar, None if closed else training.epochs)
         run = fit(job, out, overwrite=overwrite, progress=progress, log=note)
@@ -207,7 +207,7 @@ def _refuse(model: str, given: dict[str, Any]) -> None:
 def _end_to_end(
     wanted: bool, encoder: dict[str, Any], private: bool, options: dict[str, Any]
 ) -> EndToEndJob | None:
-    """What --end-to-end and its options ask for. Raises OptionError for contradictions."""
+    """The job of --end-to-end and its options. Raises OptionError for contradictions."""
     from mmx.errors import OptionError
 
     given = {k: v for k, v in options.items() if v is not None}

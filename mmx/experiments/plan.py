@@ -41,7 +41,7 @@ class Dataset:
     """A dataset directory, or the sample; and which interactions count and are held out."""
 
     data: Path | None = None
-    images: Path | None = None  # folder of the pictures, if not beside the items table
+    images: Path | None = None  # folder of the pictures, if not next to the items table
     sample: SampleEntry | None = None
     split: str = "auto"
     min_rating: float | None = None

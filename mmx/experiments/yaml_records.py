@@ -61,7 +61,7 @@ class Reader:
     def build(self, kind: type, value: Any, where: str) -> Any:
         """A ``kind`` from a mapping.
 
-        A class with a field ``options`` that is a dataclass takes that one's keys beside its
+        A class with a field ``options`` that is a dataclass takes that one's keys besides its
         own. Raises OptionError that says where and what is known.
         """
         value = {} if value is None else value

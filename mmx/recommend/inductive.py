@@ -8,8 +8,8 @@ vectors p_u are regressed on a sum of their items' vectors q_i,
 
 W' is W without the row of the constant, and λ is relative to the size of X. The sum over √n is how
 SVD++ folds a user's items in (Koren, "Factorization Meets the Neighborhood", KDD 2008, section 4).
-The map is linear, so that it holds for any model whose scores are inner products, a constant 1
-beside an item bias included.
+The map is linear, so that it holds for any model whose scores are inner products, those
+with a constant 1 for an item bias included.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class UserItems:
 
     @cached_property
     def users(self) -> np.ndarray:
-        """(pairs,) user numbers, beside ``indices``."""
+        """(pairs,) user numbers, in the order of ``indices``."""
         return np.repeat(np.arange(self.n_users), self.counts)
 
     @cached_property

@@ -87,7 +87,7 @@ def _lists(
     hidden: UserItems,
     options: RecommendOptions,
 ) -> Iterator[pa.Table]:
-    """Lists of (n,) users, whose numbers count in ``scorer``, ``ids`` and ``hidden`` alike."""
+    """Lists of (n,) users, whose numbers are those of ``scorer``, ``ids`` and ``hidden``."""
     allowed = _allowed(run, options)
     step = max(1, ROWS_AT_ONCE // min(options.k, len(run.data.items)))
     for start in range(0, max(len(users), 1), step):

@@ -208,7 +208,7 @@ def verify_run(path: Path) -> list[str]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file but the history, which holds seconds and makes no two runs alike."""
+    """SHA-256 of each file but the history, which holds seconds and differs between equal runs."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         str(path.relative_to(folder)): file_sha256(path)

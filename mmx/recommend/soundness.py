@@ -148,6 +148,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_numbers(part: Any) -> bool:
-    """Whether it is a mapping of numbers; null stands for NaN."""
+    """Whether it is a mapping of numbers; null is NaN."""
     values = part.values() if isinstance(part, Mapping) else [part]
     return isinstance(part, Mapping) and all(v is None or _is_number(v) for v in values)

@@ -234,7 +234,7 @@ def test_a_search_is_taken_over(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_three_paradigms(tmp_path: Path) -> None:
-    """Refresh by epoch alone gives the figures of the frozen encoder; the others differ."""
+    """Refresh by epoch alone has the figures of the frozen encoder; the others differ."""
     end = {"encoder": "clip:mini", "tune": "projection", "encoder_lr": 0.01}
     tuning = {"model": "clip:mini", "epochs": 1, "batch_size": 8, "objectives": ["co-interaction"]}
     features = {
@@ -321,9 +321,9 @@ def test_the_journal_counts_only_ends_of_the_process(tmp_path: Path) -> None:
         fail()
     assert counts() == {}
     path.write_text('{"work": 1}')
-    with Journal(path).attempt("work") as got_on:
+    with Journal(path).attempt("work") as advanced:
         assert counts() == {"work": 2}
-        got_on()  # were the process killed now, it would be for the first time
+        advanced()  # were the process killed now, it would be for the first time
         assert counts() == {"work": 1}
     path.write_text('{"work": 2}')
     with pytest.raises(RunError, match="started 2 times"), Journal(path).attempt("work"):

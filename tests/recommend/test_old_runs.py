@@ -70,6 +70,6 @@ def test_an_old_and_a_new_one_do_not_fuse(tmp_path: Path) -> None:
 
 
 def test_sql_reads_them(tmp_path: Path) -> None:
-    with open_sql(tmp_path, FIXTURES) as asked:
-        found = asked.ask('select count(*) as n from "old-bpr".interactions')
+    with open_sql(tmp_path, FIXTURES) as sql:
+        found = sql.ask('select count(*) as n from "old-bpr".interactions')
     assert found["n"].to_pylist() == [48]

@@ -1,4 +1,4 @@
-"""Negatives: never a positive, every other item alike, the same for the same seed."""
+"""Negatives: never a positive, every other item as likely, the same for one seed."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_a_killed_run_ends_in_the_same_weights(
     data, path = log(), tmp_path / "checkpoint"
     whole = run(data, **options)
 
-    def kill(told: TrainProgress) -> None:
-        if told.epoch == after + 1:  # this epoch's checkpoint is not written any more
+    def kill(state: TrainProgress) -> None:
+        if state.epoch == after + 1:  # this epoch's checkpoint is not written any more
             raise KilledError
 
     chosen = TrainOptions(epochs=6, batch_size=128, lr=0.01, **options)

@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state") 
 
 
 class Sparse(nn.Module):
-    """A sparse (rows, columns) matrix of fixed pattern, beside its transpose.
+    """A sparse (rows, columns) matrix of fixed pattern, and its transpose.
 
     A call multiplies it with a dense (columns, d) matrix. The entries' values can be given to
     the call, in CSR order, and may require a gradient; by default they are the constants it was
@@ -70,7 +70,7 @@ class Sparse(nn.Module):
 
     @property
     def rows(self) -> torch.Tensor:
-        """(entries,) row numbers, beside ``columns``."""
+        """(entries,) row numbers, in the order of ``columns``."""
         numbers = torch.arange(self.shape[0], device=self.indptr.device)
         return numbers.repeat_interleave(self.indptr.diff())
 
@@ -145,7 +145,7 @@ class UserItemGraph(Sparse):
     """D^-½ A D^-½ of the bipartite graph: users are nodes 0…U-1, items U…U+I-1.
 
     Every training pair is two entries of the matrix; ``pair`` says which pair an entry is of,
-    so a weight per pair gives symmetric values. A node without neighbours has an empty row.
+    so that a weight per pair makes symmetric values. A node without neighbours has an empty row.
     """
 
     users: torch.Tensor
@@ -177,7 +177,7 @@ class UserItemGraph(Sparse):
         return torch.where(kept, both.clamp(min=1).rsqrt(), 0)
 
     def values_of(self, weights: torch.Tensor) -> torch.Tensor:
-        """(pairs,) weights → (entries,) values for a call: both directions of a pair alike."""
+        """(pairs,) weights → (entries,) values for a call, the same both ways of a pair."""
         return weights[self.pair]
 
     def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

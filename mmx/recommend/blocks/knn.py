@@ -31,7 +31,7 @@ def knn_edges(features: Features, k: int) -> Edges:
     """The k most similar items of every item that has a vector.
 
     An item counts as its own neighbour (the first, as cosine 1), as in LATTICE. Fewer than k
-    items with a vector give fewer edges.
+    items with a vector make fewer edges.
     """
     norms = np.sqrt(np.einsum("id,id->i", features.matrix, features.matrix))  # (items,)
     items = np.flatnonzero(features.present & (norms > 0))

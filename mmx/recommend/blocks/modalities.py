@@ -9,7 +9,7 @@ from mmx.recommend.features import Features
 
 
 def modality_weights(text: str, features: Mapping[str, Features]) -> dict[str, float]:
-    """``image:0.3,text:0.7`` as shares that sum to 1; empty text weighs all modalities alike.
+    """``image:0.3,text:0.7`` as shares that sum to 1; empty text weighs all modalities the same.
 
     A modality that is not named weighs nothing. Raises OptionError on a name that the features
     lack, on a weight that is not a number, and where nothing weighs more than 0.

@@ -102,7 +102,7 @@ class EndToEnd(GradientModel):
                 vectors.backward(total[part])
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Final embeddings, from features as the encoder gives them now."""
+        """Final embeddings, from features as the encoder computes them now."""
         self._refresh()
         return self.inner.factors()
 

@@ -39,7 +39,7 @@ class Config:
     content: float = 30.0  # α, users that one dimension of the contents counts for
     share: float = 0.1  # β, of the content regression in the result, 0 to 1
     content_reg: float = 10.0  # λ_S, in dimensions
-    weights: str = ""  # of modalities, as image:0.3,text:0.7; empty weighs all alike
+    weights: str = ""  # of modalities, as image:0.3,text:0.7; empty weighs all the same
     keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class Config:
     """Hyper-parameters of ItemKNN-CBF."""
 
     neighbours: int = 50  # N, items
-    weights: str = ""  # w_m, as image:0.3,text:0.7; empty weighs all modalities alike
+    weights: str = ""  # w_m, as image:0.3,text:0.7; empty weighs all modalities the same
 
     def __post_init__(self) -> None:
         check_settings(self, neighbours=whole(1))
