@@ -59,4 +59,4 @@ def _read(path: Path) -> dict[str, int]:
         found = None
     if isinstance(found, dict) and all(type(count) is int for count in found.values()):
         return found
-    raise RunError(f"{path} is damaged; --retry-failed starts a new one")
+    raise RunError(f"{path} is damaged; --retry-failed begins a new one")

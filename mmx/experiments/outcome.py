@@ -34,7 +34,7 @@ class Finished:
 
     @property
     def validated(self) -> bool:
-        """Whether validation judged any user; else the run is its last epoch."""
+        """whether validation has measured any user; else the run is its last epoch."""
         return bool(self.metrics("counts")["valid_users"])
 
 

@@ -46,7 +46,7 @@ def evaluate(
         raise RunError(f"{run.path}: no {split} item has at most {tail} training interactions; "
                        "raise --tail")  # fmt: skip
     if cold and not run.can("cold_items"):
-        log(f"{run.config['model']} cannot score items that nobody took: their order is chance")
+        log(f"{run.config['model']} cannot score items that nobody took: their order is random")
     return found
 
 

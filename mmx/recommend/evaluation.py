@@ -10,7 +10,7 @@ import numpy as np
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.metrics import CUTOFFS, all_metrics
 from mmx.recommend.scoring import Scorer, rank
-from mmx.recommend.validation import judged
+from mmx.recommend.validation import evaluated_users
 
 CELLS_AT_ONCE = 4_000_000  # of the rankings and the hit matrix
 
@@ -49,7 +49,7 @@ def evaluate_scorer(
     """
     if targets is not None:
         held_out = _only(held_out, targets)
-    users = judged(held_out, train)
+    users = evaluated_users(held_out, train)
     relevant = held_out.counts[users]
     parts = []
     for rows in _blocks(len(users), min(max(cutoffs), scorer.n_items)):

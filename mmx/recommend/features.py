@@ -103,7 +103,7 @@ def load_features(
 ) -> tuple[dict[str, Features], list[dict[str, object]]]:
     """The vectors of all stores by modality, and a record of where each comes from.
 
-    Raises StoreError when a store is of other items, two stores bring the same modality or a
+    Raises StoreError when a store has other items, two stores bring the same modality or a
     vector is absurd: it holds NaN or infinity; it is not of norm 1 (within UNIT) although the
     encoder card says so; its squares overflow float32; or its norm is above ABSURD times the
     median norm of the others. In a sum with such a vector float32, which has seven digits, loses

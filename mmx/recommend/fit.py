@@ -28,7 +28,7 @@ from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainProgress, train
-from mmx.recommend.validation import unjudged, validates
+from mmx.recommend.validation import lines_of_empty_splits, validates
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def fit(
 def _fitted(task: Task, out: Path) -> Fitted:
     """The model after training. Raises RunError where memory is too small."""
     epochs = None if task.record.closed_form else task.job.training.epochs
-    for line in unjudged(task.inputs.data, epochs):
+    for line in lines_of_empty_splits(task.inputs.data, epochs):
         task.log(line)
     module = task.record.load()
     smaller = "" if task.record.closed_form else "lower --set dim or --batch-size, or "

@@ -27,7 +27,7 @@ from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
-from mmx.recommend.validation import judged
+from mmx.recommend.validation import evaluated_users
 
 VOTES = 20  # rounds of the selection
 DEPTH = 200  # best items of each part that compete while weights are learned
@@ -115,7 +115,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:
     """One weight for each part by validation Recall@20; equal ones where nothing validates."""
-    users = judged(data.valid, data.train)
+    users = evaluated_users(data.valid, data.train)
     if not len(users):
         return [1 / len(parts)] * len(parts)
     if len(users) > USERS:

@@ -88,7 +88,7 @@ def train(
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
-    ``checkpoint`` file a killed run continues and ends, on a CPU, in the very same weights.
+    ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
     ``log`` gets a line on training pairs that are skipped. Raises RunError when the loss or an
     embedding is not finite or the checkpoint is of another job, DataError when every user took
     every item.

@@ -1,7 +1,7 @@
 """Sparse products whose forward and backward both run over CSR, and the user-item graph.
 
 Both directions of a product Y = A X are sums over the rows of a CSR matrix, A's own and its
-transpose's, kept side by side. On CPU such a sum is a weighted embedding bag: on two cores
+transpose's, kept side by side. On CPU this sum is a weighted embedding bag: on two cores
 with 26,492 nodes, 237,102 entries and 64 columns it took 0.6 ms where MKL's CSR product took
 2.5 ms and a COO product 6.0 ms. On CUDA it is cuSPARSE's CSR product, which spreads rows of
 very unequal length better.
