@@ -82,3 +82,12 @@ def test_another_folder_is_not_replaced(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/file").touch()
     with pytest.raises(mmx.TargetError):
         mmx.finetune(shop / "data", "clip:mini", tmp_path / "mine", QUICK, overwrite=True)
+
+
+def test_a_link_is_followed(shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    report = mmx.finetune(shop / "data", "clip:mini", tmp_path / "link", QUICK, overwrite=True,
+                          pixels=tmp_path / "pixels")  # fmt: skip
+    assert (tmp_path / "there/model.safetensors").exists()
+    assert (tmp_path / "link").is_symlink()
+    assert report.path == tmp_path / "link"

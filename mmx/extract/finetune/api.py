@@ -70,7 +70,7 @@ def finetune(
     the kind that fits; see ``mmx.extract.finetune.loop.tune_encoder``.
     """
     options, target = options or FinetuneOptions(), _target(out, model, weights)
-    check_target(target, TUNED, overwrite)
+    check_target(target.resolve() if target.is_symlink() else target, TUNED, overwrite)
     logged = "co-interaction" in options.objectives
     if unknown_items is not None and not logged:
         raise OptionError("--unknown-items goes with --objective co-interaction")
