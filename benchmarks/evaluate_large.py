@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
@@ -48,7 +48,7 @@ def main() -> None:
     seconds, used = [], []
     for _ in range(options.rounds):
         start, cpu = time.perf_counter(), time.process_time()
-        found = evaluate(scorer, held_out, train)
+        found = evaluate_scorer(scorer, held_out, train)
         seconds.append(time.perf_counter() - start)
         used.append(time.process_time() - cpu)
     rate, recall = options.users / min(seconds), found.means["recall@20"]
@@ -68,7 +68,7 @@ def interactions(
     train = UserItems.from_pairs(users, popular, options.users, options.items)
     users = np.repeat(np.arange(options.users), options.held_out)
     items = rng.integers(0, options.items, len(users))
-    new = ~train.contains(users, items)
+    new = ~np.isin(users * options.items + items, train.keys)
     return train, UserItems.from_pairs(users[new], items[new], options.users, options.items)
 
 

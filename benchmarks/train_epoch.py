@@ -65,9 +65,9 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import torch
 
-    from mmx.recommend.evaluation import evaluate
+    from mmx.recommend.evaluation import evaluate_scorer
     from mmx.recommend.models import find_model
-    from mmx.recommend.protocol import World
+    from mmx.recommend.protocol import ClosedForm, World
     from mmx.recommend.settings import parse_settings
     from mmx.recommend.training import TrainOptions, TrainProgress, train
 
@@ -76,24 +76,25 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     data, features = world_of(options) if options.data else made_up()
     world = World(data.train, {} if record.features == "none" else features)
     config = parse_settings(record, options.set)
+    module = record.load()
     start = time.perf_counter()
-    if record.closed_form:
-        scorer = record.load().fit(config, world)
+    if isinstance(module, ClosedForm):
+        scorer = module.fit(config, world)
         seconds, prepared = time.perf_counter() - start, 0.0
         start = time.perf_counter()
-        recall = [evaluate(scorer, data.valid, data.train).means["recall@20"]]
+        recall = [evaluate_scorer(scorer, data.valid, data.train).means["recall@20"]]
         evaluation = time.perf_counter() - start
     else:
         generator = torch.Generator().manual_seed(options.seed)
-        model = record.load().Model(config, world, generator)
+        model = module.Model(config, world, generator)
         prepared = time.perf_counter() - start
-        epochs: list[TrainProgress] = []
+        reported: list[TrainProgress] = []
         chosen = TrainOptions(epochs=options.epochs, lr=options.lr, seed=options.seed,
                               precision=options.precision, patience=1000)  # fmt: skip
-        train(model, data, chosen, epochs.append)
-        seconds = min(p.seconds for p in epochs)
-        evaluation = min(p.evaluation_seconds for p in epochs)
-        recall = [p.valid["recall@20"] for p in epochs]
+        train(model, data, chosen, reported.append)
+        seconds = min(p.seconds for p in reported)
+        evaluation = min(p.evaluation_seconds for p in reported)
+        recall = [p.valid["recall@20"] for p in reported]
     return {
         "epoch": seconds,
         "rate": len(data.train.indices) / seconds,

@@ -21,17 +21,22 @@ from mmx.errors import UnknownIdError as UnknownIdError
 from mmx.extract.encode import encode as encode
 from mmx.extract.encoder import Encoder as Encoder
 from mmx.extract.encoders import open_encoder as open_encoder
+from mmx.extract.finetune import FinetuneOptions as FinetuneOptions
+from mmx.extract.finetune import FinetuneProgress as FinetuneProgress
+from mmx.extract.finetune import FinetuneReport as FinetuneReport
+from mmx.extract.finetune import finetune as finetune
 from mmx.extract.options import ExtractOptions as ExtractOptions
 from mmx.extract.options import ExtractReport as ExtractReport
 from mmx.extract.sources.web import Web as Web
 from mmx.extract.stages.progress import Progress as Progress
-from mmx.recommend.asking import evaluate as evaluate
-from mmx.recommend.asking import top_k as top_k
+from mmx.recommend.api import evaluate as evaluate
+from mmx.recommend.api import top_k as top_k
 from mmx.recommend.end_to_end import EndToEndJob as EndToEndJob
 from mmx.recommend.end_to_end import EndToEndOptions as EndToEndOptions
 from mmx.recommend.evaluation import Evaluation as Evaluation
 from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
+from mmx.recommend.fuse import fuse as fuse
 from mmx.recommend.job import TrainJob as TrainJob
 from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
 from mmx.recommend.run import Run as Run
@@ -55,6 +60,9 @@ __all__ = [
     "ExtractOptions",
     "ExtractReport",
     "FeatureSpec",
+    "FinetuneOptions",
+    "FinetuneProgress",
+    "FinetuneReport",
     "Items",
     "MmxError",
     "OptionError",
@@ -75,7 +83,9 @@ __all__ = [
     "Web",
     "encode",
     "evaluate",
+    "finetune",
     "fit",
+    "fuse",
     "load_interactions",
     "load_items",
     "open_encoder",

@@ -20,13 +20,17 @@ assert top.num_rows == 5 and everyone.num_rows == 5 * len(run.data.users)
 assert vectors.shape == (5, 8) and present.shape == (5,)
 assert likeness.num_rows == 5 and per_user.num_rows == len(found.users)
 assert report.encoded == 60
+assert tuned.path.name == "mini-tuned" and sorted(tuned.valid) == [
+    "loss", "recall@1", "recall@10", "recall@5"]
+assert mmx.open_store("cache/tuned.parquet").rows == 60
+assert [part["run"] for part in both.config["parts"]] == ["runs/vbpr-toy", "runs/ease"]
 """
 
 
 @pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*blocks[-1:], *blocks[:-1], AFTERWARDS])],
         cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,

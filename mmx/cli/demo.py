@@ -76,13 +76,13 @@ def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
 
 def _comparison(runs: dict[str, Run]) -> list[dict[str, object]]:
     """Each model on all test items and on the rare ones."""
-    from mmx.recommend.evaluation import evaluate
+    from mmx.recommend.evaluation import evaluate_scorer
 
     rows: list[dict[str, object]] = []
     for name, run in runs.items():
         train = run.data.train
         for which, targets in (("all", None), ("rare", train.item_counts <= FEW)):
-            measured = evaluate(run.scorer, run.data.test, train, targets=targets)
+            measured = evaluate_scorer(run.scorer, run.data.test, train, targets=targets)
             rows.append(
                 {
                     "model": name,

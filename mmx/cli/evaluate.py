@@ -29,7 +29,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Evaluate a finished run again: full ranking, training items masked."""
-    from mmx.recommend.asking import evaluate as measure
+    from mmx.recommend.api import evaluate as measure
     from mmx.recommend.metrics import CUTOFFS
     from mmx.recommend.run import metrics_of
 

@@ -85,18 +85,9 @@ def finetune(
 
     `mmx extract --model … --weights RUN` then encodes with what was learned.
     """
-    import json
-
-    from mmx.atomic import check_target
     from mmx.data.csvs.format import CsvFormat
-    from mmx.data.dataset import check_csv, load_interactions, load_items
-    from mmx.data.splits import SplitRule, split_interactions
-    from mmx.errors import OptionError
-    from mmx.extract.encoders import open_encoder
     from mmx.extract.finetune import FinetuneOptions
     from mmx.extract.finetune import finetune as run
-    from mmx.extract.finetune.keeper import TUNED
-    from mmx.extract.naming import default_store
     from mmx.extract.sources.web import Web
 
     options = FinetuneOptions(
@@ -113,51 +104,25 @@ def finetune(
         patience=patience,
         seed=seed,
     )
-    given, data = data, chosen_data(data)
-    out = out or Path("runs") / f"{default_store(model).stem}-tuned"
-    if weights is not None and weights.resolve() == out.resolve():
-        raise OptionError(f"--out {out} holds the --weights to start from; set it elsewhere")
-    check_target(out, TUNED, overwrite)
-    csv, logged = CsvFormat(encoding, delimiter), "co-interaction" in options.objectives
-    if unknown_items and not logged:
-        raise OptionError("--unknown-items goes with --objective co-interaction")
-    check_csv(csv, data, interactions=logged)
-    items = load_items(data, images, csv=csv)
-    split = None
-    if logged:
-        log = load_interactions(
-            data,
-            items,
-            unknown=unknown_items or "error",
-            dropped=lambda what: note(str(what)),
-            csv=csv,
-            rule=SplitRule(seed=seed),
-        )
-        split = split_interactions(log, SplitRule(seed=seed), lambda what: note(str(what)))
-    encoder = open_encoder(
-        model,
-        weights=weights,
-        device=device,
-        precision="float32",
-        log=note,
-        tokenizer=tokenizer,
-    )
+    place, csv = chosen_data(data), CsvFormat(encoding, delimiter)
     keeps("the same command continues after the last finished epoch")
     with progress_bar("state") as bar:
-        web, draw = Web(allow_private=allow_private), _drawer(bar, epochs)
-        config = run(
-            items, encoder, out, options, overwrite=overwrite, split=split, web=web, progress=draw
-        )
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        report = run(
+            place, model, out, options, images=images, csv=csv,
+            weights=weights, tokenizer=tokenizer, device=device, unknown_items=unknown_items,
+            web=Web(allow_private=allow_private), overwrite=overwrite,
+            progress=_drawer(bar, epochs), log=note,
+        )  # fmt: skip
     if as_json:
-        print_json({"run": str(out), **metrics, "truncated_share": config["truncated_share"]})
+        reached = {"valid": report.valid, "best_epoch": report.best_epoch}
+        print_json({"run": str(report.path), **reached, "truncated_share": report.truncated_share})
         return
-    reached = ", ".join(f"{name} {value:.4f}" for name, value in metrics["valid"].items())
-    note(f"{out}: best epoch {metrics['best_epoch']}, {reached}")
-    note(f"  {config['truncated_share']:.1%} of the texts are longer than the encoder reads")
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in report.valid.items())
+    note(f"{report.path}: best epoch {report.best_epoch}, {figures}")
+    note(f"  {report.truncated_share:.1%} of the texts are longer than the encoder reads")
     following = command(
         "mmx", "extract", "--allow-private" if allow_private else None, model=model,
-        weights=str(out), data=given, images=images, tokenizer=tokenizer,
+        weights=report.path, data=data, images=images, tokenizer=tokenizer,
         encoding=encoding, delimiter=delimiter, device=None if device == "auto" else device,
     )  # fmt: skip
     note(f"  next: {following}")

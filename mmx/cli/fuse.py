@@ -27,10 +27,8 @@ def fuse(
     debug: Debug = False,
 ) -> None:
     """Combine finished runs into one: a weighted sum, the weights learned on validation."""
-    from mmx.bounds import SEED, check
     from mmx.recommend.fuse import fuse as combine
 
-    check("--seed ", seed, SEED)
     with progress_bar() as bar:
         bar.add_task("learning weights", total=None)
         ensemble = combine(runs, out, overwrite=overwrite, seed=seed)

@@ -209,7 +209,7 @@ def _refuse(model: str, given: dict[str, Any]) -> None:
 def _end_to_end(
     wanted: bool, encoder: dict[str, Any], private: bool, options: dict[str, Any]
 ) -> EndToEndJob | None:
-    """What --end-to-end and its options say. Raises OptionError for contradictions."""
+    """The job of --end-to-end and its options. Raises OptionError for contradictions."""
     from mmx.errors import OptionError
 
     given = {k: v for k, v in options.items() if v is not None}

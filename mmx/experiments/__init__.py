@@ -1,4 +1,4 @@
-"""The grid of datasets, features, recommenders and seeds, and what comes of it."""
+"""The grid of datasets, features, recommenders and seeds, and its results."""
 
 from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import GridProgress

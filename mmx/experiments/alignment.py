@@ -17,7 +17,7 @@ from mmx.cache.store import open_store
 from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 
-MOST = 20_000  # items whose pairs are all looked at; a sample of so many stands for more
+MOST = 20_000  # items whose pairs are all computed; of more, a sample of so many
 BLOCK = 2048  # rows of a block of the (n, n) matrix of products
 
 
@@ -54,7 +54,7 @@ def describe(specs: Sequence[FeatureSpec], ids: pa.ChunkedArray) -> dict[str, An
     """Items, alignment and, by modality, uniformity of the vectors that ``specs`` bring.
 
     Alignment is between image and text vectors of one store with as many dimensions; None
-    where there are none such. The items are those with ``ids``.
+    where there are no such vectors. The items are those with ``ids``.
     """
     facts: dict[str, Any] = {"alignment": None}
     spaces: dict[Place, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)

@@ -20,19 +20,19 @@ from mmx.errors import MmxError, RunError
 from mmx.experiments.journal import Journal
 from mmx.experiments.plan import Dataset, Extraction, FineTuning, Plan
 from mmx.extract.encoders import open_encoder
-from mmx.extract.finetune import finetune
+from mmx.extract.finetune import tune_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.files import Place
 from mmx.recommend.features import FeatureSpec
 from mmx.sample.catalogue import write_sample
 
-PART = 512  # rows of a store's part: an extraction that wrote one got on
+PART = 512  # rows of a store's part: an extraction that wrote one has advanced
 
 
 @dataclass
-class Workshop:
-    """Makes under ``out`` what the plan's cells need, and says what they depend on."""
+class Artifacts:
+    """Makes what the plan's cells need, under ``out``, and says what they depend on."""
 
     plan: Plan
     out: Path
@@ -58,7 +58,7 @@ class Workshop:
         return load_items(self.data(name), self.plan.datasets[name].images)
 
     def dataset_identity(self, name: str) -> Any:
-        """What tells one content of a dataset from another, wherever it lies."""
+        """What tells one content of a dataset from another, wherever it is."""
         entry = self.plan.datasets[name]
         if entry.sample is not None:
             return asdict(entry.sample)
@@ -92,15 +92,15 @@ class Workshop:
         key = digest([self.dataset_identity(dataset), asdict(replace(spec, use=()))])
         run = self.out / "finetuned" / f"{dataset}-{_slug(spec.model)}-{key}"
         if not (run / "metrics.json").exists():  # written when it is finished
-            self._once(run, lambda on: self._finetune(dataset, spec, run, on))
+            self._once(run, lambda advanced: self._finetune(dataset, spec, run, advanced))
         again = Extraction(spec.model, run, spec.tokenizer, use=spec.use)
         return self._extracted(dataset, again, label="tuned")
 
     def _finetune(
-        self, dataset: str, spec: FineTuning, run: Path, got_on: Callable[[], None]
+        self, dataset: str, spec: FineTuning, run: Path, advanced: Callable[[], None]
     ) -> None:
         def progress(state: Any) -> None:
-            got_on()
+            advanced()
             self.log(f"fine-tuning {spec.model}: epoch {state.epoch} of {state.epochs}")
 
         entry, split = self.plan.datasets[dataset], None
@@ -111,7 +111,9 @@ class Workshop:
             split = split_interactions(log, entry.rule, lambda what: self.log(str(what)))
         encoder = self._encoder(spec)
         pixels = self.out / "cache" / "pixels"
-        finetune(items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress)
+        tune_encoder(
+            items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress
+        )
 
     def _log(self, dataset: str, entry: Dataset) -> Any:
         return load_interactions(
@@ -130,16 +132,16 @@ class Workshop:
         name = "-".join(part for part in (dataset, _slug(spec.model), label, key) if part)
         store = self.out / "cache" / f"{name}.parquet"
         if not store.exists() or store.with_name(f"{store.name}.parts").exists():
-            self._once(store, lambda on: self._extract(dataset, spec, store, on))
+            self._once(store, lambda advanced: self._extract(dataset, spec, store, advanced))
         return FeatureSpec(store, spec.use)
 
     def _extract(
-        self, dataset: str, spec: Extraction, store: Path, got_on: Callable[[], None]
+        self, dataset: str, spec: Extraction, store: Path, advanced: Callable[[], None]
     ) -> None:
         def progress(state: Any) -> None:
             if state.stage == "encode":
                 if state.done >= PART:
-                    got_on()
+                    advanced()
                 self.log(f"extracting {spec.model} for {dataset}: {state.done} of {state.total}")
 
         names = ("head", "image_size", "resize", "resize_mode")
@@ -160,12 +162,12 @@ class Workshop:
         )
 
     def _once(self, target: Path, make: Callable[[Callable[[], None]], None]) -> None:
-        """Make ``target``; a failure is kept, and raised again whenever it is asked for."""
+        """Make ``target``; a failure is kept, and raised again each time."""
         name = str(target.relative_to(self.out))
         if name not in self.failed:
             try:
-                with self.journal.attempt(name) as got_on:
-                    make(got_on)
+                with self.journal.attempt(name) as advanced:
+                    make(advanced)
             except Exception as error:
                 self.failed[name] = error
         if name in self.failed:
@@ -197,7 +199,7 @@ def content(path: Place) -> str:
 
 @cache
 def _file_hash(path: Path, changed: int) -> str:
-    """Of one file as it was last ``changed``; every cell asks for it."""
+    """Of one file as it was last ``changed``; every cell needs it."""
     return file_sha256(path)
 
 

@@ -75,14 +75,15 @@ def _group(plan: Plan, dataset: str, features: str, name: str) -> Group:
     own = {**plan.training, **recommender.training, **plan.features[features].training}
     trials = []
     for point in _points(recommender.search):
-        told = _told(point)
         settings = {**recommender.settings, **{k: v for k, v in point if k not in TRAINING}}
         training = {**own, **{k: v for k, v in point if k in TRAINING}}
         words = tuple(f"{key}={_word(value)}" for key, value in settings.items())
         where = f"recommenders.{name}"
         options = _options(training, where, seeds[0])
         _check(record, recommender, words, where)
-        trials.append(Cell(dataset, features, name, record.name, words, options, told))
+        trials.append(
+            Cell(dataset, features, name, record.name, words, options, _point_text(point))
+        )
     return Group(
         tuple(trials), seeds, plan.features[features].search_as if recommender.search else None
     )
@@ -94,7 +95,7 @@ def _points(search: Mapping[str, tuple[Any, ...]]) -> Iterator[list[tuple[str, A
         yield list(zip(search, values, strict=True))
 
 
-def _told(point: list[tuple[str, Any]]) -> str:
+def _point_text(point: list[tuple[str, Any]]) -> str:
     return " ".join(f"{key}={_word(value)}" for key, value in point)
 
 
@@ -104,7 +105,7 @@ def _word(value: Any) -> str:
 
 def _options(training: Mapping[str, Any], where: str, seed: int) -> TrainOptions:
     if "seed" in training:
-        raise OptionError(f"{where}: a seed stands in 'seeds' of the plan, not in training")
+        raise OptionError(f"{where}: a seed goes into 'seeds' of the plan, not into training")
     options: TrainOptions = Reader(Path()).build(TrainOptions, training, f"{where}.training")
     return replace(options, seed=seed)
 
@@ -136,7 +137,7 @@ def _usable(plan: Plan, name: str, recommender: Recommender) -> list[str]:
         if like is not None and like not in wanted[: wanted.index(key)]:
             raise OptionError(
                 f"features.{key}: search_as '{like}' is not run before it with {name}; "
-                "let it stand above"
+                "move it above"
             )
     if not wanted:
         raise OptionError(

@@ -18,7 +18,7 @@ from typing import Any
 from mmx.atomic import write_text
 from mmx.devices import AUTO, usable_device
 from mmx.errors import OptionError, RunError, TargetError
-from mmx.experiments.artifacts import Workshop, digest, one_line
+from mmx.experiments.artifacts import Artifacts, digest, one_line
 from mmx.experiments.cells import Cell, Group, groups
 from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
@@ -32,7 +32,7 @@ from mmx.recommend.training import VALIDATED_ON, TrainProgress
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Raise TargetError unless the folder is a grid's own, new, or as good as empty."""
+    """Raise TargetError unless the folder is a grid's own, new or empty (temporary files aside)."""
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     there = {name for name in there if not (name.startswith(".") and name.endswith(".tmp"))}
     if out.is_file() or (there and there.isdisjoint({"failures.json", "started.json"})):
@@ -65,7 +65,7 @@ class Grid:
         self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", AUTO))
-        self.workshop = Workshop(self.plan, self.out, journal, device, self._log)
+        self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log)
 
     def run(self) -> Outcome:
         """Do what is not done yet. Raises TargetError when another process works in the folder."""
@@ -85,14 +85,14 @@ class Grid:
         return self.outcome
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every run of the plan and how it stands; nothing is touched."""
+        """Every run of the plan and its state; nothing is touched."""
         rows = []
         for group in self.groups:
             tried = () if group.search_as else group.trials
             for cell in tried:
-                rows.append({"cell": cell.name, "search": cell.point, "state": self._stands(cell)})
+                rows.append({"cell": cell.name, "search": cell.point, "state": self._status(cell)})
             for cell in group.cells(group.trials[0])[bool(tried) :]:
-                row = {"cell": cell.name, "search": "", "state": self._stands(cell)}
+                row = {"cell": cell.name, "search": "", "state": self._status(cell)}
                 if len(group.trials) > 1:
                     row |= {"search": f"as {group.search_as or 'the best'}", "state": "—"}
                 rows.append(row)
@@ -104,10 +104,10 @@ class Grid:
         training = {k: v for k, v in asdict(cell.training).items() if k != "device"}
         closed = find_model(cell.model).closed_form
         depends = {
-            "dataset": self.workshop.dataset_identity(cell.dataset),
+            "dataset": self.artifacts.dataset_identity(cell.dataset),
             "split": asdict(entry.rule),
             "unknown_items": entry.unknown_items,
-            "features": self.workshop.features_identity(cell.dataset, cell.features),
+            "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": cell.model,
             "settings": sorted(cell.settings),
             "training": None if closed else training,
@@ -155,7 +155,7 @@ class Grid:
         return chosen
 
     def _why_none(self, group: Group) -> str:
-        """Why no point of a search was chosen. At random is no way to choose one."""
+        """Why no point of a search was chosen. None is chosen at random."""
         tried = group.trials if group.searched else ()
         done = [found for found in map(self._known, tried) if found]
         if done and not any(found.validated for found in done):
@@ -206,7 +206,7 @@ class Grid:
             return None
 
     def _finished(self, cell: Cell, path: Path) -> Finished:
-        """The cell's run. Raises RunError unless it has the metrics that are asked of it."""
+        """The cell's run. Raises RunError unless it has the metrics that the plan names."""
         found = Finished(cell, path)
         valid, test = found.metrics("valid"), found.metrics("test")
         lost = [name for name in self.plan.metrics if name not in test]
@@ -217,8 +217,8 @@ class Grid:
 
     def _fit(self, cell: Cell, path: Path) -> None:
         entry, features = self.plan.datasets[cell.dataset], self.plan.features[cell.features]
-        data = self.workshop.data(cell.dataset)
-        specs = self.workshop.specs(cell.dataset, cell.features)
+        data = self.artifacts.data(cell.dataset)
+        specs = self.artifacts.specs(cell.dataset, cell.features)
         job = TrainJob(
             data=data,
             images=None if features.end_to_end is None else entry.images,
@@ -231,10 +231,10 @@ class Grid:
             training=replace(cell.training, device=self.device or cell.training.device),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self.workshop.journal.attempt(path.name) as got_on:
+        with self.artifacts.journal.attempt(path.name) as advanced:
 
             def progress(state: TrainProgress) -> None:
-                got_on()
+                advanced()
                 reached = state.valid.get(VALIDATED_ON, math.nan)
                 self._log(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
 
@@ -262,7 +262,7 @@ class Grid:
         self.state.detail = detail
         self.progress(self.state)
 
-    def _stands(self, cell: Cell) -> str:
+    def _status(self, cell: Cell) -> str:
         try:
             return "finished" if self.path(cell).exists() else "to do"
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What was started: work that kills its process (out of memory) is not begun for ever."""
+"""What was started: work that kills its process (out of memory) is not started for ever."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STARTS = 2  # that may end with the process before the work counts as failed
 
 
 class Journal:
-    """OUT/started.json: how often each piece of work was started and neither ended nor got on."""
+    """OUT/started.json: how often each job was started without an end or progress."""
 
     def __init__(self, path: Path, *, forget: bool = False) -> None:
-        """``forget`` gives everything another chance. Raises RunError when the file is damaged."""
+        """``forget`` starts with an empty journal. Raises RunError when the file is damaged."""
         self.path = path
         self.started: dict[str, int] = {}
         if path.exists() and not forget:
@@ -26,7 +26,8 @@ class Journal:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[Callable[[], None]]:
-        """Do the work inside; call what is given when it got on, so that a kill then is no fault.
+        """Do the work inside; call the yielded function when it has advanced: a kill after that
+        does not count.
 
         Raises RunError when it was started twice before and the process ended each time.
         """
@@ -39,7 +40,7 @@ class Journal:
         self._set(name, starts + 1)
         try:
             yield lambda: self._set(name, 1)
-        finally:  # it ended, well or not, and the process still lives
+        finally:  # it ended, well or not, and the process is still alive
             self._set(name, 0)
 
     def _set(self, name: str, starts: int) -> None:

@@ -1,4 +1,4 @@
-"""What there is of a plan: runs that are finished, points that were tried, what failed."""
+"""What of a plan is done: runs that are finished, points that were tried, what failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmx.recommend.run import read_metrics
 
 @dataclass
 class GridProgress:
-    """What the caller is told."""
+    """What ``progress`` gets."""
 
     total: int  # runs
     done: int = 0
@@ -34,13 +34,13 @@ class Finished:
 
     @property
     def validated(self) -> bool:
-        """Whether validation judged any user; else the run is its last epoch."""
+        """whether validation has measured any user; else the run is its last epoch."""
         return bool(self.metrics("counts")["valid_users"])
 
 
 @dataclass
 class Outcome:
-    """What there is of a plan."""
+    """What of a plan is done."""
 
     finished: list[Finished] = field(default_factory=list)
     tried: list[dict[str, Any]] = field(default_factory=list)  # the points of the searches

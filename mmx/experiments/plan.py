@@ -41,7 +41,7 @@ class Dataset:
     """A dataset directory, or the sample; and which interactions count and are held out."""
 
     data: Path | None = None
-    images: Path | None = None  # folder of the pictures, if not beside the items table
+    images: Path | None = None  # folder of the pictures, if not next to the items table
     sample: SampleEntry | None = None
     split: str = "auto"
     min_rating: float | None = None
@@ -119,16 +119,16 @@ class EndToEndEntry:
 class FeatureEntry:
     """Where item features come from; nothing given means no features."""
 
-    stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} stands for its name
+    stores: tuple[str, ...] = ()  # PATH or PATH:image,text; {dataset} becomes its name
     extract: tuple[Extraction, ...] = ()
     finetune: FineTuning | None = None
     end_to_end: EndToEndEntry | None = None
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
-    search_as: str | None = None  # take over what was chosen with these features: no own search
+    search_as: str | None = None  # take what was chosen with these features, without a search
 
     def __post_init__(self) -> None:
         if self.end_to_end and (self.stores or self.extract or self.finetune):
-            raise OptionError("end_to_end stands alone; drop stores, extract and finetune")
+            raise OptionError("end_to_end goes alone; drop stores, extract and finetune")
 
     @property
     def empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is written of a grid: results, table, tests, embeddings. Only finished cells count."""
+"""What is written for a grid: results, table, tests, embeddings. Only finished cells count."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def _embeddings(grid: Grid, finished: Sequence[Finished]) -> Rows:
             continue
         seen.add(key)
         own = [FeatureSpec(one.path / "features.parquet")]
-        specs = own if ends else grid.workshop.specs(cell.dataset, cell.features)
-        ids = grid.workshop.items(cell.dataset).ids
+        specs = own if ends else grid.artifacts.specs(cell.dataset, cell.features)
+        ids = grid.artifacts.items(cell.dataset).ids
         name = f"{cell.features} ({cell.recommender})" if ends else cell.features
         rows.append({"dataset": cell.dataset, "features": name, **describe(specs, ids)})
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -17,7 +17,7 @@ from mmx.errors import OptionError, suggestion
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not the last one."""
+    """YAML in which a key that occurs twice is an error, not the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -61,7 +61,7 @@ class Reader:
     def build(self, kind: type, value: Any, where: str) -> Any:
         """A ``kind`` from a mapping.
 
-        A class with a field ``options`` that is a dataclass takes that one's keys beside its
+        A class with a field ``options`` that is a dataclass takes that one's keys besides its
         own. Raises OptionError that says where and what is known.
         """
         value = {} if value is None else value

@@ -1,4 +1,4 @@
-"""Where a killed training goes on: everything the next epoch depends on, in one file."""
+"""The checkpoint of a training: all that the next epoch depends on, in one file."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Checkpoint:
     ) -> None:
         self.path, self.model = path, model
         self.optimiser, self.schedule = optimiser, schedule
-        # a model may draw from a generator of its own
+        # a model may have a generator of its own
         self.generators = [generator]
         if model.generator is not None:
             self.generators.append(model.generator)
         self._last = time.monotonic()
 
     def load(self, best: Trained) -> int:
-        """Restore everything and fill ``best``; the last finished epoch, 0 at the beginning."""
+        """Restore everything and fill ``best``. Returns the last finished epoch, or 0."""
         if self.path is None:
             return 0
         sweep(self.path)

@@ -3,8 +3,8 @@
 A part's scores of a user become z-scores first: minus their mean, divided by their standard
 deviation, both over the items that the user did not take in training. Then they add up (Fox and
 Shaw's CombSUM, "Combination of Multiple Searches", TREC-2, 1994, weighted and on z-scores). A part
-that scores everything alike says nothing and counts 0. An item of which a part knows nothing has
-score 0 there; one of which no part knows anything is no recommendation.
+that scores all items the same counts 0. An item that a part cannot score has score 0 there; one
+that no part can score is not recommended.
 """
 
 from __future__ import annotations

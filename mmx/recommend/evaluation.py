@@ -10,7 +10,7 @@ import numpy as np
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.metrics import CUTOFFS, all_metrics
 from mmx.recommend.scoring import Scorer, rank
-from mmx.recommend.validation import judged
+from mmx.recommend.validation import evaluated_users
 
 CELLS_AT_ONCE = 4_000_000  # of the rankings and the hit matrix
 
@@ -33,7 +33,7 @@ class Evaluation:
         return {name: float(values.mean()) for name, values in self.metrics.items()}
 
 
-def evaluate(
+def evaluate_scorer(
     scorer: Scorer,
     held_out: UserItems,
     train: UserItems,
@@ -49,7 +49,7 @@ def evaluate(
     """
     if targets is not None:
         held_out = _only(held_out, targets)
-    users = judged(held_out, train)
+    users = evaluated_users(held_out, train)
     relevant = held_out.counts[users]
     parts = []
     for rows in _blocks(len(users), min(max(cutoffs), scorer.n_items)):
@@ -65,7 +65,7 @@ def evaluate(
 def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:
     """What metrics.json is made of: the one time that a run looks at the test split."""
     parts = (("valid", data.valid), ("test", data.test))
-    return {name: evaluate(scorer, part, data.train) for name, part in parts}
+    return {name: evaluate_scorer(scorer, part, data.train) for name, part in parts}
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

@@ -37,7 +37,7 @@ class Features:
     def mean(self) -> np.ndarray:
         """(d,) float32 of the present vectors; zero where there is none.
 
-        Summed in float64, so that the mean of equal vectors is that very vector.
+        Summed in float64, so that the mean of equal vectors is exactly that vector.
         """
         known = self.matrix[self.present]
         return (known.sum(0, dtype=np.float64) / max(len(known), 1)).astype(np.float32)
@@ -45,9 +45,9 @@ class Features:
     def normalised(self) -> Features:
         """Every present vector minus their mean, then scaled to L2 norm 1.
 
-        Embeddings of one encoder share a large common part, which says nothing of an item;
-        without it, and at one length, modalities weigh alike and train well. A vector equal to
-        the mean stays zero.
+        Embeddings of one encoder share a large common part, which says nothing about an
+        item; without it, and at one length, modalities weigh the same and train well. A vector
+        equal to the mean stays zero.
         """
         centred = np.where(self.present[:, None], self.matrix - self.mean, 0)
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
@@ -103,12 +103,12 @@ def load_features(
 ) -> tuple[dict[str, Features], list[dict[str, object]]]:
     """The vectors of all stores by modality, and a record of where each comes from.
 
-    Raises StoreError when a store is of other items, two stores bring the same modality or a
+    Raises StoreError when a store has other items, two stores bring the same modality or a
     vector is absurd: it holds NaN or infinity; it is not of norm 1 (within UNIT) although the
     encoder card says so; its squares overflow float32; or its norm is above ABSURD times the
-    median norm of the others. Beside such a vector float32, which has seven digits, keeps nothing
-    of the others in a sum, whatever the unit they are in. Raises OptionError when a modality is
-    asked for that a store has not.
+    median norm of the others. In a sum with such a vector float32, which has seven digits, loses
+    the others, whatever their unit. Raises OptionError when a store does not have a modality that
+    its spec names.
     """
     features: dict[str, Features] = {}
     origin: dict[str, Place] = {}
@@ -131,18 +131,18 @@ def load_features(
 
 
 def _no_vectors(store: Store, modality: str, items: Vocabulary) -> str:
-    """Why none of the items has a vector of the modality, and what mends it."""
+    """Why none of the items has a vector of the modality, and what fixes it."""
     others = [m for m in store.card.dimensions if store.vectors(m, items.ids)[1].any()]
     if others:
         return (
-            f"{store.path} has no {modality} vector for any item of the dataset; take what it has: "
+            f"{store.path} has no {modality} vector for any item of the dataset; use what it has: "
             f"--features {store.path}:{','.join(others)}"
         )
     ids = (batch["item_id"].cast(pa.string()) for batch in store.batches())
     if not any(pc.any(pc.is_in(some, value_set=items.ids)).as_py() for some in ids):
         return (
-            f"{store.path} has no item of the dataset: it is of other items; extract again with "
-            "this --data"
+            f"{store.path} has no item of the dataset: it was made from other items; "
+            "extract again with this --data"
         )
     return (
         f"{store.path} has no vector for any item of the dataset; `mmx info {store.path}` counts "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -14,6 +14,7 @@ from mmx.atomic import Claim, all_unfinished, forget_unfinished, unfinished
 from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
+from mmx.devices import described, usable_device
 from mmx.errors import OptionError, first_few
 from mmx.files import as_path, as_place
 from mmx.kinds import must_be
@@ -24,16 +25,30 @@ from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
-from mmx.recommend.models import ModelRecord, find_model, trained_along
-from mmx.recommend.protocol import GradientModel, ModelConfig, World
+from mmx.recommend.models import ModelRecord, end_to_end_models, find_model
+from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import TrainProgress, train
-from mmx.recommend.validation import unjudged, validates
+from mmx.recommend.validation import lines_of_empty_splits, validates
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class Task:
+    """A job that was checked and whose inputs were read."""
+
+    job: TrainJob
+    record: ModelRecord
+    config: Any  # of the model
+    inputs: Inputs
+    progress: Callable[[TrainProgress], None]
+    log: Callable[[str], None]
+
+    @property
+    def world(self) -> World:
+        """What the model may learn from."""
+        return World(self.inputs.data.train, self.inputs.features)
 
 
 @dataclass(frozen=True)
@@ -58,11 +73,11 @@ def fit(
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
     ``out`` is by default the first of ``runs/NAME``, ``runs/NAME-2`` … that is free, and belongs
-    to this process until it is done. A killed run goes on where it was when called again with
-    the same job and ``out``; with ``overwrite`` the run that stands there is replaced at the end.
-    ``progress`` is told of each epoch, ``log`` in lines what is left out and what items have.
-    Under torchrun every process trains and the first one writes. Raises an MmxError of the kind
-    that fits before anything is written.
+    to this process until it is done. A killed run continues when called again with the same job
+    and ``out``; with ``overwrite`` an existing run is replaced at the end. ``progress`` is called
+    after each epoch, ``log`` with lines on what is left out and which items have vectors. Under
+    torchrun every process trains and the first one writes. Raises an MmxError of the kind that
+    fits before anything is written.
     """
     must_be("job", job, TrainJob)
     must_be("overwrite", overwrite, bool)
@@ -77,62 +92,113 @@ def fit(
         config = config.end_to_end()
     if out is not None:
         _refuse_input(job, out)
-    processes = Processes(job.training.device)
+    device = str(usable_device(job.training.device))  # the same in every process
+    job = replace(job, training=replace(job.training, device=device))
+    processes = Processes(device)
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
-        return _fit(job, record, config, claim, processes, progress, log)
+        inputs = load_inputs(job, str(processes.device), log)
+        task = Task(job, record, config, inputs, progress, log)
+        fitted = _fitted(task, claim.path)
+        if processes.is_main:
+            _write(task, fitted, claim)
+        processes.wait()
+        return open_run(claim.path)
 
 
-def _fit(
-    job: TrainJob,
-    record: ModelRecord,
-    config: Any,
-    claim: Claim,
-    processes: Processes,
-    progress: Callable[[TrainProgress], None],
-    log: Callable[[str], None],
-) -> Run:
-    inputs = load_inputs(job, str(processes.device), log)
-    data = inputs.data
-    for line in unjudged(data, None if record.closed_form else job.training.epochs):
-        log(line)
-    description = _description(job, record, config, inputs)
-    smaller = "" if record.closed_form else "lower --set dim or --batch-size, or "
-    with allocating(job.model, f"{smaller}choose another --model"):
-        if record.closed_form:
-            fitted = _solved(record.load(), config, inputs)
-        else:
-            checkpoint = _checkpoint(claim.path, inputs.digest(description), log)
-            fitted = _trained(job, record, config, inputs, progress, checkpoint, log)
-    if processes.is_main:
-        evaluations = evaluate_splits(fitted.scorer, data)
-        if record.closed_form and validates(data):
-            fitted.history[0].update(_validation(evaluations["valid"]))
-        save_run(
-            claim,
-            config={**description, **inputs.lost(), "best_epoch": fitted.best_epoch},
-            evaluations=evaluations,
-            scorer=fitted.scorer,
-            history=fitted.history,
-            parameters=fitted.parameters,
-            data=data,
-            split=inputs.split,
-            items=reordered(inputs.items.table, inputs.order),
-            more=fitted.more,
-        )
-        forget_unfinished(claim.path, "checkpoint")
-    processes.wait()
-    return open_run(claim.path)
+def _fitted(task: Task, out: Path) -> Fitted:
+    """The model after training. Raises RunError where memory is too small."""
+    epochs = None if task.record.closed_form else task.job.training.epochs
+    for line in lines_of_empty_splits(task.inputs.data, epochs):
+        task.log(line)
+    module = task.record.load()
+    smaller = "" if task.record.closed_form else "lower --set dim or --batch-size, or "
+    with allocating(task.job.model, f"{smaller}choose another --model"):
+        if isinstance(module, ClosedForm):
+            return _solved(task, module)
+        return _trained(task, module, out)
 
 
-def _description(job: TrainJob, record: ModelRecord, config: Any, inputs: Inputs) -> dict[str, Any]:
-    """What config.json says of a job, before it is known what became of it."""
-    encoder = None
+def _solved(task: Task, module: ClosedForm) -> Fitted:
+    start = time.perf_counter()
+    scorer = module.fit(task.config, task.world)
+    return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
+
+
+def _trained(task: Task, module: GradientForm, out: Path) -> Fitted:
+    """By gradients: the recommender, or the recommender and the encoder together."""
+    checkpoint = _checkpoint(out, task.inputs.digest(_description(task)), task.log)
+    model = _model(task, module)
+    data, options = task.inputs.data, task.job.training
+    task.log(f"{task.job.model} on {described(options.device)}")
+    trained = train(model, data, options, task.progress, checkpoint, task.log)
+    fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
+    return fitted if task.job.end_to_end is None else _with_encoder(task, fitted)
+
+
+def _model(task: Task, module: GradientForm) -> GradientModel:
+    """The model as it is initialised; it holds the encoder where that is trained, too."""
+    rows = task.world.n_users + task.world.n_items
+    needed = 4 * COPIES * rows * int(task.config.dim)
+    must_fit(f"--set dim={task.config.dim} of {rows:,} users and items", needed, "lower it")
+    generator = torch.Generator().manual_seed(task.job.training.seed)
+    model = checked(module.Model(task.config, task.world, generator), GradientModel)
+    if task.job.end_to_end is None:
+        return model
+    from mmx.recommend.end_to_end import EndToEnd
+
+    assert task.inputs.catalogue is not None
+    return EndToEnd(model, task.inputs.catalogue, task.job.end_to_end.options)
+
+
+def _with_encoder(task: Task, fitted: Fitted) -> Fitted:
+    """The recommender with its own parameters; the encoder goes into the run's folder."""
+    joint, catalogue, state = task.job.end_to_end, task.inputs.catalogue, fitted.parameters
+    assert joint is not None
+    assert catalogue is not None
+    assert state is not None
+    encoder = _below("encoder.", state)
+    return replace(
+        fitted,
+        parameters=_below("inner.", state),
+        more=lambda folder: joint.write(folder, catalogue, encoder),
+    )
+
+
+def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The part of a state dict under ``prefix``, without it in the names."""
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+
+
+def _write(task: Task, fitted: Fitted, claim: Claim) -> None:
+    """Evaluate, and write the run."""
+    inputs = task.inputs
+    evaluations = evaluate_splits(fitted.scorer, inputs.data)
+    if task.record.closed_form and validates(inputs.data):
+        fitted.history[0].update(_validation(evaluations["valid"]))
+    save_run(
+        claim,
+        config={**_description(task), **inputs.lost(), "best_epoch": fitted.best_epoch},
+        evaluations=evaluations,
+        scorer=fitted.scorer,
+        history=fitted.history,
+        parameters=fitted.parameters,
+        data=inputs.data,
+        split=inputs.split,
+        items=reordered(inputs.items.table, inputs.order),
+        more=fitted.more,
+    )
+    forget_unfinished(claim.path, "checkpoint")
+
+
+def _description(task: Task) -> dict[str, Any]:
+    """What config.json says of a job before it has run."""
+    job, record, inputs, encoder = task.job, task.record, task.inputs, None
     if job.end_to_end is not None:
         assert inputs.catalogue is not None
         encoder = job.end_to_end.description(inputs.catalogue)
     return {
         "model": job.model,
-        "settings": asdict(config),
+        "settings": asdict(task.config),
         "can": {"cold_items": record.cold_items, "new_users": record.new_users},
         "training": None if record.closed_form else asdict(job.training),
         "data": str(job.data),
@@ -146,71 +212,13 @@ def _description(job: TrainJob, record: ModelRecord, config: Any, inputs: Inputs
     }
 
 
-def _solved(module: Any, config: Any, inputs: Inputs) -> Fitted:
-    start = time.perf_counter()
-    scorer = module.fit(config, World(inputs.data.train, inputs.features))
-    return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
-
-
-def _trained(
-    job: TrainJob,
-    record: ModelRecord,
-    config: Any,
-    inputs: Inputs,
-    progress: Callable[[TrainProgress], None],
-    checkpoint: Path,
-    log: Callable[[str], None],
-) -> Fitted:
-    """By gradients: the recommender, or the recommender and the encoder together."""
-    world = World(inputs.data.train, inputs.features)
-    rows = world.n_users + world.n_items
-    needed = 4 * COPIES * rows * int(config.dim)
-    must_fit(f"--set dim={config.dim} of {rows:,} users and items", needed, "lower it")
-    generator = torch.Generator().manual_seed(job.training.seed)
-    model = checked(record.load().Model(config, world, generator), GradientModel)
-    if job.end_to_end is not None:
-        return _trained_along(model, job, inputs, progress, checkpoint, log)
-    trained = train(model, inputs.data, job.training, progress, checkpoint, log)
-    return Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
-
-
-def _trained_along(
-    inner: GradientModel,
-    job: TrainJob,
-    inputs: Inputs,
-    progress: Callable[[TrainProgress], None],
-    checkpoint: Path,
-    log: Callable[[str], None],
-) -> Fitted:
-    """The recommender and the encoder together; the run also keeps what the encoder became."""
-    from mmx.recommend.end_to_end import EndToEnd
-
-    joint, catalogue = job.end_to_end, inputs.catalogue
-    assert joint is not None
-    assert catalogue is not None
-    model = EndToEnd(inner, catalogue, joint.options)
-    trained = train(model, inputs.data, job.training, progress, checkpoint, log)
-    return Fitted(
-        trained.scorer,
-        trained.history,
-        trained.best_epoch,
-        _below("inner.", trained.state),
-        lambda folder: joint.write(folder, catalogue, _below("encoder.", trained.state)),
-    )
-
-
-def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What of a state dict is of one part, under that part's own names."""
-    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
-
-
 def _validation(evaluation: Evaluation) -> dict[str, float]:
-    """The columns that an epoch's row of history.parquet has of it."""
+    """The columns of a history row that are of validation."""
     return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 
 def _checkpoint(out: Path, digest: str, log: Callable[[str], None]) -> Path:
-    """Beside ``out``, named after the job, so that no other job goes on from it."""
+    """Next to ``out``, named after the job, so that no other job continues from it."""
     path = unfinished(out, digest, "checkpoint")
     others = [kept for kept in all_unfinished(out, "checkpoint") if kept != path]
     if others and not path.exists():
@@ -231,7 +239,7 @@ def _refuse_input(job: TrainJob, out: Path) -> None:
 
 def _check_options(job: TrainJob, record: ModelRecord) -> None:
     if job.images is not None and job.end_to_end is None:
-        raise OptionError("--images needs --end-to-end: ready features hold the pictures already")
+        raise OptionError("--images needs --end-to-end: ready features need no pictures")
     if record.features == "none" and job.features:
         raise OptionError(f"{job.model} uses no features; drop --features, or --model vbpr")
     if job.end_to_end is not None:
@@ -244,5 +252,5 @@ def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
     if job.features:
         raise OptionError("--end-to-end makes its own features; drop --features")
     if not record.end_to_end:
-        raise OptionError(f"{job.model} cannot train an encoder along; --end-to-end takes "
-                          f"{trained_along()}")  # fmt: skip
+        raise OptionError(f"{job.model} cannot train an encoder; --end-to-end takes "
+                          f"{end_to_end_models()}")  # fmt: skip

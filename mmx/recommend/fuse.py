@@ -1,21 +1,23 @@
-"""``mmx fuse``: several finished runs as one that stands alone.
+"""``mmx fuse``: several finished runs as one, which no longer needs them.
 
 How the parts' scores add up is in ``mmx.recommend.ensemble``. Their weights come from validation
 alone, by forward selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble
-Selection from Libraries of Models", ICML 2004): begin with the best single part, then again and
-again give one more vote to the part with which validation Recall@20 is highest; a part's weight is
+Selection from Libraries of Models", ICML 2004): start with the best single part, then repeatedly
+give one more vote to the part with which validation Recall@20 is highest; a part's weight is
 its share of the votes at the round that reached most. Candidates are the best items of each part.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmx.atomic import Claim
+from mmx.bounds import SEED, check
 from mmx.cache.schema import library_versions
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, RunError
@@ -26,7 +28,7 @@ from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
-from mmx.recommend.validation import judged
+from mmx.recommend.validation import evaluated_users
 
 VOTES = 20  # rounds of the selection
 DEPTH = 200  # best items of each part that compete while weights are learned
@@ -36,7 +38,7 @@ ABILITIES = ("cold_items", "new_users")
 
 
 def fuse(
-    paths: Sequence[Path | str],
+    runs: Sequence[Run | Path | str],
     out: Path | str | None = None,
     *,
     overwrite: bool = False,
@@ -45,21 +47,31 @@ def fuse(
     """Learn the weights of finished runs on validation, evaluate on test once, write the run.
 
     ``out`` is by default ``runs/fusion-NAMES``, or the next name that is free. The parts are
-    copied into it, so that it needs them no more. Raises OptionError for fewer than two runs or
-    one given twice, TargetError when ``out`` must not be touched, RunError when the runs are not
-    of the same items, users and split.
+    copied into it, so that it no longer needs them. ``seed`` draws the validation users, where
+    there are more than USERS. Raises OptionError for fewer than two runs or one given twice,
+    TargetError when ``out`` must not be touched, RunError when the runs are not of the same
+    items, users and split.
     """
+    check("--seed ", seed, SEED)
     must_be("overwrite", overwrite, bool)
-    paths = as_paths(paths)
+    paths = _paths(runs)
     out = None if out is None else as_path(out)
     if len({path.resolve() for path in paths}) != len(paths) or len(paths) < 2:
-        raise OptionError("mmx fuse takes two or more different runs")
+        raise OptionError("two or more different runs are expected; give each once")
     if out is not None and out.resolve() in [path.resolve() for path in paths]:
         raise OptionError(f"--out {out} is one of the runs of the ensemble; set it elsewhere")
     name = "-".join(["fusion", *(path.name for path in paths)])
     with claimed_run(out, name, overwrite) as claim:
         _fuse(paths, claim, seed)
         return open_run(claim.path)
+
+
+def _paths(runs: Sequence[Run | Path | str]) -> list[Path]:
+    """Where the runs are; one alone is a list of one."""
+    given = [runs] if isinstance(runs, Run) else runs
+    if isinstance(given, (str, os.PathLike)) or not isinstance(given, Iterable):
+        return as_paths(given)
+    return as_paths([one.path if isinstance(one, Run) else one for one in given])
 
 
 def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
@@ -83,9 +95,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
         config={
             "model": "fusion",
             "settings": {"seed": seed},
-            "can": {
-                what: all(run.can(what) for run in runs) for what in ("cold_items", "new_users")
-            },
+            "can": {what: all(run.can(what) for run in runs) for what in ABILITIES},
             "parts": [
                 {"run": str(run.path), "weight": weight, "config": run.config}
                 for run, weight in zip(runs, weights, strict=True)
@@ -107,7 +117,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:
     """One weight for each part by validation Recall@20; equal ones where nothing validates."""
-    users = judged(data.valid, data.train)
+    users = evaluated_users(data.valid, data.train)
     if not len(users):
         return [1 / len(parts)] * len(parts)
     if len(users) > USERS:
@@ -162,7 +172,7 @@ def _candidates(
     twice[:, 1:] = items[:, 1:] == items[:, :-1]
     values = np.stack([np.take_along_axis(scores, items, 1) for scores in scored])
     values[:, twice] = -np.inf
-    nothing = np.isneginf(values).all(0)  # such a place is no hit, even where a list ends in it
+    nothing = np.isneginf(values).all(0)  # never a hit, even where a list ends in it
     worth = held_out.found_in(items) * ~nothing / held_out.counts[:, None]
     return values, worth.astype(np.float32)
 

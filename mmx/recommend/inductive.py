@@ -1,15 +1,15 @@
 """Scores for users a run has never seen, given as lists of items.
 
-Item-item weights know no users: a new one is a history like any other. A run with embeddings
-needs a vector for the newcomer. It is read off the users that the run does know: their trained
-vectors p_u are regressed on what their items' vectors q_i say,
+Item-item weights know no users: a new one is one more history. A run with embeddings
+needs a vector for the newcomer. It is estimated from the users that the run knows: their trained
+vectors p_u are regressed on a sum of their items' vectors q_i,
 
     x_u = [Σ_{i taken by u} q_i / √n_u, 1],   W = argmin ‖XW − P‖² + λ‖W'‖²,   p_new = x_new W
 
 W' is W without the row of the constant, and λ is relative to the size of X. The sum over √n is how
 SVD++ folds a user's items in (Koren, "Factorization Meets the Neighborhood", KDD 2008, section 4).
-The map is linear, so that it holds for any model whose scores are inner products, a constant 1
-beside an item bias included.
+The map is linear, so that it holds for any model whose scores are inner products, those
+with a constant 1 for an item bias included.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _folded_in(scorer: Factors, train: UserItems, histories: UserItems) -> np.nd
     x = _summary(scorer.items, train.rows(known))  # (known, k + 1)
     gram = x.T @ x
     squares = np.diag(gram)[:-1]
-    ridge = np.append(np.full(len(squares), REG * squares.mean()), 0.0)  # the constant is free
+    ridge = np.append(np.full(len(squares), REG * squares.mean()), 0.0)  # none on the constant
     targets = x.T @ scorer.users[known].astype(np.float64)
     weights = np.linalg.lstsq(gram + np.diag(ridge), targets, rcond=None)[0]
     return np.asarray(_summary(scorer.items, histories) @ weights, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What a job trains on: read, checked, told, and hashed so that no other job goes on from it."""
+"""What a job trains on: read, checked, and hashed so that no other job continues from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a run is made from, but the options."""
+    """Everything that a run is made from, except the options."""
 
     items: Items
     order: np.ndarray  # (items,) rows of the items table by the numbers of the items
@@ -85,7 +85,7 @@ def load_inputs(job: TrainJob, device: str, log: Log) -> Inputs:
     split = split_interactions(interactions, rule, left_out.append)
     for what in (*dropped, *left_out):
         log(str(what))
-    order = hash_order(items.ids)  # equal scores rank by it, and nothing hangs on a file's order
+    order = hash_order(items.ids)  # equal scores rank by it, not by a file's order
     data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None
     if job.end_to_end is None:

@@ -48,7 +48,7 @@ class UserItems:
 
     @cached_property
     def users(self) -> np.ndarray:
-        """(pairs,) user numbers, beside ``indices``."""
+        """(pairs,) user numbers, in the order of ``indices``."""
         return np.repeat(np.arange(self.n_users), self.counts)
 
     @cached_property
@@ -68,17 +68,8 @@ class UserItems:
         """The items × users matrix: who took an item."""
         return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
 
-    def contains(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Whether each (user, item) pair is in the matrix; the two broadcast together."""
-        wanted = users * np.int64(self.n_items) + items
-        keys = self.keys
-        if not len(keys):
-            return np.zeros(wanted.shape, dtype=bool)
-        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        return keys[place] == wanted
-
     def found_in(self, items: np.ndarray) -> np.ndarray:
-        """Which of (users, m) item numbers, any for every user, are the user's: bool alike.
+        """Which of (users, m) item numbers are the user's → (users, m) bool.
 
         Costs a comparison for each pair of the matrix and each column, in bounded blocks.
         """
@@ -101,7 +92,7 @@ class UserItems:
 class Interactions:
     """A split log under its vocabularies; items are the whole catalogue.
 
-    What is numbered first comes first among equals, so ``fit`` numbers items by a hash.
+    Of equal scores the lower number comes first, so ``fit`` numbers items by a hash.
     """
 
     users: Vocabulary

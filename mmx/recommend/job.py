@@ -1,4 +1,4 @@
-"""What to train on what."""
+"""A training job: which recommender, on which data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FeatureSources = FeatureSource | Sequence[FeatureSource]
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What to train on what."""
+    """Which recommender to train, on which data."""
 
     data: Place | str
     model: str = "vbpr"
@@ -42,7 +42,7 @@ class TrainJob:
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
-        as_place(self.data)  # which may be text, and refuses what is no path
+        as_place(self.data)  # refuses what is not a path
         given: Any = self.features
         several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
         specs = [FeatureSpec.of(one) for one in (given if several else [given])]

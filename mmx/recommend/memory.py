@@ -28,7 +28,7 @@ def must_fit(what: str, needed: int, remedy: str) -> None:
     there = memory_there()
     if needed > there:
         raise RunError(
-            f"{what} needs {needed / 2**30:,.0f} GiB of memory, here are "
+            f"{what} needs {needed / 2**30:,.0f} GiB of memory, of which this machine has "
             f"{there / 2**30:,.0f}; {remedy}"
         )
 

@@ -2,7 +2,7 @@
 
 ``hits`` is (users, K) bool: whether the item at rank r of a user's list is relevant.
 ``relevant`` is (users,) int ≥ 1: how many relevant items the user has in all. A catalogue
-shorter than K gives a hit matrix with fewer columns; the ranks beyond it count as misses.
+shorter than K has a hit matrix with fewer columns; the ranks beyond it count as misses.
 Every function returns (users,) float64.
 """
 

@@ -14,7 +14,7 @@ import torch
 
 BLOCK_BYTES = 64 << 20  # of vectors at once
 EPSILON = float(np.finfo(np.float32).eps)
-EXACT = 2048  # dimensions up to which XᵀX is made and taken apart in float64
+EXACT = 2048  # dimensions up to which XᵀX is made and decomposed in float64
 
 
 def along_principal_axes(vectors: np.ndarray, count: int) -> np.ndarray:

@@ -1,19 +1,15 @@
-"""What a recommender is given, and all that the training loop asks of it.
+"""What a recommender gets, and what it must have.
 
-A model's module holds ``Config``, a frozen dataclass of its settings, and one of
-
-- ``Model(config, world, generator)``, a GradientModel that is trained in epochs; its Config is a
-  ModelConfig. Initial values are drawn from ``generator`` alone;
-- ``fit(config, world)`` → Scorer (``mmx.recommend.scoring``), a closed form.
-
-Two methods are enough, ``loss`` and ``factors``. Every other hook stands here with its default.
+The module of a recommender is a ``ClosedForm`` or a ``GradientForm``; its record in
+``mmx.recommend.models`` says which. A model trained by gradients needs two methods, ``loss`` and
+``factors``; every other hook is here with its default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
@@ -21,6 +17,7 @@ from torch import nn
 from mmx.errors import RunError
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.scoring import Scorer
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,12 @@ class World:
 class ModelConfig:
     """What the Config of a GradientModel has besides its own fields."""
 
-    dim: int = 64  # columns of the embeddings; what they need of memory is checked before
+    dim: int = 64  # columns of the embeddings; their memory is checked before they are made
 
     def end_to_end(self) -> Self:
         """The settings where an encoder is trained along; by default the same ones.
 
-        Vectors change from step to step there: what is worked out from them once must go.
+        Vectors change from step to step there, so nothing may be computed from them once.
         """
         return self
 
@@ -57,22 +54,22 @@ class ModelConfig:
 class FeatureTable(Protocol):
     """A module of a model that holds one modality's vectors."""
 
-    # (items, d) float32, a buffer that is not persistent. End to end another tensor is put here
-    # before every step and takes the gradients: read it in every loss, keep nothing made from it.
+    # (items, d) float32, a buffer that is not persistent. End to end it is replaced before every
+    # step, by a tensor that takes the gradients: read it in every loss, keep nothing made from it.
     matrix: torch.Tensor
 
 
 class GradientModel(nn.Module):
     """A recommender trained by gradient steps on (user, positive, negative) triples.
 
-    Its score is an inner product of final embeddings, whatever happens before. Subclasses define
-    ``loss`` and ``factors``, and of the rest what they need.
+    Its score is an inner product of final embeddings, however they are made. Subclasses define
+    ``loss`` and ``factors``, and any other hook that they need.
     """
 
-    whole_batch: bool = False  # the loss contrasts the rows of a batch: processes do not split it
+    whole_batch: bool = False  # the loss contrasts a batch's rows: processes do not split it
     weight_decay: float = 0.0  # of Adam, for all parameters
     generator: torch.Generator | None = None  # a CPU one of its own, kept in checkpoints
-    normalise: bool = False  # its tables hold vectors centred and of norm 1, else as they come
+    normalise: bool = False  # its tables hold vectors centred and of norm 1, else as read
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -99,8 +96,43 @@ class GradientModel(nn.Module):
         return [{"params": mine, "lr": lr, "weight_decay": self.weight_decay}]
 
     def feature_tables(self, modality: str) -> Sequence[FeatureTable]:
-        """Where its vectors of a modality lie, to be renewed end to end; by default nowhere.
+        """The tables of a modality's vectors, which end-to-end training fills; by default none.
 
-        A model whose record says ``end_to_end`` has one or more for each modality it was given.
+        A model whose record says ``end_to_end`` has one or more for each of its modalities.
         """
         return []
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """The module of a recommender that is solved at once, as ``mmx.recommend.models.ease``."""
+
+    @property
+    def Config(self) -> type[Any]:  # noqa: N802
+        """A frozen dataclass of its settings, each with a default."""
+        ...
+
+    def fit(self, config: Any, world: World) -> Scorer:
+        """The solution for a Config; nothing is drawn.
+
+        The Scorer is one that ``mmx.recommend.serialize`` can save: Factors or ItemItem.
+        """
+        ...
+
+
+@runtime_checkable
+class GradientForm(Protocol):
+    """The module of a recommender that is trained in epochs, as ``mmx.recommend.models.bpr``."""
+
+    @property
+    def Config(self) -> type[Any]:  # noqa: N802
+        """A ModelConfig: a frozen dataclass of its settings, each with a default."""
+        ...
+
+    @property
+    def Model(self) -> type[GradientModel]:  # noqa: N802
+        """Called as ``Model(config, world, generator)``.
+
+        Initial values are drawn from ``generator`` (on the CPU) alone.
+        """
+        ...

@@ -56,8 +56,8 @@ def recommend_from(
 ) -> pa.Table:
     """The top K of someone of whom only these items are known; user_id is null.
 
-    The items themselves are hidden unless ``seen`` is "none". How a vector for the newcomer is
-    found where a model needs one stands in ``mmx.recommend.inductive``. Raises RunError when the
+    The items themselves are hidden unless ``seen`` is "none". ``mmx.recommend.inductive``
+    says how a model that needs a vector of the newcomer gets one. Raises RunError when the
     run cannot score new users, UnknownIdError when an item id is not in it.
     """
     options, items = options or RecommendOptions(), id_array(items)
@@ -88,7 +88,7 @@ def _lists(
     hidden: UserItems,
     options: RecommendOptions,
 ) -> Iterator[pa.Table]:
-    """Lists of (n,) users, whose numbers count in ``scorer``, ``ids`` and ``hidden`` alike."""
+    """Lists of (n,) users, whose numbers are those of ``scorer``, ``ids`` and ``hidden``."""
     allowed = _allowed(run, options)
     step = max(1, ROWS_AT_ONCE // min(options.k, len(run.data.items)))
     for start in range(0, max(len(users), 1), step):

@@ -40,7 +40,7 @@ from mmx.recommend.soundness import check_config, check_metrics, check_scorer, e
 from mmx.torch_files import save_tensors
 
 FORMAT = 1
-BROKEN = (  # whatever reading the files of a run raises when they are not those that were written
+BROKEN = (  # what reading the files of a run may raise when they are damaged
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
     pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
     OptionError,  # of ids that are not text
@@ -52,7 +52,7 @@ FILES = {
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder holds nothing but a run, even one whose files are damaged."""
+    """Whether a folder holds only a run, even one whose files are damaged."""
     if not path.is_dir():
         return False
     there = {inner.name for inner in path.iterdir()}
@@ -103,10 +103,10 @@ def save_run(
     parameters: dict[str, torch.Tensor] | None = None,
     more: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Write all files beside the target and put the folder there when it is complete.
+    """Write all files next to the target and move the folder there when it is complete.
 
     ``parameters`` are those of a model whose scorer is Factors; any other scorer is kept whole.
-    ``more`` puts further files into the folder before. Raises TargetError when it cannot be
+    ``more`` adds further files before. Raises TargetError when it cannot be
     written; what was there is then untouched.
     """
     record, tensors = pack(scorer)
@@ -150,7 +150,7 @@ def open_run(path: Path | str) -> Run:
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float]]:
-    """metrics.json of a run. Raises RunError when it is none."""
+    """metrics.json of a run. Raises RunError when it is damaged."""
     try:
         return check_metrics(parse_json((path / "metrics.json").read_bytes()))
     except BROKEN as error:
@@ -158,10 +158,10 @@ def read_metrics(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """config.json. Raises RunError for that of another version, ValueError when it is none."""
+    """config.json. Raises RunError for that of another version, ValueError on damage."""
     config = parse_json((path / "config.json").read_bytes())
     if not isinstance(config, dict):
-        raise ValueError("config.json is no record of a run")
+        raise ValueError("config.json is not the record of a run")
     found = config.get("format")
     if found is None and isinstance(config.get("card"), dict):
         raise RunError(f"{path} is a fine-tuned encoder, not a run of `mmx train`; encode with it: "
@@ -196,9 +196,9 @@ def _scorer(
 
 
 def verify_run(path: Path) -> list[str]:
-    """The files of a run that are not those that were written; none when it is sound.
+    """The files of a run that changed since they were written; empty when there are none.
 
-    A run that was written before there were checksums has none to compare.
+    A run that was written before there were checksums has nothing to compare.
     """
     config = open_run(path).config
     broken = []
@@ -211,7 +211,7 @@ def verify_run(path: Path) -> list[str]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file but the history, which holds seconds and makes no two runs alike."""
+    """SHA-256 of each file but the history, which holds seconds and differs between equal runs."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         str(path.relative_to(folder)): file_sha256(path)
@@ -251,7 +251,7 @@ def _table(history: list[dict[str, float]]) -> pa.Table:
 def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
     """The table with an ``embedding`` column (rows, k) after its id."""
     values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
-    if "embedding" in table.column_names:  # the dataset's own column of that name gives way
+    if "embedding" in table.column_names:  # of the dataset, which is left out
         table = table.drop_columns(["embedding"])
     return table.add_column(1, "embedding", values)
 

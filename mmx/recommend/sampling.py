@@ -18,8 +18,8 @@ REDRAWS = 32  # of positives, before what is left is drawn among the others dire
 class NegativeSampler:
     """Draws items and draws again where it hit a positive.
 
-    "uniform" draws every item alike. "popularity" draws an item in proportion to how often
-    it was taken in training, so that an item without training interactions is never drawn.
+    "uniform" draws every item with the same chance. "popularity" draws an item in proportion to
+    how often it was taken in training, and never one without training interactions.
     A user for whom every draw would be a positive has no negative: those pairs are skipped.
     """
 
@@ -95,10 +95,10 @@ def _masses(train: UserItems, rule: str) -> _Masses:
 
 
 class _Others:
-    """Draws among the items that a user did not take, without a try in vain.
+    """Draws among the items that a user did not take, without rejected draws.
 
-    All items in a row are a line, each as long as its mass; a user's own are gaps in it. A point
-    is drawn on what is left of the line, and moved on by the gaps before it.
+    Items are stretches of a line, each as long as its mass; the user's own are cut out. A point is
+    drawn on what is left of the line, and moved past the cuts before it.
     """
 
     def __init__(self, train: UserItems, device: torch.device | str, rule: str) -> None:
@@ -124,10 +124,10 @@ class _Others:
 def _nothing_to_draw(train: UserItems, rule: str) -> str:
     if not len(train.indices):
         return "there is no training interaction, and so nothing to train on"
-    mend = "" if rule == "uniform" else "set --negatives uniform, or "
+    fix = "" if rule == "uniform" else "set --negatives uniform, or "
     return (
         f"every user took {_EVERYTHING[rule]}, so that there is no negative item to train on; "
-        f"{mend}choose --model popularity or itemknn"
+        f"{fix}choose --model popularity or itemknn"
     )
 
 

@@ -1,8 +1,8 @@
 """The one way from a finished model to ranked items; evaluation and recommendation share it.
 
 A scorer is what a run keeps of its model. Equal scores rank by rising item number, which is
-the order of a hash of the item ids (``fit`` numbers them so). An item that nothing speaks for
-or against is no recommendation: a list is shorter then.
+the order of a hash of the item ids (``fit`` numbers them so). An item that the model
+knows nothing of is not recommended: a list is shorter then.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Factors:
 class Ranking:
     """The best items of each of n users, best first; fewer than K candidates leave -1, -inf.
 
-    K is what was asked for, at most as many items as may be shown.
+    K is the requested number, at most as many items as may be shown.
     """
 
     items: np.ndarray  # (n, K) int64 item numbers
@@ -132,7 +132,7 @@ def _chunks(rows: np.ndarray, bytes_per_row: int) -> Iterator[np.ndarray]:
 
 
 def _by_seen(rows: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
-    """Users whose number of excluded items is alike, so that little is fetched in vain."""
+    """Users with similar numbers of excluded items, so that little more is fetched than needed."""
     level = np.ceil(np.log2(seen[rows] + 1)).astype(np.int64)
     for value in np.unique(level):
         yield rows[level == value]
@@ -157,8 +157,8 @@ def _best(
 ) -> tuple[Ranking, np.ndarray]:
     """The K best of (n, m) candidates that come best first, m > K + a user's excluded items.
 
-    Also where the K-th score ties with the next, so that a better-placed item of the same
-    score may be missing.
+    Also (n,) bool: whether the K-th score ties with the next, so that an item of the same score
+    and a lower number may be missing.
     """
     hidden = exclude.found_in(items)  # (n, m)
     order = np.argsort(hidden, axis=1, kind="stable")[:, : k + 1]  # shown ones first

@@ -42,7 +42,7 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 def unpack(
     record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], train: UserItems
 ) -> Scorer:
-    """The scorer again. Raises KeyError when a tensor is missing."""
+    """The scorer that was packed. Raises KeyError when a tensor is missing."""
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     if record["kind"] == "factors":
         return Factors(arrays["users"], arrays["items"])

@@ -1,4 +1,4 @@
-"""What ``--set NAME=VALUE`` makes of a model's Config."""
+"""A model's Config from ``--set NAME=VALUE``."""
 
 from __future__ import annotations
 

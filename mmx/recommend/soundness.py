@@ -1,6 +1,6 @@
-"""Are the files of a run what a run's files are? Looked at when it is opened, before it is used.
+"""Checks of a run's files, when it is opened.
 
-Checksums tell bytes that changed; they do not tell a run that something else wrote, or that was
+Checksums find bytes that changed; they do not find a run that another program wrote, or that was
 edited with its checksums. All functions raise ValueError with the file and what is wrong in it.
 """
 
@@ -39,7 +39,7 @@ LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)
 
 
 def check_config(config: dict[str, Any]) -> None:
-    """Whether config.json has what is used of it, in its types."""
+    """Raise ValueError unless config.json has what is used of it, in its types."""
     for name, kinds in (KINDS | LATER).items():
         if name not in config and name in LATER:
             continue
@@ -49,9 +49,9 @@ def check_config(config: dict[str, Any]) -> None:
             expected = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
             raise ValueError(f"config.json has {found} for {name}, {expected} is expected")
     if not all(isinstance(value, dict) for value in config["features"]):
-        raise ValueError("config.json has features that are no records")
+        raise ValueError("config.json has features that are not records")
     if not all(isinstance(value, str) for value in config.get("sha256", {}).values()):
-        raise ValueError("config.json has checksums that are no text")
+        raise ValueError("config.json has checksums that are not text")
 
 
 def check_metrics(metrics: Any) -> dict[str, dict[str, float]]:
@@ -69,7 +69,7 @@ def embeddings_of(table: pa.Table, file: str) -> np.ndarray:
     if not isinstance(kind, LISTS) or not pa.types.is_floating(kind.value_type):
         raise ValueError(f"the embeddings in {file} are {kind}, lists of numbers are expected")
     if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
-        raise ValueError(f"the embeddings in {file} are not all there, or of several lengths")
+        raise ValueError(f"the embeddings in {file} are not all present, or of several lengths")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     matrix = flat.astype(np.float32, copy=False).reshape(len(column), -1) if len(column) else None
     if matrix is None or not matrix.shape[1]:
@@ -79,7 +79,7 @@ def embeddings_of(table: pa.Table, file: str) -> np.ndarray:
 
 
 def check_scorer(scorer: Scorer, users: int, items: int) -> None:
-    """Whether a scorer is of as many users and items as the run."""
+    """Raise ValueError unless a scorer is of as many users and items as the run."""
     if isinstance(scorer, Factors):
         _check_factors(scorer, users, items)
     elif isinstance(scorer, ItemItem):
@@ -124,17 +124,17 @@ def _check_weights(weights: np.ndarray | SparseRows, items: int) -> None:
 
 def _check_ensemble(scorer: Ensemble, users: int, items: int) -> None:
     if not scorer.parts or len(scorer.parts) != len(scorer.weights):
-        raise ValueError(f"{len(scorer.parts)} parts and {len(scorer.weights)} weights are there")
+        raise ValueError(f"{len(scorer.parts)} parts have {len(scorer.weights)} weights")
     if not all(_is_number(weight) and math.isfinite(weight) for weight in scorer.weights):
-        raise ValueError("a weight of a part is no number")
+        raise ValueError("a weight of a part is not a number")
     for part in scorer.parts:
         check_scorer(part, users, items)
 
 
 def _finite(values: np.ndarray, what: str) -> None:
-    """Whether they are floating-point numbers, none of them NaN or infinite."""
+    """Raise ValueError unless all are finite floating-point numbers."""
     if not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"{what} are {values.dtype}, fractions are expected")
+        raise ValueError(f"{what} are {values.dtype}, floating-point numbers are expected")
     if not np.isfinite(values).all():
         raise ValueError(f"{what} hold NaN or infinity")
 
@@ -148,6 +148,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_numbers(part: Any) -> bool:
-    """Whether it is a mapping of numbers; null stands for NaN."""
+    """Whether it is a mapping of numbers; null is NaN."""
     values = part.values() if isinstance(part, Mapping) else [part]
     return isinstance(part, Mapping) and all(v is None or _is_number(v) for v in values)

@@ -1,4 +1,4 @@
-"""What training leaves: the model at its best epoch, and how it got there."""
+"""The result of training: the model at its best epoch, and the history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmx.recommend.scoring import Factors
 
 @dataclass
 class Trained:
-    """The model at its best epoch so far, and how it got there."""
+    """The model at its best epoch so far, and the history."""
 
     scorer: Factors
     state: dict[str, torch.Tensor]  # parameters of the best epoch

@@ -19,7 +19,7 @@ from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.contract import check_rows, checked_factors, checked_groups, checked_loss
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import RULES, NegativeSampler
@@ -29,6 +29,7 @@ from mmx.recommend.validation import validates
 
 VALIDATED_ON = "recall@20"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Triples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # (B,) users, positives, negatives
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class TrainOptions:
 
 @dataclass
 class TrainProgress:
-    """What the caller is told after each epoch."""
+    """What ``progress`` gets after each epoch."""
 
     epoch: int
     epochs: int
@@ -89,71 +90,98 @@ def train(
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
-    ``checkpoint`` file a killed run goes on where it was and ends, on a CPU, in the very same
-    weights. ``log`` gets a line of training pairs that are skipped. Raises RunError when the loss
-    or an embedding is not finite or the checkpoint is of another job, DataError when every user
-    took every item.
+    ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
+    ``log`` gets a line on training pairs that are skipped. Raises RunError when the loss or an
+    embedding is not finite or the checkpoint is of another job, DataError when every user took
+    every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)
-    device = processes.device
-    model.to(device)
-    generator = torch.Generator(device).manual_seed(options.seed)
-    groups = checked_groups(model, model.parameter_groups(options.lr))
-    parameters = [p for group in groups for p in group["params"]]
-    optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.lr_decay)
-    sampler = NegativeSampler(data.train, device, options.negatives)
-    if sampler.skipped:
-        log(sampler.skipped)
+    steps = TrainSteps(model, data, options, processes)
+    if steps.sampler.skipped:
+        log(steps.sampler.skipped)
     best = Trained(score(model), {})
     check_rows(model, len(best.scorer.users), len(best.scorer.items), data.train)
-    keeper = Checkpoint(checkpoint, model, optimiser, schedule, generator)
+    keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
         if _is_over(best, epoch - 1, data, options):
             break
         start = time.perf_counter()
-        losses = []
-        model.train()
-        model.epoch_start(generator)
-        for users, positives, negatives in _batches(sampler, options, generator):
-            batch, share = processes.share(users, positives, negatives, whole=model.whole_batch)
-            if not share:  # fewer rows than processes: the mean of none would be NaN
-                batch = users, positives, negatives
-            with torch.autocast(device.type, torch.bfloat16, options.precision == "bfloat16"):
-                loss = checked_loss(model, model.loss(*batch)) * share
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            model.after_backward()
-            processes.sum_gradients(parameters)
-            if options.clip:
-                torch.nn.utils.clip_grad_norm_(parameters, options.clip)
-            optimiser.step()
-            losses.append(loss.detach())
-        schedule.step()
-        mean_loss = _finite(torch.stack(losses).mean().item(), epoch)
-        row = {"epoch": epoch, "loss": mean_loss, "seconds": time.perf_counter() - start}
+        loss = _finite(steps.epoch(), epoch)
+        row = {"epoch": epoch, "loss": loss, "seconds": time.perf_counter() - start}
         start = time.perf_counter()
         if epoch == options.epochs or epoch % options.eval_every == 0:
             row |= _validate(model, data, best, epoch, processes)
         row["evaluation_seconds"] = time.perf_counter() - start
         best.history.append(row)
-        progress(_told(row, options, best))
+        progress(_progress_of(row, options, best))
         if processes.is_main:
             keeper.save(epoch, best)
     return best
 
 
+class TrainSteps:
+    """The gradient steps of a training."""
+
+    def __init__(
+        self, model: GradientModel, data: Interactions, options: TrainOptions, processes: Processes
+    ) -> None:
+        """Moves the model to its device. Raises DataError when every user took every item."""
+        self.model, self.options, self.processes = model, options, processes
+        model.to(processes.device)
+        self.generator = torch.Generator(processes.device).manual_seed(options.seed)
+        groups = checked_groups(model, model.parameter_groups(options.lr))
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
+        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, options.lr_decay)
+        self.sampler = NegativeSampler(data.train, processes.device, options.negatives)
+
+    def epoch(self) -> float:
+        """A step for each batch; the mean of the losses."""
+        self.model.train()
+        self.model.epoch_start(self.generator)
+        losses = [self._step(batch) for batch in self._batches()]
+        self.schedule.step()
+        return torch.stack(losses).mean().item()
+
+    def _batches(self) -> Iterator[Triples]:
+        """Every training pair once, in random order, with a new negative each."""
+        pairs = self.sampler.pairs
+        order = torch.randperm(len(pairs), generator=self.generator, device=pairs.device)
+        users = pairs[order] // self.sampler.n_items
+        positives = pairs[order] % self.sampler.n_items
+        negatives = self.sampler.draw(users, self.generator)
+        parts = (x.split(self.options.batch_size) for x in (users, positives, negatives))
+        yield from zip(*parts, strict=True)
+
+    def _step(self, batch: Triples) -> torch.Tensor:
+        """The loss of this process's share, as a constant."""
+        mine, share = self.processes.share(*batch, whole=self.model.whole_batch)
+        if not share:  # fewer rows than processes: the mean of none would be NaN
+            mine = batch
+        half = self.options.precision == "bfloat16"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, half):
+            loss = checked_loss(self.model, self.model.loss(*mine)) * share
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.model.after_backward()
+        self.processes.sum_gradients(self.parameters)
+        if self.options.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        self.optimiser.step()
+        return loss.detach()
+
+
 def _validate(
     model: GradientModel, data: Interactions, best: Trained, epoch: int, processes: Processes
 ) -> dict[str, float]:
-    """Validation metrics of the model as it is; ``best`` takes it over when it is better."""
+    """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
     scorer, valid = score(model), {}
     _finite_scores(scorer, epoch)
     judging = validates(data)
     if judging:
-        valid = evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means
+        valid = evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
@@ -177,19 +205,6 @@ def score(model: GradientModel) -> Factors:
     return Factors(users.numpy().copy(), items.numpy().copy())
 
 
-def _batches(
-    sampler: NegativeSampler, options: TrainOptions, generator: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """One epoch: every training pair once, in random order, with a fresh negative."""
-    pairs = sampler.pairs
-    order = torch.randperm(len(pairs), generator=generator, device=pairs.device)
-    users = pairs[order] // sampler.n_items
-    positives = pairs[order] % sampler.n_items
-    negatives = sampler.draw(users, generator)
-    parts = (x.split(options.batch_size) for x in (users, positives, negatives))
-    yield from zip(*parts, strict=True)
-
-
 def _finite(loss: float, epoch: int) -> float:
     if not np.isfinite(loss):
         raise RunError(f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…")
@@ -197,12 +212,12 @@ def _finite(loss: float, epoch: int) -> float:
 
 
 def _finite_scores(scorer: Factors, epoch: int) -> None:
-    """Raise RunError when an update has left what a number can be, though the loss had not."""
+    """Raise RunError when an update gave NaN or infinity, though the loss was finite."""
     if not (np.isfinite(scorer.users).all() and np.isfinite(scorer.items).all()):
         raise RunError(f"embeddings are not finite after epoch {epoch}; lower --lr")
 
 
-def _told(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:
+def _progress_of(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:
     valid = {k.removeprefix("valid_"): v for k, v in row.items() if k.startswith("valid_")}
     return TrainProgress(
         epoch=int(row["epoch"]),

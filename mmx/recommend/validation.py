@@ -1,4 +1,4 @@
-"""Whom validation can judge a model by, and what is said where there is nobody."""
+"""Which users validation measures a model on, and what to say where there are none."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from mmx.recommend.interactions import Interactions, UserItems
 
 
-def judged(held_out: UserItems, train: UserItems) -> np.ndarray:
+def evaluated_users(held_out: UserItems, train: UserItems) -> np.ndarray:
     """(n,) users whose held-out items count: those that have training items, too."""
     return np.flatnonzero((held_out.counts > 0) & (train.counts > 0))
 
 
 def validates(data: Interactions) -> bool:
     """Whether validation can pick an epoch; else the last one counts and nothing stops early."""
-    return bool(len(judged(data.valid, data.train)))
+    return bool(len(evaluated_users(data.valid, data.train)))
 
 
-def unjudged(data: Interactions, epochs: int | None) -> Iterator[str]:
-    """A line for each split that measures nobody; ``epochs`` is None for a closed form."""
+def lines_of_empty_splits(data: Interactions, epochs: int | None) -> Iterator[str]:
+    """A line for each split without users to evaluate; ``epochs`` is None for a closed form."""
     if not validates(data):
         yield f"{_nobody('validation', data.valid)}: {_then(epochs)}"
-    if not len(judged(data.test, data.train)):
+    if not len(evaluated_users(data.test, data.train)):
         yield f"{_nobody('test', data.test)}: test metrics are NaN"
 
 

@@ -34,7 +34,7 @@ def test_unknown_items_in_interactions(shop: Shop) -> None:
 def test_a_store_of_other_items(shop: Shop) -> None:
     data = write_items(shop.path / "other", [{"item_id": f"x{n}"} for n in range(9)])
     write_interactions(data, [("u", f"x{n}") for n in range(9)])
-    assert "of other items" in shop.refused(*TRAIN, "other")
+    assert "made from other items" in shop.refused(*TRAIN, "other")
 
 
 def test_two_stores_of_one_modality(shop: Shop) -> None:

@@ -44,7 +44,7 @@ def test_uniformity_is_the_loop(n: int, block: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_uniformity_at_its_ends() -> None:
-    assert uniformity(np.ones((4, 3))) == pytest.approx(0.0)  # all alike: log of 1
+    assert uniformity(np.ones((4, 3))) == pytest.approx(0.0)  # all equal: log of 1
     assert uniformity(np.array([[1.0, 0], [-2.0, 0]])) == pytest.approx(-8.0)  # ‖x-y‖² = 4
     assert math.isnan(uniformity(np.ones((1, 3))))
 

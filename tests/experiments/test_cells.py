@@ -80,7 +80,7 @@ def test_who_is_run_with_what(recommender: str, used: list[str]) -> None:
         ({"vbpr": {"settings": {"rge": 1}}}, "recommenders.vbpr: rge: vbpr has no such setting"),
         ({"vbpr": {"search": {"dim": ["x"]}}}, "recommenders.vbpr: dim=x: int is expected"),
         ({"vbpr": {"training": {"epoch": 1}}}, "unknown key 'epoch'; did you mean 'epochs'?"),
-        ({"vbpr": {"training": {"seed": 1}}}, "a seed stands in 'seeds'"),
+        ({"vbpr": {"training": {"seed": 1}}}, "a seed goes into 'seeds'"),
         ({"vbpr": {"search": {"lr": [0]}}}, "--lr 0: above 0 is expected"),
         ({"vbpr": {"features": ["late", "image"]}}, "search_as 'image' is not run before it"),
         ({"ease": {"search": {"lr": [0.1]}}}, "ease has a closed form; drop 'lr'"),

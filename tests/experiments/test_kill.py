@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of a grid: the same command goes on and ends in the same figures."""
+"""Kill -9 in the middle of a grid: the same command continues and ends in the same figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan is read strictly: every slip is an error that says where it stands."""
+"""A plan is read strictly: every mistake is an error that says where it is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SAMPLE = {"sample": {}}
         ),
         (
             {"features": {"f": {"stores": ["a"], "end_to_end": {"encoder": "clip"}}}},
-            "end_to_end stands alone",
+            "end_to_end goes alone",
         ),
         ({"recommenders": {"vbpr": {"search": {"reg": 0.1}}}}, "search.reg: a list is expected"),
         ({"baseline": "imgae"}, "baseline: no features 'imgae'; did you mean 'image'?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,8 @@ def tiny_content(**changes: Any) -> dict[str, Any]:
 def tiny_plan(base: Path = Path(), **changes: Any) -> Plan:
     """The same, parsed."""
     return parse_plan(tiny_content(**changes), base)
+
+
+def moments(paths: Sequence[Path]) -> dict[str, int]:
+    """When each was last changed."""
+    return {path.name: path.stat().st_mtime_ns for path in paths}

@@ -74,12 +74,12 @@ def changed(out: Path) -> set[str]:
 
 def test_full_changes_everything_that_is_used(items: Items, tmp_path: Path) -> None:
     states: list[FinetuneProgress] = []
-    config = run(items, tmp_path / "run", states.append)
+    report = run(items, tmp_path / "run", states.append)
     moved = changed(tmp_path / "run")
     assert {"visual.conv1.weight", "logit_scale"} <= moved
     assert [p.epoch for p in states] == [1, 2]
-    assert config["valid_pairs"] >= 1
-    assert config["truncated_share"] == 0.0
+    assert report.valid_pairs >= 1
+    assert report.truncated_share == 0.0
 
 
 def test_projection_and_last_leave_the_rest_bit_for_bit(items: Items, tmp_path: Path) -> None:

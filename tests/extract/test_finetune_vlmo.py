@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmx.data.dataset import Items, load_interactions, load_items
-from mmx.data.splits import SplitRule, split_interactions
+from mmx.data.dataset import Items, load_items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.vlmo import VLMoEncoder
@@ -39,10 +38,8 @@ def opened(folder: Path, path: Path) -> VLMoEncoder:
 
 def run(items: Items, folder: Path, out: str, **options: object) -> dict[str, torch.Tensor]:
     path = weights(folder, RELATIVE, HEADS)
-    log = load_interactions(items.directory, items)
     chosen = FinetuneOptions(epochs=1, batch_size=12, chunk=6, lr=1e-3, **options)  # type: ignore[arg-type]
-    finetune(items, opened(folder, path), folder / out, chosen,
-             split=split_interactions(log, SplitRule()), pixels=folder / "pixels")  # fmt: skip
+    finetune(items, opened(folder, path), folder / out, chosen, pixels=folder / "pixels")
     return load_file(folder / out / "model.safetensors")
 
 

@@ -35,7 +35,7 @@ LONE_USER = "lone"  # of club 0
 
 @dataclass(frozen=True)
 class Place:
-    """A dataset directory and the store beside it."""
+    """A dataset directory and the store next to it."""
 
     data: Path
     store: Path

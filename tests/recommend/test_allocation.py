@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, where there is a glibc to ask for it."""
+"""Freed memory stays with the process, where there is a glibc."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_spread_vectors_give_what_propagation_in_each_step_gives(
     torch.testing.assert_close(quick[0], of_users[users])
     torch.testing.assert_close(quick[1], of_items[items])
     monkeypatch.setattr("mmx.recommend.blocks.channels.LARGEST", 0)
-    monkeypatch.setattr(Spread, "__call__", None)  # must not be asked
+    monkeypatch.setattr(Spread, "__call__", None)  # must not be called
     torch.testing.assert_close(channels.rows(users, items), quick)
 
 

@@ -1,4 +1,4 @@
-"""``--end-to-end`` as a job: what the run keeps, and that a killed one goes on."""
+"""``--end-to-end`` as a job: what the run keeps, and that a killed one continues."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
 
 
 def test_shuffled_tables_give_the_same_run(data: Path, tmp_path: Path) -> None:
-    """An item's picture, text and number stay together, wherever its row stands."""
+    """An item's picture, text and number stay together, wherever its row is."""
     other = tmp_path / "shuffled"
     shutil.copytree(data, other)
     for name in ("items", "interactions"):
@@ -148,7 +148,7 @@ def test_a_killed_run_ends_in_the_same_weights(
     assert np.array_equal(whole.scorer.items, cut.scorer.items)  # type: ignore[attr-defined]
 
 
-def test_what_cannot_be_trained_along_is_refused(data: Path, tmp_path: Path) -> None:
+def test_what_cannot_train_an_encoder_is_refused(data: Path, tmp_path: Path) -> None:
     for model in ("bpr", "ease", "itemknn-cbf"):
         with pytest.raises(OptionError, match="--end-to-end takes vbpr"):
             fit(job(data, model), tmp_path / "run")

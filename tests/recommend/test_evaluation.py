@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mmx.recommend import evaluation
-from mmx.recommend.evaluation import evaluate, evaluate_splits, hit_matrix
+from mmx.recommend.evaluation import evaluate_scorer, evaluate_splits, hit_matrix
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.scoring import Factors
 from tests.recommend.slow import slow_metric, slow_rank
@@ -30,7 +30,7 @@ def by_place() -> Factors:
 def test_by_hand() -> None:
     """User 0's list is 1, 2, 3 … without item 0; of its items 2 and 5 only 2 is in the top 3."""
     train, held = matrix({0: [0], 1: [4], 2: [1]}), matrix({0: [2, 5], 2: [0], 3: [1]})
-    found = evaluate(by_place(), held, train, cutoffs=(3,))
+    found = evaluate_scorer(by_place(), held, train, cutoffs=(3,))
     assert found.users.tolist() == [0, 2]  # 1 has nothing held out, 3 nothing to train on
     assert found.unscored == 1
     assert found.relevant.tolist() == [2, 1]
@@ -43,13 +43,13 @@ def test_by_hand() -> None:
 def test_held_out_items_of_other_splits_compete() -> None:
     """Only training items are masked, never those of validation when the test is measured."""
     train, held = matrix({0: [0]}), matrix({0: [3]})
-    assert evaluate(by_place(), held, train, cutoffs=(2, 3)).means["recall@2"] == 0.0
-    assert evaluate(by_place(), held, train, cutoffs=(2, 3)).means["recall@3"] == 1.0
+    assert evaluate_scorer(by_place(), held, train, cutoffs=(2, 3)).means["recall@2"] == 0.0
+    assert evaluate_scorer(by_place(), held, train, cutoffs=(2, 3)).means["recall@3"] == 1.0
 
 
 def test_targets_count_but_all_items_compete() -> None:
     train, held = matrix({0: [8], 1: [8]}), matrix({0: [0, 3], 1: [1]})
-    found = evaluate(by_place(), held, train, cutoffs=(3, 4), targets=np.arange(ITEMS) >= 2)
+    found = evaluate_scorer(by_place(), held, train, cutoffs=(3, 4), targets=np.arange(ITEMS) >= 2)
     assert found.users.tolist() == [0]
     assert (found.items, found.relevant.tolist()) == (1, [1])
     assert found.means["recall@3"] == 0.0  # items 0, 1, 2 stand before item 3
@@ -57,7 +57,7 @@ def test_targets_count_but_all_items_compete() -> None:
 
 
 def test_nobody_to_measure() -> None:
-    found = evaluate(by_place(), matrix({}), matrix({0: [1]}), cutoffs=(3,))
+    found = evaluate_scorer(by_place(), matrix({}), matrix({0: [1]}), cutoffs=(3,))
     assert (len(found.users), found.items) == (0, 0)
     assert np.isnan(found.means["ndcg@3"])
 
@@ -75,7 +75,7 @@ def test_it_equals_a_slow_evaluation(at_once: int, monkeypatch: pytest.MonkeyPat
         rng.normal(size=(n_users, 4)).astype(np.float32),
         rng.normal(size=(n_items, 4)).astype(np.float32),
     )
-    found = evaluate(scorer, held, train, cutoffs=(k,))
+    found = evaluate_scorer(scorer, held, train, cutoffs=(k,))
     scores = scorer.scores(np.arange(n_users))
     for row, user in enumerate(found.users):
         mine = np.flatnonzero(parts[user] == 2)

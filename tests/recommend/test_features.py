@@ -37,7 +37,7 @@ def test_clashes_and_strangers_are_refused(tmp_path: Path) -> None:
         load_features([FeatureSpec(one), FeatureSpec(two)], items)
     both, _ = load_features([FeatureSpec(one, ("image",)), FeatureSpec(two, ("text",))], items)
     assert list(both) == ["image", "text"]
-    with pytest.raises(StoreError, match="of other items"):
+    with pytest.raises(StoreError, match="made from other items"):
         load_features([FeatureSpec(one)], Vocabulary(["z"]))
     with pytest.raises(OptionError, match="no modality 'imag'; did you mean 'image'"):
         load_features([FeatureSpec(one, ("imag",))], items)

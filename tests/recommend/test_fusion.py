@@ -14,7 +14,7 @@ from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, RunError, TargetError
 from mmx.recommend import fuse as fusion
 from mmx.recommend.ensemble import Ensemble, z_scores
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
@@ -113,7 +113,7 @@ def world() -> tuple[Interactions, Factors, Factors, Factors]:
 
 
 def recall(scorer: Ensemble | Factors, data: Interactions) -> float:
-    return evaluate(scorer, data.valid, data.train, cutoffs=(20,)).means["recall@20"]
+    return evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means["recall@20"]
 
 
 def test_learned_weights_are_better_than_any_part_and_leave_noise_out() -> None:
@@ -153,7 +153,7 @@ def test_a_candidate_of_two_parts_counts_once(monkeypatch: pytest.MonkeyPatch) -
     slow = fusion._recall
     monkeypatch.setattr(fusion, "_recall", lambda s, r: found.append(slow(s, r)) or found[-1])
     learned_weights([a, a], data)
-    at_8 = evaluate(a, data.valid, data.train, cutoffs=(8,)).means["recall@8"]
+    at_8 = evaluate_scorer(a, data.valid, data.train, cutoffs=(8,)).means["recall@8"]
     assert max(found) == pytest.approx(at_8)
 
 
@@ -198,7 +198,7 @@ def test_the_fused_run_stands_alone(fused: Run, place: Path, tmp_path: Path) -> 
 
 def test_the_fused_run_is_a_run_like_any_other(fused: Run) -> None:
     kept = json.loads((fused.path / "metrics.json").read_text())
-    measured = evaluate(fused.scorer, fused.data.test, fused.data.train).means
+    measured = evaluate_scorer(fused.scorer, fused.data.test, fused.data.train).means
     assert kept["test"] == pytest.approx(measured)
     user = fused.data.users.ids[3].as_py()
     lists = recommend(fused, [user], RecommendOptions(k=5))
@@ -221,6 +221,12 @@ def test_runs_of_another_split_are_refused(place: Path) -> None:
     with pytest.raises(RunError, match=r"different train interactions; fuse runs of one dataset"):
         fuse([place / "ease", place / "other"], place / "never")
     assert not (place / "never").exists()
+
+
+def test_runs_may_be_open(place: Path, fused: Run, tmp_path: Path) -> None:
+    runs = [open_run(place / "ease"), place / "popularity", str(place / "itemknn")]
+    again = fuse(runs, tmp_path / "again")
+    assert again.config["parts"] == fused.config["parts"]
 
 
 def test_mistakes(place: Path, fused: Run) -> None:

@@ -32,6 +32,19 @@ def random_matrix(seed: int, rows: int = 5, columns: int = 8) -> tuple[Sparse, t
     return Sparse(r, c, full[r, c], (rows, columns)), full
 
 
+def dense(matrix: Sparse, values: torch.Tensor | None = None) -> torch.Tensor:
+    """The (rows, columns) matrix, with the given (entries,) values."""
+    values = matrix.values if values is None else values
+    full = values.new_zeros(matrix.shape)
+    return full.index_put((matrix.rows, matrix.columns), values, accumulate=True)
+
+
+def without_some(graph: UserItemGraph) -> torch.Tensor:
+    """(entries,) values after about half of the pairs were dropped."""
+    drawn = torch.rand(len(graph.users), generator=torch.Generator().manual_seed(0))
+    return graph.values_of(graph.weights(drawn >= 0.5))
+
+
 def normalised(kept: list[bool] | None = None) -> torch.Tensor:
     """D^-½ A D^-½ by loops over the pairs."""
     full = torch.zeros(NODES, NODES, dtype=torch.float64)
@@ -55,13 +68,13 @@ def test_product_and_both_gradients_equal_the_dense_ones(seed: int) -> None:
     (matrix(x, values) * weight).sum().backward()
     mine = x.grad.clone(), values.grad.clone()
     x.grad = None
-    dense = full.clone().requires_grad_()
-    expected = dense @ x
+    whole = full.clone().requires_grad_()
+    expected = whole @ x
     (expected * weight).sum().backward()
     torch.testing.assert_close(matrix(x), expected)
     torch.testing.assert_close(mine[0], x.grad)
-    torch.testing.assert_close(mine[1], dense.grad[matrix.rows, matrix.columns])
-    torch.testing.assert_close(matrix.dense(), full)
+    torch.testing.assert_close(mine[1], whole.grad[matrix.rows, matrix.columns])
+    torch.testing.assert_close(dense(matrix), full)
 
 
 def test_constant_and_given_values_have_the_same_gradient() -> None:
@@ -117,40 +130,17 @@ def test_a_step_on_an_accelerator_equals_one_on_the_cpu(name: str) -> None:
 
 
 def test_user_item_graph_is_normalised_once_and_symmetric(graph: UserItemGraph) -> None:
-    full = graph.dense().double()
+    full = dense(graph).double()
     torch.testing.assert_close(full, normalised(), rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(full, full.T)
     assert not full[N_USERS + 8].any()  # the item nobody took
 
 
-def test_dropping_renormalises_over_what_is_kept(graph: UserItemGraph) -> None:
-    in_order = sorted(PAIRS)
-    generator = torch.Generator().manual_seed(0)
-    values = graph.dropped(0.5, generator, renormalise=True)
-    full = graph.dense(values).double()
-    kept = {(u, i) for u, i in in_order if full[u, N_USERS + i] > 0}
+def test_weights_are_normalised_over_the_pairs_that_are_kept(graph: UserItemGraph) -> None:
+    full = dense(graph, without_some(graph)).double()
+    kept = {(u, i) for u, i in PAIRS if full[u, N_USERS + i] > 0}
     assert 0 < len(kept) < len(PAIRS)
     torch.testing.assert_close(full, normalised([p in kept for p in PAIRS]), rtol=1e-6, atol=1e-7)
-
-
-def test_dropping_without_renormalising_is_right_on_average(graph: UserItemGraph) -> None:
-    generator = torch.Generator().manual_seed(0)
-    draws = [graph.dropped(0.25, generator, renormalise=False) for _ in range(4000)]
-    for values in draws[:5]:
-        full = graph.dense(values)
-        torch.testing.assert_close(full, full.T)
-        ratio = (values / graph.values).unique()
-        torch.testing.assert_close(ratio, torch.tensor([0, 1 / 0.75])[-len(ratio) :])
-    mean = torch.stack(draws).mean(0)
-    torch.testing.assert_close(mean, graph.values, rtol=0.05, atol=0)
-
-
-def test_dropping_is_decided_by_the_generator(graph: UserItemGraph) -> None:
-    first, same, other = (
-        graph.dropped(0.5, torch.Generator().manual_seed(s), renormalise=True) for s in (1, 1, 2)
-    )
-    assert torch.equal(first, same)
-    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
@@ -169,8 +159,8 @@ def test_mean_of_layers_equals_the_sum_of_powers(graph: UserItemGraph, layers: i
 
 
 def test_mean_of_layers_with_dropped_pairs(graph: UserItemGraph) -> None:
-    values = graph.dropped(0.4, torch.Generator().manual_seed(5), renormalise=True)
-    full, x = graph.dense(values), torch.ones(NODES, 2, requires_grad=True)
+    values = without_some(graph)
+    full, x = dense(graph, values), torch.ones(NODES, 2, requires_grad=True)
     result = mean_of_layers(graph, x, 2, values)
     result.sum().backward()
     expected = (torch.eye(NODES) + full + full @ full) / 3

@@ -214,12 +214,12 @@ def test_an_unknown_rule_for_cold_items_is_refused() -> None:
 
 def test_evaluation_of_cold_items_counts_them_alone(tmp_path: Path) -> None:
     """Covered end to end in tests/cli; here that the counts are those of the items meant."""
-    from mmx.recommend.evaluation import evaluate
+    from mmx.recommend.evaluation import evaluate_scorer
 
     train = toy_train()
     held = UserItems.from_pairs(np.array([0, 0, 1, 3]), np.array([8, 5, 8, 0]), N_USERS, N_ITEMS)
     scorer = Factors(np.ones((N_USERS, 1), np.float32), np.arange(9.0, dtype=np.float32)[:, None])
-    found = evaluate(scorer, held, train, cutoffs=(1,), targets=train.item_counts == 0)
+    found = evaluate_scorer(scorer, held, train, cutoffs=(1,), targets=train.item_counts == 0)
     assert found.users.tolist() == [0, 1]
     assert (found.items, found.relevant.tolist()) == (1, [1, 1])
     assert found.means["recall@1"] == 1.0

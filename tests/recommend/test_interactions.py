@@ -35,12 +35,6 @@ def test_it_holds_the_pairs_once_and_in_order(of: list[tuple[int, int]]) -> None
     assert (np.diff(made.keys) > 0).all()
 
 
-@given(pairs)
-def test_contains_answers_for_every_pair(of: list[tuple[int, int]]) -> None:
-    found = matrix(of).contains(np.arange(USERS)[:, None], np.arange(ITEMS)[None, :])
-    assert set(zip(*(x.tolist() for x in np.nonzero(found)), strict=True)) == set(of)
-
-
 @given(pairs, st.lists(st.integers(-1, ITEMS - 1), min_size=USERS, max_size=USERS))
 def test_found_in_looks_up_columns(of: list[tuple[int, int]], column: list[int]) -> None:
     items = np.stack([np.array(column), np.arange(USERS)], axis=1)

@@ -1,4 +1,4 @@
-"""Item-item scores against loops; dense and sparse alike; a newcomer like an old user."""
+"""Item-item scores against loops; dense and sparse; a newcomer like a known user."""
 
 from __future__ import annotations
 

@@ -7,13 +7,7 @@ import pytest
 import torch
 
 from mmx.recommend.blocks import knn
-from mmx.recommend.blocks.knn import (
-    edges_between,
-    knn_edges,
-    knn_graph,
-    normalised,
-    search_in_blocks,
-)
+from mmx.recommend.blocks.knn import knn_edges, normalised, search_in_blocks
 from mmx.recommend.features import Features
 
 
@@ -34,17 +28,12 @@ def cosines(known: Features) -> np.ndarray:
     return full
 
 
-@pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("block", [7, 16_384])
-def test_edges_are_the_k_most_similar(
-    monkeypatch: pytest.MonkeyPatch, itself: bool, block: int
-) -> None:
+def test_edges_are_the_k_most_similar(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(knn, "QUERIES_AT_ONCE", block)
     known, k = features(), 4
     full = cosines(known)
-    if not itself:
-        np.fill_diagonal(full, -np.inf)
-    edges = knn_edges(known, k, itself=itself)
+    edges = knn_edges(known, k)
     for item in range(len(full)):
         mine = edges.rows == item
         if not known.present[item]:
@@ -65,21 +54,13 @@ def test_blocks_on_an_accelerator_give_the_same() -> None:
 def test_fewer_items_than_k() -> None:
     known = features(5, absent=(0, 2))
     assert len(knn_edges(known, 10).rows) == 3 * 3
-    assert len(knn_edges(known, 10, itself=False).rows) == 3 * 2
 
 
 def test_no_item_has_a_vector() -> None:
     known = features(4, absent=(0, 1, 2, 3))
-    assert len(knn_edges(known, 3).rows) == 0
-    graph = knn_graph(known, 3)
-    assert graph(torch.ones(4, 2)).tolist() == [[0, 0]] * 4
-
-
-def test_many_equal_vectors_keep_k_neighbours_without_oneself() -> None:
-    items = torch.arange(6)
-    edges = edges_between(torch.ones(6, 1), items, 2, itself=False)
-    assert edges.rows.bincount().tolist() == [2] * 6
-    assert not (edges.rows == edges.columns).any()
+    edges = knn_edges(known, 3)
+    assert len(edges.rows) == 0
+    assert len(normalised(edges.rows, edges.columns, edges.similarity, 4)) == 0
 
 
 def test_graph_is_normalised_by_its_row_sums() -> None:
@@ -94,8 +75,11 @@ def test_graph_is_normalised_by_its_row_sums() -> None:
         for j in range(12):
             if expected[i, j]:
                 expected[i, j] /= np.sqrt(degree[i] * degree[j])
-    dense = knn_graph(known, k).dense()
-    np.testing.assert_allclose(dense, expected, atol=1e-6)
+    edges = knn_edges(known, k)
+    found = np.zeros_like(full)
+    similarity = edges.similarity.clamp(min=0)
+    found[edges.rows, edges.columns] = normalised(edges.rows, edges.columns, similarity, 12)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (full[np.isfinite(full)] < 0).any()
 
 

@@ -50,9 +50,9 @@ def channel(
     for number in range(layers):
         w = {k.removeprefix(f"layers.{number}."): v for k, v in q.items()}
         after = []
-        for node, beside in enumerate(neighbours):
+        for node, others in enumerate(neighbours):
             zero = torch.zeros(len(w["gather"]), dtype=torch.float64)
-            h = leaky(mean_of([w["gather"] @ x[n] for n in beside], zero))
+            h = leaky(mean_of([w["gather"] @ x[n] for n in others], zero))
             own = leaky(w["own"] @ x[node] + w["own_bias"]) + ids[node]
             together = torch.cat([w["from_gathered"], w["from_own"]], 1)
             after.append(leaky(together @ torch.cat([h, own]) + w["bias"]))

@@ -132,7 +132,7 @@ def check(scorer: Scorer, odd: Odd, settings: dict[str, Any]) -> None:
     assert scores.shape == (odd.users, odd.items)
     assert sound(scores), settings
     ranked = rank(scorer, users, 20, data.train).items
-    assert not data.train.contains(users[:, None], ranked)[ranked >= 0].any()
+    assert not data.train.found_in(ranked).any()
     evaluate_splits(scorer, data)
     history = UserItems.from_pairs(np.zeros(1, int), np.zeros(1, int), 1, odd.items)
     assert sound(newcomers(scorer, data.train, history).scores(np.zeros(1, int)))

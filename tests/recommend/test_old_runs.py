@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmx.errors import RunError
-from mmx.recommend.evaluation import evaluate
+from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
@@ -40,7 +40,7 @@ def test_they_open_whole(run: Run) -> None:
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_they_measure_what_they_measured(run: Run, split: str) -> None:
     held_out = getattr(run.data, split)
-    measured = evaluate(run.scorer, held_out, run.data.train).means
+    measured = evaluate_scorer(run.scorer, held_out, run.data.train).means
     if run.config["model"] == "bpr":
         assert measured == pytest.approx(run.metrics[split], abs=1e-12)
     else:  # its lists were filled with items of which it knows nothing; these are gone
@@ -70,6 +70,6 @@ def test_an_old_and_a_new_one_do_not_fuse(tmp_path: Path) -> None:
 
 
 def test_sql_reads_them(tmp_path: Path) -> None:
-    with open_sql(tmp_path, FIXTURES) as asked:
-        found = asked.ask('select count(*) as n from "old-bpr".interactions')
+    with open_sql(tmp_path, FIXTURES) as sql:
+        found = sql.ask('select count(*) as n from "old-bpr".interactions')
     assert found["n"].to_pylist() == [48]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +18,7 @@ from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, ModelRecord
-from mmx.recommend.protocol import GradientModel, ModelConfig
+from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.run import open_run
 from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample
@@ -25,6 +27,7 @@ from tests.recommend.toy import TAKEN, toy_world
 
 ROOM = Path(models.__file__).parents[1]
 STEPPED = [record for record in MODELS.values() if not record.closed_form]
+SOLVED = [record for record in MODELS.values() if record.closed_form]
 LOOKED_FOR = re.compile(r"(has|get)attr\(\s*((self\.)?(model|inner)|config)\b")
 
 
@@ -72,8 +75,8 @@ def test_a_model_that_only_adds_its_tables_trains_an_encoder(data: Path, tmp_pat
 def test_the_message_lists_the_models_whose_records_say_so(data: Path, tmp_path: Path) -> None:
     able = [name for name, record in MODELS.items() if record.end_to_end]
     assert able == ["vbpr", "lattice", "mmgcn", "mmgcl", "slmrec", "reading"]
-    listed = f"{', '.join(able[:-1])} or reading"
-    with pytest.raises(OptionError, match=f"minimal cannot .* --end-to-end takes {listed}$"):
+    said = f"minimal cannot train an encoder; --end-to-end takes {', '.join(able[:-1])} or reading"
+    with pytest.raises(OptionError, match=f"{said}$"):
         fit(job(data, "minimal", along=True), tmp_path / "run")
 
 
@@ -89,6 +92,22 @@ def test_a_record_says_what_its_model_can(record: ModelRecord) -> None:
     shapes = {tuple(table.matrix.shape) for table in tables}
     assert shapes == {found.matrix.shape for found in world.features.values()}
     assert all(name not in model.state_dict() for name in ("matrix", "generator"))
+
+
+@pytest.mark.parametrize("record", MODELS.values(), ids=lambda record: record.name)
+def test_a_module_is_of_the_form_that_its_record_says(record: ModelRecord) -> None:
+    module = record.load()
+    assert isinstance(module, ClosedForm) == record.closed_form
+    assert isinstance(module, GradientForm) != record.closed_form
+
+
+@pytest.mark.parametrize("record", SOLVED, ids=lambda record: record.name)
+def test_a_closed_form_takes_its_config_and_a_world(record: ModelRecord) -> None:
+    module = record.load()
+    hints = get_type_hints(module.fit)
+    assert list(inspect.signature(module.fit).parameters) == ["config", "world"]
+    assert (hints["config"], hints["world"]) == (module.Config, World)
+    assert {"n_items", "scores"} <= set(dir(hints["return"]))
 
 
 def test_the_defaults_do_nothing() -> None:

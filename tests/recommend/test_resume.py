@@ -1,4 +1,4 @@
-"""A killed training goes on only where the contents of all that it reads are the same."""
+"""A killed training continues only where the contents of all that it reads are the same."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def killed(work: TrainJob, out: Path) -> None:
 
 def epochs_that_follow(work: TrainJob, out: Path) -> tuple[list[int], str]:
     epochs: list[int] = []
-    told: list[str] = []
-    fit(work, out, progress=lambda state: epochs.append(state.epoch), log=told.append)
-    return epochs, "\n".join(told)
+    lines: list[str] = []
+    fit(work, out, progress=lambda state: epochs.append(state.epoch), log=lines.append)
+    return epochs, "\n".join(lines)
 
 
 def recolour(data: Path) -> None:
@@ -114,9 +114,9 @@ def swap(data: Path) -> None:
 def test_the_same_goes_on(data: Path, tmp_path: Path) -> None:
     encode(data)
     killed(job(data), tmp_path / "run")
-    epochs, told = epochs_that_follow(job(data), tmp_path / "run")
+    epochs, said = epochs_that_follow(job(data), tmp_path / "run")
     assert epochs == [3]
-    assert "starts over" not in told
+    assert "starts over" not in said
 
 
 @pytest.mark.parametrize("change", [recolour, rename, reword, swap])
@@ -128,9 +128,9 @@ def test_changed_features_start_over(
     killed(job(data), tmp_path / "run")
     change(data)
     encode(data)
-    epochs, told = epochs_that_follow(job(data), tmp_path / "run")
+    epochs, said = epochs_that_follow(job(data), tmp_path / "run")
     assert epochs == [1, 2, 3]
-    assert "is of other inputs or options; training starts over" in told
+    assert "is of other inputs or options; training starts over" in said
     assert not list(tmp_path.glob(".run.*.checkpoint"))
 
 

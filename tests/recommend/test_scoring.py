@@ -17,7 +17,7 @@ from tests.recommend.slow import slow_rank
 
 @dataclass(frozen=True)
 class Table:
-    """A scorer that is no Factors, so that it is ranked densely."""
+    """A scorer that is not Factors, so that it is ranked densely."""
 
     values: np.ndarray
 
@@ -91,18 +91,18 @@ def test_search_and_dense_paths_agree() -> None:
 def test_users_with_very_much_excluded_take_the_dense_path(monkeypatch: pytest.MonkeyPatch) -> None:
     factors, exclude, users = world()
     whole = rank(factors, users, 20, exclude).items
-    asked: list[int] = []
+    ranked: list[int] = []
     scores = Factors.scores
 
     def noted(self: Factors, users: np.ndarray) -> np.ndarray:
-        asked.extend(users.tolist())
+        ranked.extend(users.tolist())
         return scores(self, users)
 
     monkeypatch.setattr(Factors, "scores", noted)
     monkeypatch.setattr(scoring, "SEEN_LIMIT", 90)
     np.testing.assert_array_equal(rank(factors, users, 20, exclude).items, whole)
-    assert set(asked) == set(np.flatnonzero(exclude.counts > 90).tolist())
-    assert 0 < len(asked) < 40
+    assert set(ranked) == set(np.flatnonzero(exclude.counts > 90).tolist())
+    assert 0 < len(ranked) < 40
 
 
 def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_nothing_allowed_gives_empty_lists() -> None:
     assert np.isneginf(found.scores).all()
 
 
-def test_nobody_asked() -> None:
+def test_no_users() -> None:
     factors, exclude, _ = world()
     assert rank(factors, np.zeros(0, dtype=np.int64), 3, exclude).items.shape == (0, 3)
 

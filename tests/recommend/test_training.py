@@ -16,7 +16,7 @@ from mmx.recommend.models import bpr
 from mmx.recommend.protocol import World
 from mmx.recommend.trained import Trained
 from mmx.recommend.training import TrainOptions, TrainProgress, train
-from mmx.recommend.validation import unjudged, validates
+from mmx.recommend.validation import lines_of_empty_splits, validates
 from tests.recommend.short_training import log, run, with_one_who_took_all
 
 
@@ -48,8 +48,8 @@ def test_a_killed_run_ends_in_the_same_weights(
     data, path = log(), tmp_path / "checkpoint"
     whole = run(data, **options)
 
-    def kill(told: TrainProgress) -> None:
-        if told.epoch == after + 1:  # this epoch's checkpoint is not written any more
+    def kill(state: TrainProgress) -> None:
+        if state.epoch == after + 1:  # this epoch's checkpoint is not written any more
             raise KilledError
 
     chosen = TrainOptions(epochs=6, batch_size=128, lr=0.01, **options)
@@ -106,7 +106,7 @@ def test_strangers_validate_nothing() -> None:
     assert not any(name.startswith("valid_") for name in trained.history[-1])
     first = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
     assert not torch.equal(trained.state["user"], first.state_dict()["user"])
-    (line,) = unjudged(data, 4)
+    (line,) = lines_of_empty_splits(data, 4)
     assert line == (
         "none of the 10 validation users has training interactions: early stopping is off, all 4 "
         "epochs run and the last one counts"

@@ -48,7 +48,7 @@ def toy_features(*modalities: str) -> dict[str, Features]:
 
 
 def vectors64(name: str, normalise: bool) -> list[torch.Tensor]:
-    """Each item's vector in float64, centred and of norm 1 if asked; zero where it is absent."""
+    """Each item's vector in float64, centred and of norm 1 if wanted; zero where it is absent."""
     features = toy_features(name)[name]
     vectors = [torch.from_numpy(row).double() for row in features.matrix]
     if not normalise:
@@ -67,7 +67,7 @@ def toy_world(*modalities: str) -> World:
 
 
 def toy_model(name: str, *modalities: str, seed: int = 7, **settings: Any) -> Any:
-    """A model on the toy world, its parameters moved so that none is zero or alike."""
+    """A model on the toy world, its parameters moved so that none is zero and no two are equal."""
     module = find_model(name).load()
     generator = torch.Generator().manual_seed(seed)
     model = module.Model(module.Config(**settings), toy_world(*modalities), generator)
@@ -96,7 +96,7 @@ def same_scores(model: Any, reference: Scores) -> None:
         users, items = model.eval().factors()
         expected = reference(parameters64(model))
     assert expected.shape == (N_USERS, N_ITEMS)
-    assert expected.std() > 1e-3  # scores that are all alike would prove nothing
+    assert expected.std() > 1e-3  # equal scores would prove nothing
     torch.testing.assert_close((users @ items.T).double(), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
 from mmx.extract.finetune.pairs import Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
-from mmx.extract.finetune.trainable import Trainable, choose_parameters, open_trainable
+from mmx.extract.finetune.trainable import choose_parameters, open_trainable
 from mmx.extract.sources.web import Web
 from mmx.files import as_path
 from mmx.processes import Processes
 
 
-def finetune(
+def tune_encoder(
     items: Items,
     encoder: Encoder,
     out: Path | str,
@@ -43,74 +43,51 @@ def finetune(
     """Fine-tune ``encoder`` on the pictures and texts of ``items``; the run's config.
 
     ``split`` (user_id, item_id, split) is needed by the co-interaction objective;
-    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run resumes
-    with the same call; with ``overwrite`` what is at ``out`` is replaced when the new run is done.
-    Raises OptionError for encoders or objectives that do not go together, TargetError when
-    ``out`` must not be touched, DataError when there are too few pairs that differ in picture and
-    text, and RunError when a loss is not finite or what a killed run kept is damaged.
+    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run continues
+    with the same call; an existing run at ``out`` is replaced, with ``overwrite``, when the new
+    one is done. Raises OptionError for encoders or objectives that do not go together,
+    TargetError when ``out`` must not be touched, DataError when there are too few pairs that
+    differ in picture and text, and RunError when a loss is not finite or what a killed run kept
+    is damaged.
     """
     out, pixels = as_path(out), as_path(pixels)
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
     with processes.claim(claimed(out, TUNED, overwrite=overwrite)) as target:
-        return _finetune(
-            items, trainable, processes, target, options, split, pixels, web, progress
-        )  # fmt: skip
+        partners = _partners(items, split, options)
+        torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
+        parameters = list(choose_parameters(trainable, options.tune).values())
+        pairs = load_pairs(
+            items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web
+        )
+        if options.checkpointing:
+            trainable.checkpoint_blocks()
+        generator = torch.Generator().manual_seed(options.seed)
+        objective = Objective(trainable, pairs, options, partners, generator, processes)
+        config = _config(encoder, items, options, pairs, partners)
+        _run(objective, parameters, config, target, progress)
+    return config
 
 
-def _finetune(
-    items: Items,
-    trainable: Trainable,
-    processes: Processes,
+def _run(
+    objective: Objective,
+    parameters: list[torch.nn.Parameter],
+    config: dict[str, Any],
     target: Claim,
-    options: FinetuneOptions,
-    split: pa.Table | None,
-    pixels: Path,
-    web: Web | None,
     progress: Callable[[FinetuneProgress], None],
-) -> dict[str, Any]:
-    encoder = trainable.encoder
-    partners = _partners(items, split, options)
-    torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
-    parameters = choose_parameters(trainable, options.tune)
-    pairs = load_pairs(
-        items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web
-    )
-    if options.checkpointing:
-        trainable.checkpoint_blocks()
-    optimiser = torch.optim.AdamW(
-        parameters.values(), options.lr, weight_decay=options.weight_decay
-    )
-    batches = max(1, len(pairs.train) // options.batch_size)
-    steps = -(-batches // options.accumulate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(options, steps))
-    generator = torch.Generator().manual_seed(options.seed)
-    objective = Objective(trainable, pairs, options, partners, generator, processes)
-    config = _config(encoder, items, options, pairs, partners)
-    state = State()
-    keeper = Keeper(target.path, config, trainable, optimiser, schedule, generator)
+) -> None:
+    """All epochs, then the run directory."""
+    options, processes = objective.options, objective.processes
+    steps, state = TuneSteps(objective, parameters), State()
+    keeper = Keeper(target.path, config, objective.trainable, steps.optimiser, steps.schedule,
+                    objective.generator)  # fmt: skip
     keeper.load(state)
     while state.epoch < options.epochs and state.epoch - state.best_epoch < options.patience:
-        start, total = time.perf_counter(), 0.0
-        trainable.model.train()
-        order = torch.from_numpy(pairs.train)[torch.randperm(len(pairs.train), generator=generator)]
-        parts = order[: batches * options.batch_size].split(options.batch_size)
-        for first in range(0, len(parts), options.accumulate):
-            group = parts[first : first + options.accumulate]
-            optimiser.zero_grad(set_to_none=True)
-            for rows in group:
-                loss = objective.loss(rows)
-                (loss / len(group)).backward()
-                total += loss.item()
-            objective.sum_gradients(list(parameters.values()))
-            torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-            optimiser.step()
-            schedule.step()
-            with torch.no_grad():
-                trainable.log_scale.clamp_(max=math.log(100))  # as CLIP does, section 2.5
+        start = time.perf_counter()
+        mean = steps.epoch()
         state.epoch += 1
-        mean_loss = _finite("loss", processes.agree(total / batches), state.epoch)
-        row = {"epoch": state.epoch, "loss": mean_loss}
+        loss = _finite("loss", processes.agree(mean), state.epoch)
+        row = {"epoch": state.epoch, "loss": loss}
         row |= {"seconds": time.perf_counter() - start, **validate(objective)}
         row["valid_loss"] = processes.agree(row["valid_loss"])
         _finite("validation loss", row["valid_loss"], state.epoch)
@@ -122,11 +99,52 @@ def _finetune(
     if processes.is_main:
         keeper.finish(target, state)
     processes.wait()
-    return config
+
+
+class TuneSteps:
+    """The gradient steps of a fine-tuning."""
+
+    def __init__(self, objective: Objective, parameters: list[torch.nn.Parameter]) -> None:
+        options, pairs = objective.options, len(objective.pairs.train)
+        self.objective, self.parameters = objective, parameters
+        self.batches = max(1, pairs // options.batch_size)  # of an epoch; a short one is left out
+        steps = -(-self.batches // options.accumulate)
+        self.optimiser = torch.optim.AdamW(
+            parameters, options.lr, weight_decay=options.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, _cosine(options, steps))
+
+    def epoch(self) -> float:
+        """All batches once, in random order; the mean of their losses."""
+        objective, size = self.objective, self.objective.options.batch_size
+        objective.trainable.model.train()
+        train = objective.pairs.train
+        order = torch.from_numpy(train)[torch.randperm(len(train), generator=objective.generator)]
+        parts = order[: self.batches * size].split(size)
+        together, losses = objective.options.accumulate, []
+        for first in range(0, len(parts), together):
+            losses += self._step(parts[first : first + together])
+        return sum(losses) / self.batches
+
+    def _step(self, group: Sequence[torch.Tensor]) -> list[float]:
+        """One step by the mean gradient of some batches, (B,) item rows each; their losses."""
+        objective, losses = self.objective, []
+        self.optimiser.zero_grad(set_to_none=True)
+        for rows in group:
+            loss = objective.loss(rows)
+            (loss / len(group)).backward()
+            losses.append(loss.item())
+        objective.sum_gradients(self.parameters)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        with torch.no_grad():
+            objective.trainable.log_scale.clamp_(max=math.log(100))  # as CLIP does, section 2.5
+        return losses
 
 
 def _finite(what: str, loss: float, epoch: int) -> float:
-    """Raise RunError for a loss that is not finite: nothing of the epoch is kept."""
+    """Raise RunError on NaN or infinity: nothing of that epoch is kept."""
     if not math.isfinite(loss):
         raise RunError(f"the {what} is {loss} in epoch {epoch}; lower --lr")
     return loss

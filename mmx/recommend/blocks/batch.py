@@ -12,8 +12,8 @@ def unique_padded(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
     """(B,) numbers → the n different ones, the place of each of the B, and how often each occurs.
 
     n is filled up with zeros, which occur 0 times, to a multiple of STEP: on a CPU a product in
-    bfloat16 is compiled for its shape, and with as many rows as a batch happens to have different
-    items that took a quarter of SLMRec's step.
+    bfloat16 is compiled for each shape, and compiling for every number of different items took a
+    quarter of SLMRec's step.
     """
     found, place, counts = numbers.unique(return_inverse=True, return_counts=True)
     spare = -len(found) % STEP

@@ -111,7 +111,7 @@ class Channels(nn.Module):
         return self.graph.split(mean_of_layers(self.graph, nodes, self.layers, values))
 
     def rows(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``propagate`` gives for (n,) users and (m,) items → (n, width), (m, width)."""
+        """What ``propagate`` returns for (n,) users and (m,) items → (n, width), (m, width)."""
         spread = self._spreads()
         if spread is None:
             of_users, of_items = self.propagate(self.starts())
@@ -144,5 +144,5 @@ class Channels(nn.Module):
         return [self._spread[name] for name in self.names]
 
     def place(self, modality: int) -> slice:
-        """Where the channel of a modality, by number, stands in the width."""
+        """The columns of the channel of a modality, by its number."""
         return slice((1 + modality) * self.dim, (2 + modality) * self.dim)

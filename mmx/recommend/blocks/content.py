@@ -1,4 +1,4 @@
-"""One modality of a catalogue inside a model: frozen vectors and what stands in for absent ones."""
+"""One modality of a catalogue inside a model: frozen vectors, and a default for absent ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from mmx.recommend.features import Features
 
-PIECE = 16 << 20  # bytes gathered at once; larger blocks cost fresh pages each time
+BLOCK_BYTES = 16 << 20  # gathered at once; larger blocks cost new pages each time
 
 
 class Content(nn.Module):
@@ -54,7 +54,7 @@ class Halved:
         self._half: torch.Tensor | None = None
 
     def __call__(self, matrix: torch.Tensor) -> torch.Tensor:
-        """The same matrix gives the same copy; end to end every step brings another one."""
+        """The copy of the last matrix, if it is the same; end to end it changes in every step."""
         if self._half is None or self._of is not matrix:
             self._of, self._half = matrix, matrix.bfloat16()
         return self._half
@@ -65,10 +65,10 @@ def product(
 ) -> torch.Tensor:
     """Rows of ``matrix`` (m, d), all or the (n,) given, times ``weight`` (k, d) → (n, k) float32.
 
-    In the matrix's precision. Gathered in pieces that the allocator keeps instead of giving back.
+    In the matrix's precision. Gathered in blocks that the allocator keeps for the next one.
     """
     turned = weight.T.to(matrix.dtype)
     if rows is None:
         return (matrix @ turned).float()
-    at_once = max(1, PIECE // (matrix.shape[1] * matrix.element_size()))
+    at_once = max(1, BLOCK_BYTES // (matrix.shape[1] * matrix.element_size()))
     return torch.cat([F.embedding(part, matrix) @ turned for part in rows.split(at_once)]).float()

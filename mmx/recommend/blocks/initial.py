@@ -12,7 +12,7 @@ def xavier(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer with such a weight, and a bias as ``bias`` draws it."""
+    """A linear layer, its weight drawn by ``xavier`` and its bias by ``bias``."""
     layer = nn.Linear(inputs, outputs)
     layer.weight = xavier(outputs, inputs, generator)
     layer.bias = bias(inputs, outputs, generator)

@@ -1,9 +1,9 @@
-"""A scorer made of item-item weights: what a user took speaks for what else to show.
+"""A scorer made of item-item weights: a user's items say what else to show.
 
     s_ui = Σ_{j in history of u} W_ji
 
 Row j of W holds what item j says for every item i. Nothing in it belongs to a user, so it
-scores new users, given as lists of items, exactly like old ones.
+scores new users, given as lists of items, exactly like known ones.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ItemItem:
     def scores_of(self, histories: UserItems) -> np.ndarray:
         """n users known only by their items → (n, items).
 
-        -inf where the sum is 0: none of those items says anything of that one.
+        -inf where the sum is 0: none of those items says anything about that one.
         """
         scores = sum_of_rows(histories, self.weights)
         scores[scores == 0] = -np.inf
@@ -124,7 +124,7 @@ def kept(block: np.ndarray, count: int, key: np.ndarray | None = None) -> Sparse
 def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:
     out = np.zeros(which.n_users * weights.n_columns, dtype=np.float32)
     lengths = np.diff(weights.indptr)[which.indices]  # entries behind each pair
-    for pairs in _pieces(lengths):
+    for pairs in _spans(lengths):
         counts = lengths[pairs]
         ends = np.cumsum(counts)
         within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
@@ -134,12 +134,12 @@ def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:
     return out.reshape(which.n_users, weights.n_columns)
 
 
-def _pieces(lengths: np.ndarray) -> Iterator[slice]:
+def _spans(lengths: np.ndarray) -> Iterator[slice]:
     """Consecutive pairs whose entries together number about TERMS_AT_ONCE."""
     if not len(lengths):
         return
-    piece = np.cumsum(lengths) // TERMS_AT_ONCE
-    cuts = np.flatnonzero(np.diff(piece)) + 1
+    span = np.cumsum(lengths) // TERMS_AT_ONCE
+    cuts = np.flatnonzero(np.diff(span)) + 1
     edges = [0, *cuts.tolist(), len(lengths)]
     for start, end in pairwise(edges):
         yield slice(start, end)

@@ -1,7 +1,7 @@
 """Item-item graphs: each item's nearest items by the cosine of their feature vectors.
 
 The search is exact and goes block by block, so that no (items, items) matrix is ever held:
-beside the vectors and one scaled copy of them it needs (items, k) numbers. An item without a
+besides the vectors and one scaled copy of them it needs (items, k) numbers. An item without a
 vector has no neighbours and is nobody's neighbour.
 """
 
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmx.recommend.blocks.graph import Sparse
 from mmx.recommend.features import Features
 
-QUERIES_AT_ONCE = 16_384  # rows searched between two looks at memory, on CPU
+QUERIES_AT_ONCE = 16_384  # rows searched at once, on CPU
 BLOCK_BYTES = 256 << 20  # of similarities at once, on an accelerator
 
 
@@ -28,30 +27,29 @@ class Edges:
     similarity: torch.Tensor  # (edges,) float32 cosine
 
 
-def knn_edges(features: Features, k: int, *, itself: bool = True) -> Edges:
+def knn_edges(features: Features, k: int) -> Edges:
     """The k most similar items of every item that has a vector.
 
-    With ``itself`` an item counts as its own neighbour (the first, as cosine 1), as in LATTICE
-    and FREEDOM. Fewer than k items with a vector give fewer edges.
+    An item counts as its own neighbour (the first, as cosine 1), as in LATTICE. Fewer than k
+    items with a vector make fewer edges.
     """
     norms = np.sqrt(np.einsum("id,id->i", features.matrix, features.matrix))  # (items,)
     items = np.flatnonzero(features.present & (norms > 0))
-    vectors = features.matrix[items]  # the one copy, scaled where it lies
+    vectors = features.matrix[items]  # the one copy, scaled in place
     vectors /= norms[items, None]
-    return edges_between(torch.from_numpy(vectors), torch.from_numpy(items), k, itself=itself)
+    return edges_between(torch.from_numpy(vectors), torch.from_numpy(items), k)
 
 
-def edges_between(vectors: torch.Tensor, items: torch.Tensor, k: int, *, itself: bool) -> Edges:
+def edges_between(vectors: torch.Tensor, items: torch.Tensor, k: int) -> Edges:
     """The edges among (n,) items from their (n, d) vectors of norm 1. Nothing is learned here."""
     count = len(vectors)
-    wanted = min(k if itself else k + 1, count)
+    wanted = min(k, count)
     if not count or not wanted:
         none = items.new_zeros(0)
         return Edges(none, none, vectors.new_zeros(0))
     similarity, places = search(vectors.detach(), wanted)  # (n, wanted) each
     rows = torch.arange(count, device=items.device)[:, None].expand_as(places)
-    kept = torch.ones_like(places, dtype=torch.bool) if itself else _without(rows, places, k)
-    return Edges(items[rows[kept]], items[places[kept]], similarity[kept])
+    return Edges(items[rows.flatten()], items[places.flatten()], similarity.flatten())
 
 
 def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,14 +84,6 @@ def _search_faiss(vectors: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(similarity), torch.from_numpy(places)
 
 
-def _without(rows: torch.Tensor, places: torch.Tensor, k: int) -> torch.Tensor:
-    """Which of (n, k + 1) neighbours stay when each row loses itself, or else its last."""
-    own = places == rows
-    missing = ~own.any(1)  # more than k items are exactly as similar as the item itself
-    own[missing, -1] = places.shape[1] > k
-    return ~own
-
-
 def normalised(
     rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, n: int
 ) -> torch.Tensor:
@@ -106,14 +96,3 @@ def normalised(
     full = degrees > 0
     scale = torch.where(full, torch.where(full, degrees, 1).rsqrt(), 0)
     return scale.index_select(0, rows) * values * scale.index_select(0, columns)
-
-
-def knn_graph(features: Features, k: int) -> Sparse:
-    """The normalised (items, items) k-NN matrix of cosines, an item among its own neighbours.
-
-    Negative cosines become 0 (LATTICE, section 3.1.1).
-    """
-    edges = knn_edges(features, k)
-    n = len(features.matrix)
-    values = normalised(edges.rows, edges.columns, edges.similarity.clamp(min=0), n)
-    return Sparse(edges.rows, edges.columns, values, (n, n))

@@ -9,10 +9,10 @@ from mmx.recommend.features import Features
 
 
 def modality_weights(text: str, features: Mapping[str, Features]) -> dict[str, float]:
-    """``image:0.3,text:0.7`` as shares that sum to 1; empty text weighs all modalities alike.
+    """``image:0.3,text:0.7`` as shares that sum to 1; empty text weighs all modalities the same.
 
     A modality that is not named weighs nothing. Raises OptionError on a name that the features
-    lack, on what is no number, and where nothing weighs more than 0.
+    lack, on a weight that is not a number, and where nothing weighs more than 0.
     """
     weights = parse_weights(text)
     if not weights:
@@ -26,10 +26,10 @@ def modality_weights(text: str, features: Mapping[str, Features]) -> dict[str, f
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """``image:0.3,text:0.7`` as it stands there; empty for empty text.
+    """``image:0.3,text:0.7`` as written; empty for empty text.
 
-    Raises OptionError on a modality that is named twice, on what is no number, and where
-    nothing weighs more than 0 or all together are too much for a float.
+    Raises OptionError on a modality that is named twice, on a weight that is not a number, and
+    where nothing weighs more than 0 or all together are too much for a float.
     """
     weights: dict[str, float] = {}
     for part in text.split(",") if text else ():

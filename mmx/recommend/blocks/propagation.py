@@ -1,7 +1,7 @@
 """LightGCN's propagation: the mean of a node's layers, (x + A x + … + A^L x) / (L + 1).
 
-He, Deng, Wang, Li, Zhang and Wang, SIGIR 2020, equations 3, 4 and 8. Nothing but the graph's
-values is kept for the backward pass, which is the same sum with Aᵀ.
+He, Deng, Wang, Li, Zhang and Wang, SIGIR 2020, equations 3, 4 and 8. Only the graph's values
+are kept for the backward pass, which is the same sum with Aᵀ.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ BLOCK = 256  # pictures that are hashed at once
 class Catalogue:
     """The catalogue through a trainable encoder: item numbers in, vectors out.
 
-    ``order`` (items,) says which row of the items table an item's number stands for.
+    ``order`` (items,) has the row of the items table of each item number.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Catalogue:
         return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
 
     def contents(self) -> Iterator[bytes | memoryview]:
-        """All that the vectors are made from, item by item in their numbers, to be hashed."""
+        """All that the vectors are made from, in the order of the item numbers, to be hashed."""
         yield self.trainable.encoder.card.to_json().encode()
         yield json.dumps([self.texts[row] for row in self.order]).encode()
         yield self.present["image"].data

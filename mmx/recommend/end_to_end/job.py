@@ -1,4 +1,4 @@
-"""``mmx train --end-to-end``: open the encoder for training, keep what became of it."""
+"""``mmx train --end-to-end``: open the encoder for training, write what it became."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mmx.torch_files import save_tensors
 
 @dataclass(frozen=True)
 class EndToEndJob:
-    """Which encoder is trained along, and how."""
+    """Which encoder is trained with the recommender, and how."""
 
     encoder: str  # as --model of mmx extract
     weights: Path | str | None = None  # to start from; None: what the name fetches
@@ -53,7 +53,7 @@ class EndToEndJob:
         seed: int,
         log: Callable[[str], None],
     ) -> Catalogue:
-        """The catalogue through the encoder, whose parameters that train are chosen.
+        """The catalogue through the encoder, with the parameters that train chosen.
 
         ``order`` (items,) are the rows of the items table by the numbers of the items. Raises
         OptionError for an encoder that is not of images and texts, DataError when no item has a

@@ -23,12 +23,12 @@ from mmx.extract.finetune.trainable import unit
 from mmx.recommend.contract import checked_tables
 from mmx.recommend.end_to_end.catalogue import Catalogue
 from mmx.recommend.end_to_end.options import EndToEndOptions
-from mmx.recommend.models import trained_along
+from mmx.recommend.models import end_to_end_models
 from mmx.recommend.protocol import GradientModel
 
 
 class EndToEnd(GradientModel):
-    """A model that trains its encoder along: wraps one that reads feature tables."""
+    """A model that trains its encoder, too: wraps one that reads feature tables."""
 
     def __init__(
         self, inner: GradientModel, catalogue: Catalogue, options: EndToEndOptions
@@ -41,7 +41,7 @@ class EndToEnd(GradientModel):
         self.encoder = catalogue.trainable.model
         self.tables = {m: checked_tables(inner, inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
-            raise OptionError(f"--end-to-end needs a model with features: {trained_along()}")
+            raise OptionError(f"--end-to-end needs a model with features: {end_to_end_models()}")
         self._rows = torch.zeros(0, dtype=torch.long)
         self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
         self._stale = True  # whether the encoder has moved since the tables were filled
@@ -58,7 +58,7 @@ class EndToEnd(GradientModel):
         return groups
 
     def epoch_start(self, generator: torch.Generator) -> None:
-        """Bring every row of the tables up to date."""
+        """Fill every row of the tables from the encoder as it is now."""
         self._refresh()
         self.inner.epoch_start(generator)
 
@@ -103,7 +103,7 @@ class EndToEnd(GradientModel):
                 vectors.backward(total[part])
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Final embeddings, from features as the encoder gives them now."""
+        """Final embeddings, from features as the encoder computes them now."""
         self._refresh()
         return self.inner.factors()
 

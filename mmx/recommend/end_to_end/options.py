@@ -11,7 +11,7 @@ from mmx.extract.finetune.tune import check_tune
 
 @dataclass(frozen=True)
 class EndToEndOptions:
-    """How the encoder takes part."""
+    """How the encoder is trained."""
 
     refresh: str = "batch"  # "batch": gradients into the encoder; "epoch": features rebuilt only
     encoder_lr: float = 1e-5  # learning rate of the encoder's parameters

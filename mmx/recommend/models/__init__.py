@@ -1,12 +1,15 @@
-"""The recommenders by name. One paper, one file; this table only says where they are."""
+"""The recommenders by name. One paper, one file; this table says where they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from mmx.errors import OptionError, suggestion
+
+if TYPE_CHECKING:
+    from mmx.recommend.protocol import ClosedForm, GradientForm
 
 
 @dataclass(frozen=True)
@@ -15,17 +18,17 @@ class ModelRecord:
 
     name: str
     title: str
-    module: str  # holds Config, and the class Model or the function fit
+    module: str  # a ClosedForm or a GradientForm of mmx.recommend.protocol
     features: str  # "none" or "required"
     citation: str
-    closed_form: bool = False  # fit(config, world) → Scorer; else Model is trained by gradients
+    closed_form: bool = False  # solved at once; else trained in epochs
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
-    end_to_end: bool = False  # trains an encoder along: its Model has ``feature_tables``
+    end_to_end: bool = False  # can train an encoder: its Model has ``feature_tables``
 
-    def load(self) -> Any:
-        """The module with its ``Config`` and its ``Model`` or ``fit`` (imports torch)."""
-        return import_module(self.module)
+    def load(self) -> ClosedForm | GradientForm:
+        """The module (imports torch)."""
+        return cast("ClosedForm | GradientForm", import_module(self.module))
 
 
 MODELS = {
@@ -143,7 +146,7 @@ def find_model(name: str) -> ModelRecord:
     return MODELS[name]
 
 
-def trained_along() -> str:
+def end_to_end_models() -> str:
     """The models that ``--end-to-end`` takes, as a message lists them."""
     *others, last = (record.name for record in MODELS.values() if record.end_to_end)
     return f"{', '.join(others)} or {last}"

@@ -14,7 +14,7 @@ are small.
 
 An item without a vector in a modality has zeros there, which is the mean of the known ones: it is
 not explained by content in that modality and explains no other item by it; its interactions count
-as ever.
+as usual.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Config:
     content: float = 30.0  # α, users that one dimension of the contents counts for
     share: float = 0.1  # β, of the content regression in the result, 0 to 1
     content_reg: float = 10.0  # λ_S, in dimensions
-    weights: str = ""  # of modalities, as image:0.3,text:0.7; empty weighs all alike
+    weights: str = ""  # of modalities, as image:0.3,text:0.7; empty weighs all the same
     keep: int = 0  # largest |weights| kept of each item's row, items; 0 keeps all, dense
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""ItemKNN: items that the same users took speak for each other.
+"""ItemKNN: items that the same users took are neighbours.
 
 Sarwar, Karypis, Konstan and Riedl, "Item-Based Collaborative Filtering Recommendation
 Algorithms", WWW 2001: the cosine of two items' user vectors, a prediction as a sum over the

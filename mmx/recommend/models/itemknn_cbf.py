@@ -1,4 +1,4 @@
-"""ItemKNN-CBF: items whose contents are alike speak for each other.
+"""ItemKNN-CBF: items with similar contents are neighbours.
 
 The content-based nearest-neighbour recommender described by Lops, de Gemmis and Semeraro,
 "Content-based Recommender Systems: State of the Art and Trends", Recommender Systems Handbook,
@@ -10,8 +10,8 @@ Troubling Analysis of Reproducibility and Progress in Recommender Systems Resear
     s_ui      = Σ_{j taken by u} W_ji
 
 The vectors are centred on the catalogue's mean first, since what all items share makes no two of
-them alike. No interaction enters W, so an item that nobody took is scored like any other. An item
-without a vector in any modality has no neighbours: it scores 0 for everyone.
+them more similar. No interaction enters W, so an item that nobody took is scored like any other.
+An item without a vector in any modality has no neighbours: it scores 0 for everyone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config:
     """Hyper-parameters of ItemKNN-CBF."""
 
     neighbours: int = 50  # N, items
-    weights: str = ""  # w_m, as image:0.3,text:0.7; empty weighs all modalities alike
+    weights: str = ""  # w_m, as image:0.3,text:0.7; empty weighs all modalities the same
 
     def __post_init__(self) -> None:
         check_settings(self, neighbours=whole(1))

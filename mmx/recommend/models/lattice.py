@@ -89,7 +89,7 @@ class Modality(nn.Module):
         """
         projected = F.linear(self.matrix, self.weight, self.bias)  # (items, f), equation 4
         unit = F.normalize(projected.float())
-        edges = edges_between(unit.detach()[self.items], self.items, self.k, itself=True)
+        edges = edges_between(unit.detach()[self.items], self.items, self.k)
         # the gradient of unit[rows] adds up in an order that differs from call to call
         ends = F.embedding(edges.rows, unit), F.embedding(edges.columns, unit)  # (edges, f) each
         cosine = (ends[0] * ends[1]).sum(1).clamp(min=0)  # (edges,)

@@ -2,7 +2,7 @@
 
     s_ui = |U_i|, the number of users who took item i in training
 
-It learns nothing of a user, so that a new one is served like all others.
+It learns nothing about users, so that a new one gets the same list.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Model(GradientModel):
     def _fine_and_coarse(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """FAC on (n, width): from ids on, each coarser space meets the next modality.
 
-        Item r stands for as many rows of the batch as ``counts[r]`` says.
+        Item r counts for as many rows of the batch as ``counts[r]`` says.
         """
         x, *modalities = items.split(self.config.dim, 1)  # (n, k) each
         each = torch.arange(len(items), device=items.device)

@@ -6,9 +6,9 @@ own embedding matrix E_m and their projections add up, which is the paper's mode
 concatenated features. An item without a vector of some modality takes that modality's
 learned default vector, in training and in scoring.
 
-An item that nobody took in training is met there only as a negative, so that its γ_i and β_i
-learn nothing but that it is not wanted. ``cold=trained`` scores it with them, as the paper does;
-``cold=prior`` sets both to 0, the mean of their prior, and lets the content alone speak.
+An item that nobody took in training occurs there only as a negative, so that its γ_i and β_i
+learn only that it is not wanted. ``cold=trained`` scores it with them, as the paper does;
+``cold=prior`` sets both to 0, the mean of their prior, and scores by the content alone.
 """
 
 from __future__ import annotations

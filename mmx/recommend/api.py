@@ -1,4 +1,4 @@
-"""What a finished run is asked for from Python: ``mmx.evaluate`` and ``mmx.top_k``."""
+"""A finished run from Python: ``mmx.evaluate`` and ``mmx.top_k``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from mmx.bounds import check, whole
 from mmx.errors import OptionError, RunError, one_of
 from mmx.kinds import must_be
 from mmx.logs import log_line
-from mmx.recommend.evaluation import Evaluation
-from mmx.recommend.evaluation import evaluate as measure
+from mmx.recommend.evaluation import Evaluation, evaluate_scorer
 from mmx.recommend.metrics import CUTOFFS
 from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
 from mmx.recommend.run import Run, open_run
@@ -34,7 +33,7 @@ def evaluate(
 
     ``at`` are the cut-offs K. With ``tail`` only held-out items with at most so many training
     interactions count, with ``cold`` only those without any; all items still compete.
-    ``means["recall@20"]`` of the answer is the mean over users, ``metrics["recall@20"]`` (n,)
+    ``means["recall@20"]`` of the result is the mean over users, ``metrics["recall@20"]`` (n,)
     the value of each. Raises OptionError for contradictions, RunError when there is no such run
     or no held-out item that counts.
     """
@@ -45,12 +44,12 @@ def evaluate(
     run = run if isinstance(run, Run) else open_run(run)
     held_out = run.data.valid if split == "valid" else run.data.test
     targets = None if tail is None else run.data.train.item_counts <= tail
-    found = measure(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
+    found = evaluate_scorer(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
     if tail is not None and not len(found.users):
         raise RunError(f"{run.path}: no {split} item has at most {tail} training interactions; "
                        "raise --tail")  # fmt: skip
     if cold and not run.can("cold_items"):
-        log(f"{run.config['model']} cannot score items that nobody took: their order is chance")
+        log(f"{run.config['model']} cannot score items that nobody took: their order is random")
     return found
 
 
@@ -66,11 +65,11 @@ def top_k(
 ) -> pa.Table:
     """The top K items of ``users``, one or several, or of every user: what ``mmx recommend`` does.
 
-    ``items_from`` asks for someone new who took these items, in place of users. ``exclude`` and
+    ``items_from`` are the items of someone new, in place of users. ``exclude`` and
     ``only`` are item ids; ``seen`` hides what a user took in "all" splits, in "train", or "none".
 
     Returns (user_id, rank, item_id, score), best first; fewer than K where fewer can be shown.
-    Of very many users ``mmx.recommend.recommendation.recommend_all`` gives a table at a time.
+    For very many users ``mmx.recommend.recommendation.recommend_all`` yields several tables.
     Raises UnknownIdError for an id that is not in the run, RunError when there is no such run or
     its model cannot score new users, OptionError for contradictions.
     """
