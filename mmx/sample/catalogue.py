@@ -17,7 +17,7 @@ from mmx.bounds import SEED, check, whole
 from mmx.files import as_path
 from mmx.sample.drawing import COLOURS, PATTERNS, Look, Scene, draw
 from mmx.sample.shapes import SHAPES
-from mmx.sample.shoppers import Taste, launch_days, simulate, utilities
+from mmx.sample.users import Taste, launch_days, simulate, utilities
 from mmx.sample.wording import describe
 
 CATEGORIES = tuple(SHAPES)
@@ -168,7 +168,7 @@ def _interactions_table(products: list[Product], users: int, rng: np.random.Gene
     who, what, when = simulate(utility, launched, rng)
     return pa.table(
         {
-            "user_id": [f"shopper-{u:03d}" for u in who],
+            "user_id": [f"user-{u:03d}" for u in who],
             "item_id": [products[i].item_id for i in what],
             "timestamp": pa.array(when, pa.int64()),
         }

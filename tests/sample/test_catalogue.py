@@ -14,7 +14,7 @@ from mmx.errors import OptionError
 from mmx.sample.catalogue import CATEGORIES, TASTE, catalogue, write_sample
 from mmx.sample.drawing import BACKDROPS, COLOURS, MARKS, PATTERNS, Look, Scene, draw
 from mmx.sample.shapes import SHAPES
-from mmx.sample.shoppers import DAY, START, Taste, launch_days, simulate, utilities
+from mmx.sample.users import DAY, START, Taste, launch_days, simulate, utilities
 from mmx.sample.wording import COLOUR_WORDS, NOUNS
 
 WHITE = Scene("plain", (250, 250, 250), "none", (0, 0, 0))
@@ -47,7 +47,7 @@ def test_keeps_the_contract_of_a_dataset_directory(sample: Path) -> None:
     assert items.table.column_names == ["item_id", "image", "text", *further]
     assert items.ids[42].as_py() == "sku-0042"
     assert log.column_names == ["user_id", "item_id", "timestamp"]
-    assert log["user_id"][0].as_py().startswith("shopper-")
+    assert log["user_id"][0].as_py().startswith("user-")
     assert len(set(log["user_id"].to_pylist())) == 150
 
 

@@ -1,0 +1,46 @@
+"""``--help`` of the long commands: options under the headings of their subjects, each once."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands import COMMANDS
+
+HEADINGS = {
+    "extract": ["Input", "Encoder", "Speed and devices", "Web", "Output", "Other"],
+    "train": [
+        "Input", "Training", "End to end", "Web", "Speed and devices", "Output", "Other",
+    ],
+    "finetune": [
+        "Input", "Encoder", "Training", "Speed and devices", "Web", "Output", "Other",
+    ],
+}  # fmt: skip
+
+
+def shown(command: str) -> str:
+    """What ``--help`` prints."""
+    line = [sys.executable, "-m", "mmx", *command.split(), "--help"]
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize("command", sorted(HEADINGS))
+def test_the_options_are_in_groups(command: str) -> None:
+    page = shown(command)
+    assert re.findall(r"^(\w[\w ]*):$", page, re.MULTILINE) == HEADINGS[command]
+
+
+@pytest.mark.parametrize("command", sorted(HEADINGS))
+def test_every_option_is_shown_once(command: str) -> None:
+    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", shown(command), re.MULTILINE)
+    options = {max(p.opts, key=len) for p in COMMANDS[command].params} - {"--devices"}
+    assert len(listed) == len(set(listed))
+    assert options <= set(listed)
+
+
+def test_arguments_of_a_short_command_come_first() -> None:
+    page = shown("recommend")
+    assert page.index("\nArguments:") < page.index("--user")
