@@ -1,1 +1,1 @@
-"""The embedding store: schema, plan, atomic writes, reading, SQL."""
+"""The embedding store: card, schema, parts, merge, reading; layouts of other tools."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmx.recommend.models import end_to_end_models
 from tests.cli.conftest import Shop
 
 
@@ -30,6 +31,6 @@ def test_contradictions_are_named(shop: Shop) -> None:
     line = shop.refused("train", "--data", "data", "--allow-private", code=2)
     assert "--allow-private needs --end-to-end" in line
     line = shop.refused(*along, "--encoder", "clip:mini", "--model", "ease", code=2)
-    assert "--end-to-end takes vbpr, lattice, mmgcn, mmgcl or slmrec" in line
+    assert f"--end-to-end takes {end_to_end_models()}" in line
     line = shop.refused(*along, "--encoder", "toy", code=2)
     assert "cannot be fine-tuned" in line
