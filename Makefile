@@ -1,13 +1,15 @@
-# make demo   a virtual environment, the install, the whole job on the embedded sample
-# make test   a virtual environment with the test dependencies, all tests but the slow ones
-# make slow   the slow tests: kills, damage, many processes (CI runs both)
-# make lint   ruff and mypy
+# make demo     a virtual environment, the install, the whole job on the embedded sample
+# make test     a virtual environment with the test dependencies, all tests but the slow ones
+# make slow     the slow tests: kills, damage, many processes (CI runs both)
+# make lint     ruff and mypy
+# make format   let ruff sort imports, fix what it can and format
+# make check    before a commit: lint, then the tests of make test
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint
+.PHONY: demo test slow lint format check
 
 demo: $(VENV)/.installed
 	$(BIN)/mmx demo
@@ -23,6 +25,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -30,6 +38,6 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/.installed-dev: pyproject.toml requirements/test.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint requirements/test.txt --editable '.[dev]'
 	touch $@

@@ -31,6 +31,7 @@ PIP = {  # what is imported → what pip calls it
     "httpcore2": "httpcore2",
     "ray": "ray",
     "yaml": "pyyaml",
+    "packaging": "packaging",
 }
 
 UPGRADE = "pip install --upgrade"

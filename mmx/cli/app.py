@@ -9,6 +9,7 @@ import typer
 from mmx import __version__
 from mmx.cli import (
     demo,
+    doctor,
     evaluate,
     extract,
     finetune,
@@ -48,6 +49,7 @@ def root(
 
 for command in (
     demo.demo,
+    doctor.doctor,
     extract.extract,
     extract.encoders,
     finetune.finetune,
