@@ -26,9 +26,7 @@ def usable_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise OptionError(
-            f"--device {name}: torch has no such device; use auto, cpu or cuda"
-        ) from None
+        raise OptionError(f"--device {name} is unknown to torch; use auto, cpu or cuda") from None
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if not there:
         raise OptionError(f"--device {name}: no CUDA device here; use --device cpu")

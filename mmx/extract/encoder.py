@@ -124,8 +124,8 @@ def check_encoder(encoder: object) -> None:
     """Raises OptionError for an object that is not an Encoder."""
     if not isinstance(encoder, Encoder):
         raise OptionError(
-            f"a {type(encoder).__name__} is not an encoder; give a name such as 'clip', or make "
-            "its class a subclass of mmx.Encoder"
+            f"a {type(encoder).__name__} is not an encoder; a name such as 'clip' is expected, or "
+            "a subclass of mmx.Encoder"
         )
 
 

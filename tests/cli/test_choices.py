@@ -41,7 +41,7 @@ def test_one_of() -> None:
         (lambda: TrainJob("d", unknown_items="eror"), "--unknown-items eror .* 'error'"),
         (lambda: TrainOptions(negatives="popularty"), "--negatives popularty .* 'popularity'"),
         (lambda: TrainOptions(precision="bfloat"), "--precision bfloat .* 'bfloat16'"),
-        (lambda: TrainOptions(device="cdua"), "--device cdua is not a device of torch"),
+        (lambda: TrainOptions(device="cdua"), "--device cdua is unknown to torch"),
         (lambda: ExtractOptions(dtype="flaot16"), "--dtype flaot16 .* 'float16'"),
         (lambda: FinetuneOptions(tune="ful"), "--tune ful .* 'full'"),
         (lambda: FinetuneOptions(tune="last:x"), "--tune last:x: last:N takes a number"),

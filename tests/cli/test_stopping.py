@@ -21,7 +21,7 @@ from tests.extract.servers import Misbehaving, serving
 PATIENCE = 60  # s, for what happens soon unless it never does
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-GOES_ON = "finished parts are kept and the same command goes on"
+GOES_ON = "finished parts are kept; the same command continues"
 
 
 @contextmanager

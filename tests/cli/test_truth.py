@@ -150,7 +150,7 @@ TRAIN = ("train", "--data", "data", "--epochs", "1", "--out", "runs/never")
         (("--model", "bpr", "--seed", "-1"), "--seed -1: 0 to 9223372036854775807 is expected"),
         (
             ("--model", "bpr", "--device", "gpu"),
-            "--device gpu is not a device of torch; try cpu, cuda",
+            "--device gpu is unknown to torch; use auto, cpu or cuda",
         ),
         (("--model", "bpr", "--lr", "nan"), "--lr nan: above 0 is expected"),
     ],

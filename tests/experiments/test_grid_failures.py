@@ -98,6 +98,6 @@ def test_two_processes_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--device gpu is none of torch's"):
+    with pytest.raises(OptionError, match="--device gpu is unknown to torch"):
         Grid(tiny_plan(), tmp_path / "out", device="gpu")
     assert not (tmp_path / "out").exists()

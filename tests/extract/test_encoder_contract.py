@@ -50,7 +50,7 @@ def test_the_defaults_of_an_encoder() -> None:
 
 def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
     data = plain_catalogue(tmp_path / "d", 3)
-    expected = r"a \w+ is not an encoder; give a name such as 'clip', or make its class a sub"
+    expected = r"a \w+ is not an encoder; a name such as 'clip' is expected, or a sub"
     for run in (mmx.encode, extract):
         with pytest.raises(OptionError, match=expected):
             run(mmx.load_items(data), tmp_path, tmp_path / "x.parquet")
