@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mmx.errors import OptionError, first_line
 from mmx.kinds import must_be
+from mmx.logs import log_line
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most commands have no use for it
     import torch
@@ -13,16 +16,18 @@ if TYPE_CHECKING:  # torch takes seconds to import, and most commands have no us
 AUTO = "auto"
 
 
-def usable_device(name: str) -> torch.device:
-    """The device that ``--device`` names; ``auto`` is the first GPU, or the CPU without one.
+def usable_device(name: str | torch.device) -> torch.device:
+    """The device that ``--device`` names; ``auto`` is a CUDA GPU that works, or else the CPU.
 
     Raises OptionError where torch does not know the name or this machine lacks the device.
     """
     import torch
 
+    if isinstance(name, torch.device):
+        name = str(name)
     must_be("--device", name, str)
     if name == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if _gpu_works() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -35,6 +40,26 @@ def usable_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         _try(device)
     return device
+
+
+@cache
+def _gpu_works() -> bool:
+    """Whether each process of this machine can compute on a GPU of its own.
+
+    A GPU may be there that this build of torch has no code for, or that another program has
+    taken whole: the CPU is used then, and a line says so.
+    """
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started
+    if not torch.cuda.is_available() or torch.cuda.device_count() < here:
+        return False
+    try:
+        _try(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+    except OptionError as error:
+        log_line(str(error).replace("--device", "the device"))
+        return False
+    return True
 
 
 def described(device: str | torch.device) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from mmx.devices import usable_device
+from mmx.errors import OptionError
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class Processes:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from accelerate import PartialState
 
+            _must_have_gpus(self.device)
             state = PartialState(cpu=self.device.type == "cpu")
             atexit.unregister(_leave)
             atexit.register(_leave)
@@ -114,6 +116,16 @@ class Processes:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+
+def _must_have_gpus(device: torch.device) -> None:
+    """Raises OptionError where torchrun started more processes than this machine has GPUs."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cuda" and torch.cuda.device_count() < here:
+        raise OptionError(
+            f"--device {device}: {here} processes for {torch.cuda.device_count()} GPUs; start "
+            "fewer, or use --device cpu"
+        )
 
 
 def _leave() -> None:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
+import mmx.devices
 from mmx.devices import described, usable_device
 from mmx.errors import OptionError
 from mmx.extract.workers.processes import spread
-from mmx.extract.workers.ray_cluster import actor_device
+from mmx.extract.workers.ray_cluster import takes_gpus
+from mmx.processes import _must_have_gpus
+from tests.catalogue import plain_catalogue
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """What was found of the GPUs is forgotten before and after."""
+    mmx.devices._gpu_works.cache_clear()
+    yield
+    mmx.devices._gpu_works.cache_clear()
 
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with two GPUs, as far as torch is asked."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(mmx.devices, "_try", lambda device: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
 
@@ -49,7 +64,42 @@ def test_several_processes_share_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spread("auto", 2) == ("cpu", "cpu")
 
 
-def test_ray_uses_the_gpus_of_its_cluster() -> None:
-    assert actor_device("auto", [{"CPU": 4}, {"CPU": 4, "GPU": 1}]) == "cuda"
-    assert actor_device("auto", [{"CPU": 4}]) == "cpu"
-    assert actor_device("cpu", [{"GPU": 1}]) == "cpu"
+def test_ray_reserves_the_gpus_of_its_cluster() -> None:
+    assert takes_gpus("auto", [{"CPU": 4}, {"CPU": 4, "GPU": 1}])
+    assert not takes_gpus("auto", [{"CPU": 4}])
+    assert not takes_gpus("cpu", [{"GPU": 1}])
+
+
+@pytest.mark.usefixtures("gpus")
+def test_auto_needs_a_gpu_for_each_process_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert usable_device("auto").type == "cuda"
+    mmx.devices._gpu_works.cache_clear()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert usable_device("auto").type == "cpu"
+    with pytest.raises(OptionError, match="3 processes for 2 GPUs"):
+        _must_have_gpus(torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_that_computes_nothing_is_left_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(device: torch.device) -> None:
+        raise OptionError("--device cuda:0 cannot be used (no kernel image); use cpu")
+
+    monkeypatch.setattr(mmx.devices, "_try", broken)
+    with caplog.at_level("INFO", logger="mmx"):
+        assert usable_device("auto").type == "cpu"
+    assert "no kernel image" in caplog.text
+
+
+@pytest.mark.usefixtures("gpus")
+def test_an_encoder_of_the_cpu_takes_auto_on_a_machine_with_gpus(tmp_path: Path) -> None:
+    data = plain_catalogue(tmp_path / "data", 3)
+    report = mmx.encode(data, "toy", tmp_path / "toy.parquet", device="auto")
+    assert report.encoded == 3
+
+
+def test_a_device_of_torch_is_one_by_its_name() -> None:
+    assert usable_device(torch.device("cpu")) == torch.device("cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from pathlib import Path
 
 VARIABLE = "MMX_DATA"
 
@@ -15,10 +16,7 @@ def chosen_data(given: str | None) -> str:
     is none.
     """
     from mmx.cli.output import note
-    from mmx.data.dataset import is_dataset
-    from mmx.data.tables import has_table
     from mmx.errors import OptionError
-    from mmx.files import as_place
 
     if given is not None:
         return given
@@ -26,16 +24,21 @@ def chosen_data(given: str | None) -> str:
     if named:
         note(f"dataset: {named} (${VARIABLE})")
         return named
-    if has_table(as_place("."), "items"):
-        note("dataset: this folder")
-        return "."
-    if is_dataset("data"):
-        note("dataset: ./data")
-        return "data"
+    for folder, words in ((".", "this folder"), ("data", "./data")):
+        if _is_dataset(Path(folder)):
+            note(f"dataset: {words}")
+            return folder
     raise OptionError(
         f"give --data DIR: ${VARIABLE} is not set, and neither this folder nor ./data has "
         "items.parquet, .csv or .tsv (`mmx demo` makes a dataset to look at)"
     )
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether it has an items table and is not a run, which has one, too."""
+    from mmx.data.tables import has_table
+
+    return has_table(folder, "items") and not (folder / "metrics.json").exists()
 
 
 def command(*words: str | None, **options: object) -> str:

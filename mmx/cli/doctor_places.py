@@ -66,10 +66,20 @@ def _within(seconds: float, function: Callable[[], str]) -> str:
 
 def caches() -> Iterator[Row]:
     """Folders where downloads and unfinished work are kept, with the free space."""
-    torch_home = Path(os.environ.get("TORCH_HOME") or _home_cache() / "torch")
-    yield _cache("cache of mmx", user_cache(), "XDG_CACHE_HOME")
-    yield _cache("cache of the hub", hub_cache(), "HF_HUB_CACHE")
-    yield _cache("cache of torch", torch_home.expanduser() / "hub", "TORCH_HOME")
+    for title, folder, setting in (
+        ("cache of mmx", user_cache, "XDG_CACHE_HOME"),
+        ("cache of the hub", hub_cache, "HF_HUB_CACHE"),
+        ("cache of torch", _torch_cache, "TORCH_HOME"),
+    ):
+        try:
+            yield _cache(title, folder(), setting)
+        except (OSError, RuntimeError) as error:  # a folder nobody may enter, a user without home
+            yield title, first_line(error), f"set {setting} to a folder you can write to"
+
+
+def _torch_cache() -> Path:
+    home = Path(os.environ.get("TORCH_HOME") or _home_cache() / "torch")
+    return home.expanduser() / "hub"
 
 
 def hub_cache() -> Path:

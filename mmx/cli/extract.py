@@ -87,7 +87,7 @@ def extract(
         of_speed(
             "--device",
             "--devices",
-            help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both; auto: a GPU where there is one.",
+            help="cpu, cuda, cuda:1; cuda:0,cuda:1 uses both; auto: a CUDA GPU where there is one.",
             show_default="auto",
         ),
     ] = None,
@@ -200,7 +200,7 @@ def extract(
         report = encode(
             data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter),
             weights=weights, modalities=names or None,
-            decode=_way_to_decode(exact, gpu_decode, device), device=device,
+            decode=_way_to_decode(exact, gpu_decode, device, engine), device=device,
             processes=processes, engine=engine, ray_address=ray_address, web=web, work=work,
             progress=drawer(bar, said), log=note, tokenizer=tokenizer, head=head,
             image_size=image_size, resize=resize, resize_mode=resize_mode,
@@ -224,15 +224,16 @@ def encoders(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
     print_table(columns, [[listed(record[name]) for name in columns] for record in records])
 
 
-def _way_to_decode(exact: bool, gpu: bool, device: str) -> str:
+def _way_to_decode(exact: bool, gpu: bool, device: str, engine: str) -> str:
     from mmx.devices import AUTO, usable_device
     from mmx.errors import OptionError
 
     if gpu and exact:
         raise OptionError("--gpu-decode is not exact to the bit; drop it, or --exact")
     if gpu and device == AUTO:
-        device = usable_device(AUTO).type
-    if gpu and not all(place.startswith("cuda") for place in device.split(",")):
+        if engine == "local" and usable_device(AUTO).type != "cuda":
+            raise OptionError("--gpu-decode: there is no GPU here that torch can use; drop it")
+    elif gpu and not all(place.startswith("cuda") for place in device.split(",")):
         raise OptionError(f"--gpu-decode with --device {device}: --device cuda, or drop it")
     return "gpu" if gpu else "exact" if exact else "fast"
 

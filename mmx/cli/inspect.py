@@ -200,11 +200,16 @@ def _run_facts(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _tuned_facts(path: Path, verify: bool) -> dict[str, Any]:
+    from mmx.errors import EncoderError
     from mmx.extract.tuned import tuned_facts, verify_tuned
 
     facts = tuned_facts(path)
     if verify:
-        verify_tuned(path)
+        try:
+            verify_tuned(path)
+        except EncoderError as error:
+            reason = str(error).removeprefix("--weights ")
+            raise EncoderError(f"{reason}; fine-tune again") from error
         facts |= {"verified": True, "checked": TUNED_CHECKED}
     return facts
 

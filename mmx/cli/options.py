@@ -35,4 +35,4 @@ AllowPrivate = Annotated[
     bool,
     of_web("--allow-private", help="Also fetch pictures from private addresses (localhost, 10.…)."),
 ]
-Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a GPU where there is one.")]
+Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.")]

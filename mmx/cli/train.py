@@ -123,7 +123,9 @@ def train(
     allow_private: AllowPrivate = False,
     device: Annotated[
         str | None,
-        of_speed(help="cpu, cuda, cuda:1; auto: a GPU where there is one.", show_default="auto"),
+        of_speed(
+            help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.", show_default="auto"
+        ),
     ] = None,
     precision: Annotated[
         str | None,
@@ -150,6 +152,8 @@ def train(
     from mmx.recommend.models import find_model
     from mmx.recommend.training import TrainOptions
 
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    terminal.quiet = terminal.quiet or not first
     specs = [FeatureSpec.parse(text) for text in features or []]
     joint = _end_to_end(
         end_to_end,
@@ -185,8 +189,6 @@ def train(
         csv=CsvFormat(encoding, delimiter),
         training=training,
     )
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    terminal.quiet = terminal.quiet or not first
     closed = find_model(model).closed_form
     if not closed:
         keeps("the same command continues after the epoch saved last (one every 30 s)")

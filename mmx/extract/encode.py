@@ -12,6 +12,7 @@ from mmx.data.dataset import Items, check_csv, load_items
 from mmx.devices import AUTO
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
+from mmx.extract.encoders.records import CPU_ONLY
 from mmx.extract.encoders.request import EncoderOptions
 from mmx.extract.engine import engine_for
 from mmx.extract.naming import default_store
@@ -94,6 +95,8 @@ def _encoder(
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
         return None, lambda: model
     devices = ",".join(texts("device", device or AUTO))
+    if devices == AUTO and model in CPU_ONLY:
+        devices = "cpu"
     recipe = Recipe(model, {"decode": "fast", **opening})
     chosen, here = engine_for(recipe, devices, **where_to)
     return chosen, lambda: recipe.open(here, log)

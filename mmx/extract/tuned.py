@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def verify_tuned(path: Path) -> None:
 def _record(file: Path) -> dict[str, Any]:
     try:
         found = parse_json(file.read_bytes())
+        json.dumps(found)  # what is printed later
+    except RecursionError as error:
+        raise EncoderError(
+            f"{file} is damaged: it is nested too deeply; fine-tune again"
+        ) from error
     except (OSError, ValueError) as error:
         raise EncoderError(f"{file} is damaged: {first_line(error)}; fine-tune again") from error
     if not isinstance(found, dict):

@@ -5,7 +5,7 @@ A model that breaks it ends in one line that names its class and what is expecte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -26,9 +26,19 @@ def checked(value: Any, kind: type[T]) -> T:
 
 def checked_groups(model: GradientModel, groups: Any) -> list[dict[str, Any]]:
     """Adam's groups. Raises RunError when no parameter is in them."""
-    if not isinstance(groups, list) or not any(group.get("params") for group in groups):
+    expected = "dictionaries with params, as torch's optimisers take them"
+    listed = list(groups) if isinstance(groups, Iterable) else [groups]
+    if not all(isinstance(group, dict) and "params" in group for group in listed):
+        raise _broken(model, "parameter_groups", f"a {_name(groups)}", expected)
+    listed = [{**group, "params": _parameters(group["params"])} for group in listed]
+    if not any(group["params"] for group in listed):
         raise RunError(f"{_name(model)}.parameter_groups names no parameter that trains")
-    return groups
+    return listed
+
+
+def _parameters(given: Any) -> list[torch.Tensor]:
+    """One parameter or several as a list."""
+    return [given] if isinstance(given, torch.Tensor) else list(given)
 
 
 def checked_loss(model: GradientModel, loss: Any) -> torch.Tensor:
@@ -64,10 +74,12 @@ def check_rows(model: GradientModel, users: int, items: int, train: UserItems) -
 
 def checked_tables(model: GradientModel, found: Any) -> list[FeatureTable]:
     """Feature tables. Raises RunError unless each has a tensor ``matrix``."""
-    listed = isinstance(found, Sequence)
-    if not listed or not all(hasattr(one, "matrix") for one in found):
-        raise _broken(model, "feature_tables", f"{found!r}"[:40], "a list of modules with a matrix")
-    return list(found)
+    listed = list(found) if isinstance(found, Iterable) else [found]
+    if not all(hasattr(one, "matrix") for one in listed):
+        raise _broken(
+            model, "feature_tables", f"a {_name(found)}", "a list of modules with a matrix"
+        )
+    return listed
 
 
 def _broken(model: GradientModel, method: str, found: str, expected: str) -> RunError:

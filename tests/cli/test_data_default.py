@@ -80,6 +80,14 @@ def test_a_variable_that_names_no_dataset_is_named_in_the_error(tmp_path: Path) 
     assert str(absent) in done.stderr.splitlines()[-1]
 
 
+def test_a_run_is_no_dataset_though_it_has_an_items_table(dataset: Path, tmp_path: Path) -> None:
+    mmx(tmp_path, *TRAIN, "--data", str(dataset), "--out", "run")
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    (error,) = mmx(tmp_path / "run", "extract", "--model", "toy", code=2).stderr.splitlines()
+    assert "--data" in error
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
 @pytest.mark.slow
 def test_what_finetune_suggests_can_be_pasted(tmp_path: Path) -> None:
     """Pictures in another folder, a name with a space: the suggested line has them all."""

@@ -20,6 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from mmx.cli.doctor import _module
+from mmx.cli.doctor_places import caches
 from mmx.cli.doctor_places import hub as hub_row
 
 ROOT = Path(__file__).parents[2]
@@ -294,6 +295,14 @@ def test_weights_are_where_huggingface_hub_keeps_them(env: dict[str, str]) -> No
     )
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "XDG_", "HUGGING"))}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**clean, **env}, check=True)
+
+
+def test_a_cache_that_cannot_be_named_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "~nobody-of-this-name/x")
+    rows = {title: (found, to_do) for title, found, to_do in caches()}
+    assert "home directory" in rows["cache of the hub"][0]
+    assert "HF_HUB_CACHE" in rows["cache of the hub"][1]
+    assert len(rows) == 3
 
 
 def test_what_is_imported_of_each_package() -> None:

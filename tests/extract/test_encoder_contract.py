@@ -93,3 +93,20 @@ def test_what_paths_say_of_hosts() -> None:
 def test_records_are_written_by_keyword() -> None:
     parameters = inspect.signature(EncoderRecord).parameters.values()
     assert {each.kind for each in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+class OldSource:
+    """It has what a Source has, and is none."""
+
+    readers = 32
+
+    def __call__(self, image: str) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize("source", [OldSource(), 5])
+def test_a_source_whose_hooks_would_be_ignored_is_refused(tmp_path: Path, source: object) -> None:
+    items = mmx.load_items(plain_catalogue(tmp_path / "d", 3))
+    with pytest.raises(OptionError, match=r"readers but is not a Source|source is a int"):
+        extract(items, Toy(), tmp_path / "x.parquet", source=source)  # type: ignore[arg-type]
+    assert not (tmp_path / "x.parquet").exists()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import mmx
 from mmx.extract.finetune import FinetuneOptions
@@ -50,6 +49,10 @@ def encoded(model: Any = "toy", **options: Any) -> Any:
     return mmx.encode("data", model, "cache/x.parquet", **options)
 
 
+def tuned(model: Any = "clip:mini", **options: Any) -> Any:
+    return mmx.finetune("data", model, "runs/tuned", **options)
+
+
 def store() -> Any:
     return mmx.open_store("cache/toy.parquet")
 
@@ -87,9 +90,11 @@ WRONG: dict[str, Any] = {
     "overwrite": lambda: trained(Job("data", "popularity"), overwrite="no"),
     "fuse": lambda: fuse(["runs/knn", "runs/x"], overwrite="no"),  # type: ignore[arg-type]
     "progress": lambda: trained(Job("data", "popularity"), progress=None),
-    "device": lambda: Options(device=torch.device("cpu")),
     "no device": lambda: Options(device=None),
     "precision": lambda: Options(precision=None),
+    "finetune none": lambda: tuned(None),
+    "finetune options": lambda: tuned(options={"epochs": 1}),
+    "finetune web": lambda: tuned(web=3),
     "encoder none": lambda: encoded(None),
     "encoder path": lambda: encoded(Path("toy")),
     "encode options": lambda: encoded(options={"batch_size": 3}),

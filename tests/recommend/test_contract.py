@@ -118,3 +118,25 @@ def test_tied_weights_are_kept_under_both_names(
     run = trained(data, tmp_path, monkeypatch, Tied)
     kept = load_file(run.path / "model.safetensors")
     assert torch.equal(kept["user"], kept["other"])
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        lambda self, lr: ({"params": list(self.parameters()), "lr": lr},),
+        lambda self, lr: [{"params": self.user, "lr": lr}, {"params": iter([self.item])}],
+    ],
+    ids=["a tuple", "one parameter, an iterator"],
+)
+def test_groups_in_every_form_that_torch_takes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: Any
+) -> None:
+    trained(data, tmp_path, monkeypatch, model(parameter_groups=groups))
+
+
+def test_groups_that_are_none_of_torchs(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = model(parameter_groups=lambda self, lr: list(self.parameters()))
+    with pytest.raises(RunError, match=r"Odd\.parameter_groups gave a list; dictionaries with"):
+        trained(data, tmp_path, monkeypatch, kind)

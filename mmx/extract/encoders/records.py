@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CPU_ONLY = ("toy",)  # encoders that no GPU speeds up
 MINI = Path(__file__).parents[1] / "mini"  # an open_clip directory
 
 CLIP = "Radford et al., Learning Transferable Visual Models from Language, ICML 2021"

@@ -14,7 +14,7 @@ from mmx.data.dataset import Items, check_csv, load_interactions, load_items
 from mmx.data.splits import SplitRule, split_interactions
 from mmx.devices import AUTO, described
 from mmx.errors import OptionError
-from mmx.extract.encoder import Encoder
+from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune.keeper import TUNED
 from mmx.extract.finetune.loop import tune_encoder
@@ -22,7 +22,9 @@ from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
 from mmx.extract.naming import default_store
 from mmx.extract.sources.web import Web
 from mmx.files import Place, as_path, parse_json
+from mmx.kinds import must_be
 from mmx.logs import log_line
+from mmx.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,15 @@ def finetune(
     each epoch, ``log`` with lines on what is left out and what takes long. Raises an MmxError of
     the kind that fits; see ``mmx.extract.finetune.loop.tune_encoder``.
     """
-    options, target = options or FinetuneOptions(), _target(out, model, weights)
+    options, web = options or FinetuneOptions(), web or Web()
+    for name, value, kind in (
+        ("options", options, FinetuneOptions), ("csv", csv, CsvFormat), ("web", web, Web),
+        ("progress", progress, Callable), ("log", log, Callable), ("overwrite", overwrite, bool),
+    ):  # fmt: skip
+        must_be(name, value, kind)
+    if not isinstance(model, str):
+        check_encoder(model)
+    target = _target(out, model, weights)
     check_target(target.resolve() if target.is_symlink() else target, TUNED, overwrite)
     logged = "co-interaction" in options.objectives
     if unknown_items is not None and not logged:
@@ -134,9 +144,8 @@ def _encoder(
     log: Callable[[str], None],
 ) -> Encoder:
     if isinstance(model, str):
-        return open_encoder(
-            model, weights=weights, device=device or AUTO, tokenizer=tokenizer, log=log
-        )
+        here = str(Processes(device or AUTO).device)  # with torchrun each has a GPU of its own
+        return open_encoder(model, weights=weights, device=here, tokenizer=tokenizer, log=log)
     for name, value in (("weights", weights), ("tokenizer", tokenizer), ("device", device)):
         if value is not None:
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mmx.errors import OptionError
+from mmx.kinds import must_be
+
 READERS = 4  # threads, of a local disk
+HOOKS = {"readers", "has_hosts", "per_host", "host", "identity", "share"}  # of a Source
 
 
 class Source:
@@ -52,5 +56,18 @@ class Function(Source):
 
 
 def as_source(source: Source | Callable[[str], bytes]) -> Source:
-    """A Source as it is; a function from the column ``image`` to bytes as one."""
-    return source if isinstance(source, Source) else Function(source)
+    """A Source as it is; a function from the column ``image`` to bytes as one.
+
+    Raises OptionError for an object with attributes of a Source that is not one: they would be
+    ignored.
+    """
+    if isinstance(source, Source):
+        return source
+    must_be("source", source, Callable)
+    ignored = HOOKS & set(dir(source))
+    if ignored:
+        raise OptionError(
+            f"the source has {min(ignored)} but is not a Source; make its class a subclass of "
+            "mmx.extract.sources.source.Source"
+        )
+    return Function(source)

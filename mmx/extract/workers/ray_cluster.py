@@ -35,11 +35,12 @@ def shares(nodes: list[dict[str, float]], cuda: bool, processes: int | None) -> 
     return processes or sum(int(node["CPU"]) // cpus for node in able), cpus
 
 
-def actor_device(device: str, nodes: list[dict[str, float]]) -> str:
-    """Where actors encode: ``auto`` means GPUs where a machine of the cluster has one."""
-    if device != AUTO:
-        return device
-    return "cuda" if any(node.get("GPU", 0) >= 1 for node in nodes) else "cpu"
+def takes_gpus(device: str, nodes: list[dict[str, float]]) -> bool:
+    """Whether actors reserve GPUs: ``auto`` does where a machine of the cluster has one.
+
+    What torch can use of them, each actor finds out for itself.
+    """
+    return device == "cuda" or (device == AUTO and any(node.get("GPU", 0) >= 1 for node in nodes))
 
 
 def must_listen(address: str | None) -> None:

@@ -32,7 +32,7 @@ from mmx.extract.stages.write import Writer
 from mmx.extract.workers.job import EncodeJob, JobSpec, Recipe, Worker
 from mmx.extract.workers.messages import Counts, add_up, counts, packed, sendable, unpacked
 from mmx.extract.workers.pending import PendingBlocks
-from mmx.extract.workers.ray_cluster import actor_device, connected, must_listen, shares
+from mmx.extract.workers.ray_cluster import connected, must_listen, shares, takes_gpus
 from mmx.extract.workers.ray_watch import SIGNS, Watch
 
 STRETCH = 4  # blocks of a task, at most: between two tasks an actor's decoders start again
@@ -123,8 +123,7 @@ class _RayPool:
         self.ray, self.table, self.watch = ray, job.table, Watch(ray)
         self.pending = pending = PendingBlocks(job.blocks, job.table, job.state)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        device = actor_device(engine.device, nodes)
-        cuda = device == "cuda"
+        cuda = takes_gpus(engine.device, nodes)
         count, cpus = shares(nodes, cuda, engine.processes)
         self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
         self.count = min(count, len(pending.waiting))
@@ -132,7 +131,7 @@ class _RayPool:
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )
-        self.make = partial(kind.remote, engine.recipe, spec, device, cpus, os.getcwd())
+        self.make = partial(kind.remote, engine.recipe, spec, engine.device, cpus, os.getcwd())
         self.idle: list[Any] = []  # actors, as often as they could take a task
         self.running: dict[Any, tuple[Any, list[Block]]] = {}  # result → actor, its blocks
         self.counts: dict[str, Counts] = {}  # by actor
