@@ -109,7 +109,7 @@ COMMANDS = {
     "train": (
         "train --model bpr --data d --out run --epochs 100000 --patience 100000 -q",
         lambda folder: list(folder.glob(".run*")) + list(folder.glob("run*")),
-        "the same command continues after the epoch that was saved last (one every 30 s)",
+        "the same command continues after the epoch saved last (one every 30 s)",
     ),
     "finetune": (
         "finetune --model clip:mini --data d --out run --epochs 1000 --patience 1000 -q",
