@@ -2,6 +2,7 @@
 
     torch._dynamo         torchvision.ops imports it for one function; half of torchvision's time
     timm, transformers    open_clip takes them for towers that most of its architectures lack
+    pandas                pyarrow takes it to recognise its objects, and mmx has none
 
 For the time of the import they count as not installed; afterwards nothing of that is left, and an
 architecture that does need them gets them (``complete``). Another thread could see it meanwhile,
@@ -13,6 +14,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +61,15 @@ def torchvision() -> Iterator[None]:
             del sys.modules[DYNAMO]
 
 
+def without_pandas() -> None:
+    """Have pyarrow do without pandas, which it would import only to recognise its objects."""
+    if is_own_process() and "pandas" not in sys.modules:
+        with _absent("pandas"):
+            import pyarrow
+
+            pyarrow.array([0])  # it looks once
+
+
 def complete() -> None:
     """Give open_clip the packages that were kept out when it was imported."""
     while _incomplete:
@@ -85,17 +96,28 @@ def _uses_towers(config: Path) -> bool:
     return any(f'"{key}"' in text for key in USING)
 
 
+class _Absent:
+    """A finder that finds some packages nowhere, for imports of the thread that made it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names, self.thread = names, threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """See importlib.abc.MetaPathFinder. Raises ModuleNotFoundError for the names."""
+        if name in self.names and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+
 @contextmanager
 def _absent(*names: str) -> Iterator[list[str]]:
     """Packages that are not imported yet cannot be, in the block; which they are."""
-    kept = [name for name in names if name not in sys.modules]
-    modules: dict[str, Any] = sys.modules  # None makes an import fail
-    modules.update(dict.fromkeys(kept))
+    kept = tuple(name for name in names if name not in sys.modules)
+    finder: Any = _Absent(kept)
+    sys.meta_path.insert(0, finder)
     try:
-        yield kept
+        yield list(kept)
     finally:
-        for name in kept:
-            del modules[name]
+        sys.meta_path.remove(finder)
 
 
 def _is_compile_supported(device_type: Any) -> Any:

@@ -222,6 +222,7 @@ class _Job:
         if self.encoder is None:
             self._open()
             check_store(self.out, self.card, self.options.dtype)
+        assert self.encoder is not None
         self.state.stage, self.state.done, self.state.total = "encode", 0, int(plan.encode.sum())
         progress(self.state)
         self.settings = self._settings(parts, self.encoder)

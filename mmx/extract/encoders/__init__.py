@@ -49,8 +49,10 @@ def open_encoder(
     Raises EncoderError for a name that is unknown, weights that cannot be had or do not fit;
     OptionError for options that are misspelt, unused by this encoder or contradictory.
     """
-    given = {"device": device, "precision": precision, "log": log, **options}
-    request = check_request(spec, weights=weights, decode=decode, modalities=modalities, **given)
+    request = check_request(
+        spec, weights=weights, device=device, precision=precision, decode=decode,
+        modalities=modalities, log=log, **options,
+    )  # fmt: skip
     request.hash_weights(request.weights)
     with importing():
         encoder = _OPENERS[spec.partition(":")[0]](request)
