@@ -264,7 +264,7 @@ def test_options_that_do_not_fit(tiny: Path, tmp_path: Path) -> None:
         ({"modalities": ("fused",)}, "--modalities fused: clip:tiny-test encodes image, text only"),
         ({"modalities": ()}, "--modalities is empty"),
         ({"precision": "float61"}, "did you mean 'float16'"),
-        ({"device": "gpu"}, "--device gpu is not a device of torch"),
+        ({"device": "gpu"}, "--device gpu: torch has no such device"),
         ({"mean": (1, 2)}, "--mean .* must be three numbers"),
         ({"std": (1, 2, 0)}, "--std .* must be above 0"),
         ({"resize": 0}, "--resize 0: 1 to 16384 is expected"),

@@ -48,8 +48,8 @@ def open_openclip(request: Request) -> TorchEncoder:
     wanted, weights = request.wanted(("image", "text")), request.needs_file()
     request.hash_weights(weights)
     name, tag = _parts(request)
-    request.reads(*_files(request, name, tag))
     model = _model(request, name, tag)
+    request.reads(*_files(request, name, tag))
     if weights is not None:
         _load(model, weights, request)
     digest = Later(partial(parameters_sha256, model.state_dict()))
