@@ -51,9 +51,7 @@ def torchvision() -> Iterator[None]:
     if not is_own_process() or {"torchvision", "torch._dynamo"} & sys.modules.keys():
         yield
         return
-    stub: Any = ModuleType(DYNAMO)
-    stub.is_compile_supported = _is_compile_supported
-    sys.modules[DYNAMO] = stub
+    stub = sys.modules[DYNAMO] = _Lazy(DYNAMO)
     try:
         yield
     finally:
@@ -120,6 +118,17 @@ def _absent(*names: str) -> Iterator[list[str]]:
         sys.meta_path.remove(finder)
 
 
-def _is_compile_supported(device_type: Any) -> Any:
-    """torch's own function, imported when it is called."""
-    return importlib.import_module(DYNAMO).is_compile_supported(device_type)
+class _Lazy(ModuleType):
+    """A module that has one function, and imports the real one for anything else."""
+
+    @staticmethod
+    def is_compile_supported(device_type: Any) -> Any:
+        """torch's own function, imported when it is called."""
+        return importlib.import_module(DYNAMO).is_compile_supported(device_type)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(DYNAMO) is self:
+            del sys.modules[DYNAMO]
+        return getattr(importlib.import_module(DYNAMO), name)

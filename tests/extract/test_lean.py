@@ -47,6 +47,21 @@ assert open_clip.hf_model.transformers is sys.modules["transformers"]
     assert run(code) == "[]"
 
 
+def test_more_of_the_compiler_is_imported_where_it_is_used() -> None:
+    """As another version of torchvision might."""
+    code = """
+own_this_process()
+from mmx.extract.lean import torchvision
+import torch
+with torchvision():
+    from torch._dynamo.utils import counters
+    import torch._dynamo
+import torchvision
+print(torch._dynamo.utils.counters is counters, torch._dynamo.utils.__file__ is not None)
+"""
+    assert run(code) == "True True"
+
+
 def test_a_program_of_someone_else_imports_as_usual() -> None:
     code = """
 open_encoder("clip:mini", device="cpu")
