@@ -35,6 +35,17 @@ PIP = {  # what is imported → what pip calls it
 }
 
 UPGRADE = "pip install --upgrade"
+_process = {"own": False}
+
+
+def own_this_process() -> None:
+    """Say that this process runs mmx only: the command line, or a worker."""
+    _process["own"] = True
+
+
+def is_own_process() -> bool:
+    """Whether no other code can mind how packages are imported here."""
+    return _process["own"]
 
 
 @contextmanager

@@ -48,8 +48,9 @@ def main() -> None:
     from mmx.cli.app import app
     from mmx.cli.output import complain, settings
     from mmx.errors import MmxError, OptionError
-    from mmx.packages import broken_package
+    from mmx.packages import broken_package, own_this_process
 
+    own_this_process()
     settings.program, ended = True, _ended_by_sigterm()
     try:
         app()

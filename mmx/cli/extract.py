@@ -175,9 +175,11 @@ def extract(
     from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
     from mmx.extract.encode import encode
+    from mmx.extract.lean import without_pandas
     from mmx.extract.options import ExtractOptions
     from mmx.extract.sources.web import LARGEST, Web
 
+    without_pandas()
     data = chosen_data(data)
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),

@@ -14,14 +14,14 @@ from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.encoders.records import CPU_ONLY
 from mmx.extract.encoders.request import EncoderOptions
-from mmx.extract.engine import engine_for
 from mmx.extract.naming import default_store
+from mmx.extract.opening import Opening
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.sources import source_for
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.progress import Progress
-from mmx.extract.workers.job import Engine, Recipe
+from mmx.extract.workers.job import Recipe
 from mmx.files import Place, as_place, is_url
 from mmx.kinds import must_be, texts
 from mmx.logs import log_line
@@ -75,11 +75,11 @@ def encode(
     items = _items(data, images, csv)
     opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}
     where_to = {"processes": processes, "engine": engine, "address": ray_address}
-    chosen, opened = _encoder(model, _given(opening), device, _given(where_to), log)
+    encoder = _encoder(model, _given(opening), device, _given(where_to), log)
     if isinstance(model, str) and options.precision is None:
         options = replace(options, precision="auto")
-    # opened in the call, so that nothing here keeps an encoder that the job releases
-    return extract(items, opened(), target, options, progress, source_for(items, web), work, chosen)
+    source = source_for(items, web)
+    return extract(items, encoder, target, options, progress, source, work, log=log)
 
 
 def _encoder(
@@ -88,18 +88,16 @@ def _encoder(
     device: str | Sequence[str] | None,
     where_to: dict[str, Any],
     log: Callable[[str], None],
-) -> tuple[Engine | None, Callable[[], Encoder]]:
-    """The engine, and what opens the encoder of this process. Raises OptionError."""
+) -> Encoder | Opening:
+    """The encoder, or how it is opened by name. Raises OptionError."""
     if not isinstance(model, str):
         for name in _given({**opening, "device": device, **where_to}):
             raise OptionError(f"{name} goes with an encoder by name, and this one is open; drop it")
-        return None, lambda: model
+        return model
     devices = ",".join(texts("device", device or AUTO))
     if devices == AUTO and model in CPU_ONLY:
         devices = "cpu"
-    recipe = Recipe(model, {"decode": "fast", **opening})
-    chosen, here = engine_for(recipe, devices, **where_to)
-    return chosen, lambda: recipe.open(here, log)
+    return Opening(Recipe(model, {"decode": "fast", **opening}), devices, where_to, log)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +89,7 @@ class Encoder:
     card: EncoderCard
     image_rule: ImageRule | None  # None for text-only encoders
     hardware: Device = Plain()  # how a job divides the device
+    files: tuple[Path, ...] = ()  # all files and folders it was opened from; empty: not known
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """(B, height, width, 3) uint8, prepared by ``image_rule`` → (B, d)."""

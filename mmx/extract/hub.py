@@ -15,6 +15,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mmx.errors import EncoderError, first_line
@@ -52,6 +53,20 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:  # open_clip wraps what the client raised in a RuntimeError
         yield error
         error = error.__cause__ or error.__context__
+
+
+def repository(name: str) -> Path:
+    """Where the client keeps a repository of the hub, whether it is there or not."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.strip('/').replace('/', '--')}"
+
+
+def cached(url: str) -> Path:
+    """Where torch.hub keeps what it fetched from a URL."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
 
 
 @contextmanager

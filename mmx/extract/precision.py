@@ -17,6 +17,7 @@ import numpy as np
 
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
+from mmx.extract.later import Later
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.passes import Halving
 
@@ -62,15 +63,17 @@ def choose(
         target = precision or fast
     if target == encoder.card.precision:
         return Choice(encoder)
+    measures = precision != target or accuracy is None
+    items = Later(sample) if measures else None  # read while the numbers are cast
     lower = encoder.in_precision(target)
     if lower is None:
         if wanted == "auto":
             return Choice(encoder)
         name = encoder.card.name
         raise OptionError(f"{name} computes in {encoder.card.precision}; drop --precision")
-    if precision == target and accuracy is not None:
+    if items is None:
         return Choice(lower, accuracy)
-    measured = measure(encoder, lower, sample())
+    measured = measure(encoder, lower, items.result())
     return _judged(encoder, lower, measured, free=wanted == "auto" and precision is None)
 
 

@@ -55,7 +55,9 @@ def test_strangers_validate_nothing_and_it_is_said(shop: Shop) -> None:
     done = shop.mmx("train", "--data", "strange", "--model", "ease", "--out", "runs/strange-ease")
     assert "training interactions: validation metrics are NaN" in done.stderr
     done = shop.mmx("fuse", "runs/strange", "runs/strange-ease", "--out", "runs/strange-both")
-    assert "no validation user has training interactions: all runs get the same weight" in done.stderr
+    assert (
+        "no validation user has training interactions: all runs get the same weight" in done.stderr
+    )
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from PIL import Image
 
 from mmx.errors import EncoderError, OptionError
 from mmx.extract import hub
+from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import ENCODERS, listing, open_encoder
 from mmx.extract.pictures.images import prepare
 from tests.extract.kit import check_encoder
@@ -130,7 +131,12 @@ def test_vlmo_is_asked_with_what_was_given(monkeypatch: pytest.MonkeyPatch) -> N
     from mmx.extract.encoders import vlmo
 
     given: list[object] = []
-    monkeypatch.setattr(vlmo, "open_vlmo", lambda *args, **options: given.extend([args, options]))
+
+    def opened(*args: object, **options: object) -> Encoder:
+        given.extend([args, options])
+        return open_encoder("toy")
+
+    monkeypatch.setattr(vlmo, "open_vlmo", opened)
     open_encoder("vlmo:base", weights=Path(__file__), precision="float16", head="vl", mean=None)
     args, options = given
     assert args == ("base", Path(__file__))

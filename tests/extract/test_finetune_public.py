@@ -51,6 +51,8 @@ def test_co_interaction_reads_the_interactions(shop: Path, tmp_path: Path) -> No
     mmx.finetune(data, "clip:mini", tmp_path / "run", TOGETHER, pixels=tmp_path / "pixels",
                  unknown_items="drop", log=lines.append)  # fmt: skip
     assert any(line.startswith("dropped 1 of") for line in lines)
+    (where,) = [line for line in lines if line.startswith("clip:mini on ")]
+    assert where.endswith(f", {TOGETHER.precision}")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

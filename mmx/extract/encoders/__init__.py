@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from mmx.devices import AUTO
 from mmx.errors import EncoderError, suggestion
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders.records import ENCODERS, EncoderRecord, listing
+from mmx.extract.encoders.records import DEFAULT_CLIP, ENCODERS, MINI, EncoderRecord, listing
 from mmx.extract.encoders.request import OPTIONS, EncoderOptions, Request
+from mmx.extract.lean import config_of, open_clip_for, torchvision
 from mmx.files import as_path
 from mmx.kinds import must_be, texts
 from mmx.logs import log_line
@@ -48,12 +49,41 @@ def open_encoder(
     Raises EncoderError for a name that is unknown, weights that cannot be had or do not fit;
     OptionError for options that are misspelt, unused by this encoder or contradictory.
     """
+    request = check_request(
+        spec, weights=weights, device=device, precision=precision, decode=decode,
+        modalities=modalities, log=log, **options,
+    )  # fmt: skip
+    request.hash_weights(request.weights)
+    with importing():
+        encoder = _OPENERS[spec.partition(":")[0]](request)
+    if decode == "gpu":
+        from mmx.extract.encoders.gpu_decode import must_decode
+
+        must_decode(encoder)
+    encoder.files = tuple(request.files)
+    return encoder
+
+
+def check_request(
+    spec: str,
+    *,
+    weights: Path | str | None = None,
+    device: str = AUTO,
+    precision: str = "float32",
+    decode: str = "exact",
+    modalities: Sequence[str] | None = None,
+    log: Callable[[str], None] = log_line,
+    **options: Any,
+) -> Request:
+    """The arguments of ``open_encoder`` as one record, as far as they are checked without opening.
+
+    Raises EncoderError for an unknown family or absent weights, OptionError for wrong options.
+    """
     must_be("the encoder", spec, str)
     family, _, name = spec.partition(":")
-    opener = _OPENERS.get(family)
-    if opener is None:
+    if family not in _OPENERS:
         raise EncoderError(f"no encoder '{spec}'{_hint(family, spec)}")
-    request = Request(
+    return Request(
         spec,
         name,
         as_path(weights) if weights is not None else None,
@@ -64,13 +94,6 @@ def open_encoder(
         {key: value for key, value in options.items() if value is not None},
         decode,
     )
-    with importing():
-        encoder = opener(request)
-    if decode == "gpu":
-        from mmx.extract.encoders.gpu_decode import must_decode
-
-        must_decode(encoder)
-    return encoder
 
 
 def _hint(family: str, spec: str) -> str:
@@ -86,7 +109,9 @@ def _clip(request: Request) -> Encoder:
         from mmx.extract.encoders.huggingface import open_huggingface
 
         return open_huggingface(request)
-    from mmx.extract.encoders.openclip import open_openclip
+    mini = request.name == "mini"
+    with open_clip_for(config_of(f"local-dir:{MINI}" if mini else request.name or DEFAULT_CLIP)):
+        from mmx.extract.encoders.openclip import open_openclip
 
     return open_openclip(request)
 
@@ -98,7 +123,8 @@ def _timm(request: Request) -> Encoder:
 
 
 def _torchvision(request: Request) -> Encoder:
-    from mmx.extract.encoders.torchvision_nets import open_torchvision
+    with torchvision():
+        from mmx.extract.encoders.torchvision_nets import open_torchvision
 
     return open_torchvision(request)
 
@@ -121,6 +147,7 @@ def _vlmo(request: Request) -> Encoder:
         device=request.device,
         modalities=request.modalities,
         log=request.log,
+        reads=request.reads,
         **request.options,
     )
 

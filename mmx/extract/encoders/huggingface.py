@@ -11,13 +11,12 @@ import numpy as np
 import torch
 import transformers
 
-from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, first_few
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.hub import loading
+from mmx.extract.hub import loading, repository
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.weights import (
     load_strictly,
@@ -41,6 +40,9 @@ def open_huggingface(request: Request) -> TorchEncoder:
     hardware = Hardware.of(request.device, request.precision)
     wanted = request.wanted(("image", "text"))
     source, file = _source(request)
+    request.reads(source, *([] if Path(source).is_dir() else [repository(source)]))
+    if file is not None:
+        request.reads(file)
     config, model = _model(request, source, file)
     rule = request.rule(_rule(request, source)) if "image" in wanted else None
     tokenizer = _TransformersTokenizer.of(request, source, config) if "text" in wanted else None
@@ -53,7 +55,7 @@ def open_huggingface(request: Request) -> TorchEncoder:
         normalised=True,
         precision=request.precision,
         parameters_sha256=parameters_sha256(model.state_dict()),
-        weights_sha256=file_sha256(file) if file else None,
+        weights_sha256=request.weights_sha256(file),
         image_rule=rule.as_dict() if rule else None,
         tokenizer=type(tokenizer.tokenizer).__name__ if tokenizer else None,
         text_limit=tokenizer.limit if tokenizer else None,

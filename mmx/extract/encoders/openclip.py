@@ -8,6 +8,7 @@ activation follows the tag, and the card says which it is.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import numpy as np
 import open_clip
 import torch
 
-from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError, OptionError, first_few
 from mmx.extract.encoder import TextBatch
-from mmx.extract.encoders.records import MINI
+from mmx.extract.encoders.bare import WithoutDrawing
+from mmx.extract.encoders.records import DEFAULT_CLIP, MINI
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.hub import loading
+from mmx.extract.hub import loading, repository
+from mmx.extract.later import Later
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.weights import (
     load_strictly,
@@ -30,7 +32,6 @@ from mmx.extract.weights import (
     read_state_dict,
 )
 
-DEFAULT = "ViT-B-16/openai"
 SCHEMAS = ("local-dir:", "hf-hub:")
 MODES = {"shortest": "crop", "longest": "pad", "squash": "squash"}
 
@@ -45,10 +46,13 @@ def open_openclip(request: Request) -> TorchEncoder:
     request.only(*PICTURE_OPTIONS, "tokenizer")
     hardware = Hardware.of(request.device, request.precision)
     wanted, weights = request.wanted(("image", "text")), request.needs_file()
+    request.hash_weights(weights)
     name, tag = _parts(request)
     model = _model(request, name, tag)
+    request.reads(*_files(request, name, tag))
     if weights is not None:
         _load(model, weights, request)
+    digest = Later(partial(parameters_sha256, model.state_dict()))
     rule = request.rule(_rule(model.visual.preprocess_cfg)) if "image" in wanted else None
     tokenizer = _OpenClipTokenizer.of(request, name, model) if "text" in wanted else None
     dimension = _dimension(name, model)
@@ -60,8 +64,8 @@ def open_openclip(request: Request) -> TorchEncoder:
         dimensions=dict.fromkeys(wanted, dimension),
         normalised=True,
         precision=request.precision,
-        parameters_sha256=parameters_sha256(model.state_dict()),
-        weights_sha256=file_sha256(weights) if weights else None,
+        parameters_sha256=digest.result(),
+        weights_sha256=request.weights_sha256(weights),
         image_rule=rule.as_dict() if rule else None,
         tokenizer=tokenizer.name if tokenizer else None,
         text_limit=tokenizer.limit if tokenizer else None,
@@ -75,7 +79,7 @@ def open_openclip(request: Request) -> TorchEncoder:
 
 def _parts(request: Request) -> tuple[str, str | None]:
     """open_clip's model name and the weights tag, checked."""
-    name = request.name or DEFAULT
+    name = request.name or DEFAULT_CLIP
     if name == "mini":
         return f"local-dir:{MINI}", None
     if name.startswith(SCHEMAS):
@@ -111,6 +115,7 @@ def _model(request: Request, name: str, tag: str | None) -> Any:
     with (
         loading(request.spec, fix, remote=remote or _has_hub_tower(name)),
         torch.random.fork_rng(devices=[]),
+        WithoutDrawing(),
     ):
         return open_clip.create_model(
             name,
@@ -122,6 +127,26 @@ def _model(request: Request, name: str, tag: str | None) -> Any:
             force_image_size=request.options.get("image_size"),
             force_preprocess_cfg={k: v for k, v in facts.items() if k in _PREPROCESSING} or None,
         ).eval()
+
+
+def _files(request: Request, name: str, tag: str | None) -> list[Path]:
+    """All that decides what is opened; nothing where a part of it comes from elsewhere."""
+    found = [request.needs_file(), request.options.get("tokenizer")]
+    if name.startswith("local-dir:"):
+        found.append(name.removeprefix("local-dir:"))
+    elif name.startswith("hf-hub:"):
+        return []
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    found += [
+        repository(text[key]) for key in ("hf_model_name", "hf_tokenizer_name") if key in text
+    ]
+    if tag and request.weights is None:
+        source = open_clip.get_pretrained_cfg(name, tag)
+        if source.get("hf_hub"):
+            found.append(repository("/".join(source["hf_hub"].split("/")[:2])))
+        if source.get("url"):
+            found.append(Path("~/.cache/clip").expanduser() / Path(source["url"]).name)
+    return [Path(path) for path in found if path]
 
 
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 CPU_ONLY = ("toy",)  # encoders that no GPU speeds up
 MINI = Path(__file__).parents[1] / "mini"  # an open_clip directory
+DEFAULT_CLIP = "ViT-B-16/openai"  # what "clip" is
 
 CLIP = "Radford et al., Learning Transferable Visual Models from Language, ICML 2021"
 OPENCLIP = "Cherti et al., Reproducible Scaling Laws for Contrastive Learning, CVPR 2023"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
+from mmx.atomic import file_sha256
 from mmx.bounds import check, number, whole
 from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_few, one_of, suggestion
+from mmx.extract.later import Later
 from mmx.extract.pictures.images import INTERPOLATION, Decode, ImageRule
 
 MODALITIES = ("image", "text", "fused")  # in store order
@@ -49,6 +52,8 @@ class Request:
     log: Callable[[str], None] = lambda line: None  # gets a line on what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
     decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
+    files: list[Path] = field(default_factory=list)  # what was read, see ``reads``
+    digests: dict[Path, Later[str]] = field(default_factory=dict)  # see ``hash_weights``
 
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights.exists():
@@ -57,6 +62,25 @@ class Request:
         for name in ("image_size", "resize"):  # before a model of that size is built
             if self.options.get(name) is not None:
                 _pixels(name, self.options[name])
+
+    def hash_weights(self, file: Path | None) -> None:
+        """Begin with the SHA-256 of a file, which runs while packages and numbers are loaded."""
+        if file is not None and file.is_file() and file not in self.digests:
+            self.digests[file] = Later(partial(file_sha256, file))
+
+    def weights_sha256(self, file: Path | None) -> str | None:
+        """SHA-256 of a weights file, in hex; None where there is no one file."""
+        if file is None:
+            return None
+        begun = self.digests.get(file)
+        return begun.result() if begun else file_sha256(file)
+
+    def reads(self, *paths: Path | str) -> None:
+        """Note files or folders that decide what is opened, also those that are not there.
+
+        An opener that cannot name all of them names none.
+        """
+        self.files.extend(Path(path).absolute() for path in paths)
 
     def only(self, *allowed: str) -> None:
         """Refuse options that the encoder would not use. Raises OptionError."""

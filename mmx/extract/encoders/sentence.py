@@ -13,13 +13,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 
-from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
 from mmx.extract.encoder import TextBatch
 from mmx.extract.encoders.request import Request
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
-from mmx.extract.hub import loading
+from mmx.extract.hub import loading, repository
 from mmx.extract.weights import (
     load_strictly,
     parameters_sha256,
@@ -45,6 +44,7 @@ def open_sentence(request: Request) -> TorchEncoder:
     file = request.weights if request.weights and request.weights.is_file() else None
     model, origin = _model(request)
     if file is not None:
+        request.reads(file)
         load_strictly(
             model,
             read_state_dict(file),
@@ -65,7 +65,7 @@ def open_sentence(request: Request) -> TorchEncoder:
         normalised=normalised,
         precision=request.precision,
         parameters_sha256=parameters_sha256(model.state_dict()),
-        weights_sha256=file_sha256(file) if file else None,
+        weights_sha256=request.weights_sha256(file),
         tokenizer=type(tokenizer.reader.tokenizer).__name__,
         text_limit=tokenizer.limit,
         output="sentence embedding",
@@ -87,8 +87,10 @@ def _model(request: Request) -> tuple[SentenceTransformer, str]:
     name = str(request.weights) if replaced else request.name
     if not name:
         raise EncoderError("sbert needs a name or a directory, e.g. sbert:all-MiniLM-L6-v2")
+    request.reads(name)  # a folder of that name comes first, also one that appears later
     if Path(name).is_dir():
         return _load(request, name, remote=False), Path(name).name
+    request.reads(repository(name), repository(ORGANISATION + name))
     request.log(f"loading {request.spec} (fetched once, then cached)")
     try:
         return _load(request, name, remote=True), name
@@ -97,6 +99,7 @@ def _model(request: Request) -> tuple[SentenceTransformer, str]:
         if package is None:
             raise
     directory, origin = package
+    request.reads(directory)
     return _load(request, str(directory), remote=False), origin
 
 

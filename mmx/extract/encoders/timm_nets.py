@@ -10,13 +10,12 @@ from typing import Any
 import timm
 import torch
 
-from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.trial import pooled_dimension
-from mmx.extract.hub import loading
+from mmx.extract.hub import loading, repository
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.weights import (
     load_strictly,
@@ -39,7 +38,10 @@ def open_timm(request: Request) -> TorchEncoder:
     _check(request)
     model = _model(request)
     if weights is not None:
+        request.reads(weights)
         _load(model, weights, request)
+    elif model.pretrained_cfg.get("hf_hub_id"):
+        request.reads(repository(model.pretrained_cfg["hf_hub_id"]))
     rule = request.rule(_rule(model))
     digest = parameters_sha256(model.state_dict())
     hardware.place(model)
@@ -52,7 +54,7 @@ def open_timm(request: Request) -> TorchEncoder:
         normalised=False,
         precision=request.precision,
         parameters_sha256=digest,
-        weights_sha256=file_sha256(weights) if weights else None,
+        weights_sha256=request.weights_sha256(weights),
         image_rule=rule.as_dict(),
         output="pooled features, the input of the classifier",
     )

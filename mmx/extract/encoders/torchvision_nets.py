@@ -10,13 +10,13 @@ import torch
 import torchvision
 from torch import nn
 
-from mmx.atomic import file_sha256
 from mmx.cache.card import EncoderCard
 from mmx.errors import EncoderError
+from mmx.extract.encoders.bare import WithoutDrawing
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
 from mmx.extract.encoders.trial import pooled_dimension
-from mmx.extract.hub import loading, reachable
+from mmx.extract.hub import cached, loading, reachable
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.weights import (
     load_strictly,
@@ -47,10 +47,11 @@ def open_torchvision(request: Request) -> TorchEncoder:
     hardware = Hardware.of(request.device, request.precision)
     wanted, weights = request.wanted(("image",)), request.needs_file()
     architecture, published = _published(request)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), WithoutDrawing():
         model = build(architecture, published)
     head, layer = drop_head(model)
     state = read_state_dict(weights) if weights else _fetch(request, published)
+    request.reads(weights or cached(published.url))
     source = f"--weights {weights}" if weights else str(published)
     load_strictly(model, state, source=source, architecture=request.spec, heads=(head, *AUXILIARY))
     rule = request.rule(_rule(published.transforms()))
@@ -65,7 +66,7 @@ def open_torchvision(request: Request) -> TorchEncoder:
         normalised=False,
         precision=request.precision,
         parameters_sha256=digest,
-        weights_sha256=file_sha256(weights) if weights else None,
+        weights_sha256=request.weights_sha256(weights),
         image_rule=rule.as_dict(),
         output=layer,
     )

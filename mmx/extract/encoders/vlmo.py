@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
+from mmx.extract.later import Later
 from mmx.extract.pictures.images import Decode, ImageRule
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
 from mmx.extract.vlmo.heads import lacking
 from mmx.extract.vlmo.model import VLMo
 from mmx.extract.vlmo.records import Record, find, obtain
-from mmx.extract.vlmo.tokenizer import Tokenizer, open_tokenizer
+from mmx.extract.vlmo.tokenizer import Tokenizer, open_tokenizer, vocabulary_file
 from mmx.extract.weights import parameters_sha256
 
 TEXT_LIMIT = 40  # tokens, in all the official configurations with images
@@ -41,6 +43,7 @@ def open_vlmo(
     image_size: int | None = None,
     modalities: tuple[str, ...] | None = None,
     log: Callable[[str], None] = lambda line: None,
+    reads: Callable[[Path], None] = lambda path: None,
     config: VLMoConfig | None = None,
 ) -> VLMoEncoder:
     """A published checkpoint by name, or the file ``weights``.
@@ -48,7 +51,7 @@ def open_vlmo(
     ``head`` is "itc" (the default) or "vl", the pair that runs through the VL experts.
     ``modalities`` are by default those that the file has trained heads for. ``config`` is
     for files that do not show all their sizes, see mmx.extract.vlmo.load. ``log`` gets
-    lines on how a download is doing.
+    lines on how a download is doing, ``reads`` each file that was read.
 
     Raises EncoderError for a checkpoint that cannot be had, read or lacks the heads, OptionError
     for options that contradict each other.
@@ -56,6 +59,8 @@ def open_vlmo(
     hardware, record = Hardware.of(device, precision), find(variant)
     name = variant.removeprefix("vlmo").removeprefix(":")
     path = Path(weights) if weights is not None else obtain(record, log)
+    reads(path)
+    digest = Later(partial(file_sha256, path))
     model = load(path, config, image_size)
     if name:  # the bare "vlmo" takes any file
         _agree(model.config, record, path)
@@ -64,12 +69,14 @@ def open_vlmo(
         _card(model, wanted, head or "itc"),
         name=f"vlmo:{name}" if name else "vlmo",
         weights=path.name,
-        weights_sha256=file_sha256(path),
+        weights_sha256=digest.result(),
         precision=precision,
     )
     pieces = None
     if wanted != ("image",):
-        pieces = _tokenizer(tokenizer, model, log)
+        vocabulary = vocabulary_file(Path(tokenizer) if tokenizer else None, log)
+        pieces = _tokenizer(vocabulary, model)
+        reads(vocabulary)
         card = replace(card, tokenizer=pieces.name, text_limit=pieces.limit)
     rule = replace(_rule(model.config), decode=decode) if wanted != ("text",) else None
     card = replace(card, image_rule=rule.as_dict() if rule else None)
@@ -154,9 +161,9 @@ def _agree(config: VLMoConfig, record: Record, path: Path) -> None:
         )
 
 
-def _tokenizer(path: Path | None, model: VLMo, log: Callable[[str], None]) -> Tokenizer:
+def _tokenizer(vocabulary: Path, model: VLMo) -> Tokenizer:
     limit = min(TEXT_LIMIT, model.config.max_text_len)
-    pieces = open_tokenizer(Path(path) if path else None, limit, log)
+    pieces = open_tokenizer(vocabulary, limit)
     if pieces.size > model.config.vocab_size:
         raise EncoderError(
             f"the tokenizer knows {pieces.size} word pieces, {model.source} only "

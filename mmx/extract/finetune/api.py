@@ -91,7 +91,7 @@ def finetune(
         folder = items.directory if isinstance(data, Items) else data
         split = _split(folder, items, csv, unknown_items or "error", options.seed, log)
     encoder = _encoder(model, weights, tokenizer, device, log)
-    log(f"{encoder.card.name} on {described(encoder.hardware.device)}")
+    log(f"{encoder.card.name} on {described(encoder.hardware.device)}, {options.precision}")
     config = tune_encoder(
         items, encoder, target, options, overwrite=overwrite, split=split, pixels=pixels, web=web,
         progress=progress,

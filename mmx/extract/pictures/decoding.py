@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ExifTags, Image
 
+from mmx.extract.lean import torchvision
 from mmx.extract.pictures.images import (
     MAX_PIXELS,
     MAX_SCALED,
@@ -121,7 +122,9 @@ def decode_jpegs(data: Sequence[bytes], device: str | torch.device = "cpu") -> l
     decoder, as announced for a later version.
     """
     import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
+
+    with torchvision():
+        from torchvision.io import ImageReadMode, decode_jpeg
 
     encoded = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in data]
     planes = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=device)  # (3, h, w) each

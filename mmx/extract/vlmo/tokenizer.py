@@ -63,7 +63,7 @@ def open_tokenizer(
 
     Raises EncoderError when there is none, or it is not a BERT vocabulary.
     """
-    file = _local(path) if path is not None else _named(log)
+    file = vocabulary_file(path, log)
     try:
         words = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -73,6 +73,11 @@ def open_tokenizer(
     if absent:
         raise EncoderError(f"--tokenizer {file} is not a BERT vocab.txt: it lacks {absent[0]}")
     return Tokenizer(vocabulary, limit)
+
+
+def vocabulary_file(path: Path | None, log: Callable[[str], None] = lambda line: None) -> Path:
+    """The ``vocab.txt`` that ``open_tokenizer`` reads. Raises EncoderError when there is none."""
+    return _local(path) if path is not None else _named(log)
 
 
 def _local(path: Path) -> Path:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mmx.cache.card import EncoderCard
 from mmx.cache.schema import inputs, store_schema
+from mmx.devices import described
 from mmx.errors import EncoderError, OptionError
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
@@ -87,6 +88,10 @@ class Engine(Protocol):
         """Give each block of the job to its ``write``, in any order."""
         ...
 
+    def where(self) -> str:
+        """Which device or devices encode, for a line that the user reads."""
+        ...
+
 
 @dataclass(frozen=True)
 class Here:
@@ -98,6 +103,11 @@ class Here:
         """See ``Engine``."""
         loader, blocks = loader_for(self.encoder, job.spec.source), with_rows(job.table, job.blocks)
         encode(self.encoder, loader, job.spec, blocks, job.write, job.state, job.progress)
+
+    def where(self) -> str:
+        """See ``Engine``."""
+        device = self.encoder.hardware.device
+        return device if isinstance(device, str) else described(device)  # a text: without torch
 
 
 def loader_for(encoder: Encoder, source: Source) -> Loader:

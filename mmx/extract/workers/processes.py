@@ -59,6 +59,10 @@ class Workers:
                 add_up(job.state, own, pool.counts())
                 job.progress(job.state)
 
+    def where(self) -> str:
+        """See ``Engine``."""
+        return f"{', '.join(dict.fromkeys(self.devices))} in {len(self.devices)} processes"
+
 
 @dataclass
 class _Worker:

@@ -80,6 +80,10 @@ class RayActors:
                 add_up(job.state, own, list(pool.counts.values()))
                 job.progress(job.state)
 
+    def where(self) -> str:
+        """See ``Engine``."""
+        return f"{self.device} of {CLUSTER}"
+
 
 class Encode:
     """An actor: packed blocks in, packed parts out. Its errors come back as pickled exceptions."""

@@ -24,6 +24,7 @@ from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.workers.job import JobSpec, Recipe, Worker
 from mmx.extract.workers.messages import counts, packed, sendable, unpacked
+from mmx.packages import own_this_process
 
 EVERY = 0.1  # s between two looks at the counts
 
@@ -32,6 +33,7 @@ def work(line: Connection, recipe: Recipe, spec: JobSpec, device: str, share: in
     """Encode what comes over the ``line``, as one of ``share`` processes of this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the coordinator ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    own_this_process()
     talk = Talk(line)
     threading.Thread(target=talk.count, daemon=True).start()
     try:
