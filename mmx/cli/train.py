@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from mmx.recommend.end_to_end import EndToEndJob
+    from mmx.recommend.options import TrainProgress
     from mmx.recommend.run import Run
-    from mmx.recommend.training import TrainProgress
 
 
 def train(
@@ -148,7 +148,7 @@ def train(
     from mmx.recommend.fit import fit
     from mmx.recommend.job import TrainJob
     from mmx.recommend.models import find_model
-    from mmx.recommend.training import TrainOptions
+    from mmx.recommend.options import TrainOptions
 
     specs = [FeatureSpec.parse(text) for text in features or []]
     joint = _end_to_end(
