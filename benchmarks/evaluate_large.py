@@ -4,6 +4,7 @@
     python benchmarks/evaluate_large.py --users 200000 --items 1000000
     python benchmarks/evaluate_large.py --users 19445 --items 7050 --rounds 7 --train 6
     python benchmarks/evaluate_large.py --users 20000 --items 1000000 --scorer item-item
+    python benchmarks/evaluate_large.py --users 20000 --items 7000 --scorer dense --rounds 3
 
 Embeddings, training and held-out items are drawn from a seed. Item popularity follows a power law,
 as in a shop, and users have from a few to some hundred training items to mask. Every round measures
@@ -16,8 +17,8 @@ import argparse
 import resource
 import time
 
+import faiss
 import numpy as np
-import torch
 
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.evaluation import evaluate_scorer
@@ -33,13 +34,16 @@ def main() -> None:
     parser.add_argument("--train", type=float, default=8.0, help="mean training items of a user")
     parser.add_argument("--held-out", type=int, default=2, help="held-out items of a user")
     parser.add_argument(
-        "--scorer", choices=["factors", "item-item"], default="factors", help="kind of model"
+        "--scorer",
+        choices=["factors", "item-item", "dense"],
+        default="factors",
+        help="kind of model; dense is item-item with all weights, as EASE has them",
     )
     parser.add_argument("--keep", type=int, default=50, help="neighbours of an item (item-item)")
     parser.add_argument("--rounds", type=int, default=1, help="the best one counts")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=faiss.omp_get_max_threads())
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    faiss.omp_set_num_threads(options.threads)
     rng = np.random.default_rng(0)
     train, held_out = interactions(options, rng)
     scorer = scorer_of(options, train, rng)
@@ -78,6 +82,9 @@ def scorer_of(options: argparse.Namespace, train: UserItems, rng: np.random.Gene
             rng.standard_normal((options.users, options.dim), dtype=np.float32),
             rng.standard_normal((options.items, options.dim), dtype=np.float32),
         )
+    if options.scorer == "dense":
+        shape = (options.items, options.items)
+        return ItemItem(rng.standard_normal(shape, dtype=np.float32), train)
     entries = options.items * options.keep
     columns = rng.integers(0, options.items, entries, dtype=np.int32)
     weights = SparseRows(

@@ -67,9 +67,10 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
 
     from mmx.recommend.evaluation import evaluate_scorer
     from mmx.recommend.models import find_model
+    from mmx.recommend.options import TrainOptions, TrainProgress
     from mmx.recommend.protocol import ClosedForm, World
     from mmx.recommend.settings import parse_settings
-    from mmx.recommend.training import TrainOptions, TrainProgress, train
+    from mmx.recommend.training import train
 
     torch.set_num_threads(options.threads)
     record = find_model(name)

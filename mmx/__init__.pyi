@@ -38,11 +38,11 @@ from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
 from mmx.recommend.fuse import fuse as fuse
 from mmx.recommend.job import TrainJob as TrainJob
+from mmx.recommend.options import TrainOptions as TrainOptions
+from mmx.recommend.options import TrainProgress as TrainProgress
 from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
-from mmx.recommend.training import TrainOptions as TrainOptions
-from mmx.recommend.training import TrainProgress as TrainProgress
 from mmx.sample.catalogue import write_sample as write_sample
 from mmx.sql import Sql as Sql
 from mmx.sql import open_sql as open_sql

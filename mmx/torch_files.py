@@ -6,15 +6,15 @@ not be written.
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
+
+from mmx.array_files import disk_errors
 
 
 def load_checked(path: Path) -> Any:
@@ -43,13 +43,8 @@ def save_checked(value: Any, path: Path) -> None:
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write named tensors as safetensors, one that has two names twice. Raises OSError."""
-    try:
+    with disk_errors():
         save_file(_apart(tensors), path)
-    except SafetensorError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), str(error)) from error
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

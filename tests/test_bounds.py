@@ -23,7 +23,7 @@ from mmx.extract.options import ExtractOptions
 from mmx.extract.sources.web import Web
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.models import MODELS
-from mmx.recommend.training import TrainOptions
+from mmx.recommend.options import TrainOptions
 from tests.recommend.toy import toy_model, triples
 
 GIVEN: dict[type, dict[str, Any]] = {  # what else an instance needs

@@ -238,7 +238,7 @@ from mmx.extract.finetune import FinetuneOptions, finetune
 from mmx.data.dataset import load_items
 from mmx.recommend.job import TrainJob
 from mmx.recommend.fit import fit
-from mmx.recommend.training import TrainOptions
+from mmx.recommend.options import TrainOptions
 items = load_items("data")
 run = fit(TrainJob("data", "bpr", training=TrainOptions(epochs=1, batch_size=64)))
 assert run.path == Path("runs/bpr"), run.path

@@ -18,6 +18,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"data"},
     {"sample"},
     {
+        "array_files",
         "atomic",
         "devices",
         "files",

@@ -63,7 +63,7 @@ def _train(data: Path, model: str, store: Path | None, out: Path) -> Run:
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import fit
     from mmx.recommend.job import TrainJob
-    from mmx.recommend.training import TrainOptions
+    from mmx.recommend.options import TrainOptions
 
     features = [FeatureSpec(store)] if store else []
     # The sample is small: larger steps than the defaults reach the same in a few seconds.

@@ -7,8 +7,6 @@ from mmx.cli.output import AsJson, Debug, Quiet, listed, print_json, print_table
 
 def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the recommenders that `mmx train --model` can name, with their settings."""
-    from dataclasses import fields
-
     from mmx.recommend.models import MODELS
 
     rows = [
@@ -20,7 +18,7 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "cold items": record.cold_items,
             "new users": record.new_users,
             "end to end": record.end_to_end,
-            "settings": {f.name: f.default for f in fields(record.load().Config)},
+            "settings": record.defaults(),
             "citation": record.citation,
         }
         for record in MODELS.values()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from mmx.recommend.end_to_end import EndToEndJob
+    from mmx.recommend.options import TrainProgress
     from mmx.recommend.run import Run
-    from mmx.recommend.training import TrainProgress
 
 
 def train(
@@ -150,7 +150,7 @@ def train(
     from mmx.recommend.fit import fit
     from mmx.recommend.job import TrainJob
     from mmx.recommend.models import find_model
-    from mmx.recommend.training import TrainOptions
+    from mmx.recommend.options import TrainOptions
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     terminal.quiet = terminal.quiet or not first

@@ -12,8 +12,8 @@ from mmx.errors import OptionError, suggestion
 from mmx.experiments.plan import FeatureEntry, Plan, Recommender
 from mmx.experiments.yaml_records import Reader
 from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
-from mmx.recommend.training import TrainOptions
 
 TRAINING = [f.name for f in fields(TrainOptions) if f.name != "seed"]
 

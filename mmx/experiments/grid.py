@@ -28,7 +28,8 @@ from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
-from mmx.recommend.training import VALIDATED_ON, TrainProgress
+from mmx.recommend.options import TrainProgress
+from mmx.recommend.validation import VALIDATED_ON
 
 
 def _refuse_foreign(out: Path) -> None:

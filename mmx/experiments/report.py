@@ -20,7 +20,7 @@ from mmx.experiments.plan import Plan
 from mmx.experiments.significance import LEVEL, compare
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import read_table
-from mmx.recommend.training import VALIDATED_ON
+from mmx.recommend.validation import VALIDATED_ON
 
 VALID = f"valid {VALIDATED_ON}"
 LEGEND = (

@@ -15,7 +15,6 @@ from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, as_place
 from mmx.kinds import texts
-from mmx.recommend.principal import along_principal_axes
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
 ABSURD = 1e6  # times the median norm
@@ -64,6 +63,8 @@ class Features:
         """
         if not 0 < count < self.dimension:
             return self
+        from mmx.recommend.principal import along_principal_axes  # imports torch
+
         turned = np.zeros((len(self.matrix), count), dtype=np.float32)
         if self.present.any():
             along = along_principal_axes(self.matrix[self.present], count)

@@ -26,11 +26,12 @@ from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
 from mmx.recommend.models import ModelRecord, end_to_end_models, find_model
+from mmx.recommend.options import TrainProgress
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
-from mmx.recommend.training import TrainProgress, train
+from mmx.recommend.training import train
 from mmx.recommend.validation import lines_of_empty_splits, validates
 
 

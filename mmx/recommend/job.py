@@ -15,7 +15,7 @@ from mmx.extract.naming import default_store
 from mmx.files import Place, as_place
 from mmx.kinds import must_be, texts
 from mmx.recommend.features import FeatureSpec
-from mmx.recommend.training import TrainOptions
+from mmx.recommend.options import TrainOptions
 
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end import EndToEndJob

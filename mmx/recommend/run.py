@@ -20,15 +20,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from mmx.array_files import load_arrays, save_arrays
 from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
@@ -37,7 +36,9 @@ from mmx.recommend.interactions import Interactions
 from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.serialize import pack, unpack
 from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
-from mmx.torch_files import save_tensors
+
+if TYPE_CHECKING:  # opening and scoring a run loads no torch
+    import torch
 
 FORMAT = 1
 BROKEN = (  # what reading the files of a run may raise when they are damaged
@@ -109,10 +110,10 @@ def save_run(
     ``more`` adds further files before. Raises TargetError when it cannot be
     written; what was there is then untouched.
     """
-    record, tensors = pack(scorer)
+    record, arrays = pack(scorer)
     users = pa.table({"user_id": data.users.ids})
     if isinstance(scorer, Factors):
-        tensors = parameters or {}
+        arrays = {}  # the tables of users and items have them
         users, items = _with(users, scorer.users), _with(items, scorer.items)
     with target.filled(folder=True) as temporary:
         _write_json(temporary / "metrics.json", metrics_of(evaluations))
@@ -121,7 +122,7 @@ def save_run(
         _write_table(users, temporary / "users.parquet")
         _write_table(items, temporary / "items.parquet")
         _write_table(split, temporary / "interactions.parquet")
-        save_tensors(tensors, temporary / "model.safetensors")
+        _write_model(temporary / "model.safetensors", arrays, parameters)
         more(temporary)
         record_files = {"format": FORMAT, "scorer": record, **config, "sha256": _digests(temporary)}
         _write_json(temporary / "config.json", record_files)
@@ -192,7 +193,7 @@ def _scorer(
     if record["kind"] == "factors":
         return Factors(embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet"))
     _compare(path, config, "model.safetensors")
-    return unpack(record, load_file(path / "model.safetensors"), data.train)
+    return unpack(record, load_arrays(path / "model.safetensors"), data.train)
 
 
 def verify_run(path: Path) -> list[str]:
@@ -258,6 +259,18 @@ def _with(table: pa.Table, embeddings: np.ndarray) -> pa.Table:
 
 def _write_table(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, write_page_checksum=True)
+
+
+def _write_model(
+    path: Path, arrays: dict[str, np.ndarray], parameters: dict[str, torch.Tensor] | None
+) -> None:
+    """The arrays of a scorer, or the parameters of a model whose training has loaded torch."""
+    if arrays or not parameters:
+        save_arrays(arrays, path)
+        return
+    from mmx.torch_files import save_tensors
+
+    save_tensors(parameters, path)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from mmx.errors import DataError, one_of
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.options import NEGATIVES
 
-RULES = ("uniform", "popularity")
 REDRAWS = 32  # of positives, before what is left is drawn among the others directly
 
 
@@ -27,7 +27,7 @@ class NegativeSampler:
         self, train: UserItems, device: torch.device | str = "cpu", rule: str = "uniform"
     ) -> None:
         """Raises DataError when no user has a negative, so that nothing could be drawn."""
-        one_of("--negatives", rule, RULES)
+        one_of("--negatives", rule, NEGATIVES)
         self.n_items, self.rule, self._train = train.n_items, rule, train
         self.keys = _tensor(train.keys, device)
         full = _masses(train, rule).of_others <= 0  # (users,)

@@ -13,13 +13,15 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.threads import in_blocks
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
 SEEN_LIMIT = 2048  # beyond so many excluded items a user is ranked over the dense scores
 QUERIES_AT_ONCE = 1024  # users of one matrix product inside FAISS; fits the cache best
+HEAP_SHARE = 256  # columns for each of the best, from which heaps beat sorting whole numbers
+KEY_BYTES = 1 << 20  # of scores and places as whole numbers at once; fits the cache
 
 
 class Scorer(Protocol):
@@ -192,8 +194,11 @@ def _dense(
 
 def best_of(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Values and places (n, count) of the best of (n, m) float32; equal ones by rising place."""
-    found = torch.topk(torch.from_numpy(scores), min(count + 1, scores.shape[1]))
-    values, places = found.values.numpy(), found.indices.numpy()
+    scores = np.ascontiguousarray(scores, dtype=np.float32)
+    if HEAP_SHARE * count > scores.shape[1]:
+        places = _by_place(scores, count)
+        return np.take_along_axis(scores, places, 1), places
+    values, places = _largest(scores, count + 1)
     equal = (values[:, 1:] == values[:, :-1]) & ~np.isneginf(values[:, 1:])
     unsure = np.flatnonzero(equal.any(1))
     values, places = values[:, :count], places[:, :count]
@@ -202,14 +207,51 @@ def best_of(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return values, places
 
 
+def _largest(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and places (n, count) of the best of (n, m) float32; equal ones in any order.
+
+    Where fewer are above -inf, the rest are a place of -inf.
+    """
+    import faiss
+
+    values = np.empty((len(scores), count), dtype=np.float32)
+    places = np.empty((len(scores), count), dtype=np.int64)
+    heaps = faiss.float_minheap_array_t()
+    heaps.nh, heaps.k = places.shape
+    heaps.val, heaps.ids = faiss.swig_ptr(values), faiss.swig_ptr(places)
+    heaps.heapify()
+    heaps.addn(scores.shape[1], faiss.swig_ptr(scores))  # never takes -inf
+    heaps.reorder()
+    short = np.flatnonzero((places < 0).any(1))
+    unknown = np.isneginf(scores[short]).argmax(1)[:, None]
+    values[short] = np.where(places[short] < 0, -np.inf, values[short])
+    places[short] = np.where(places[short] < 0, unknown, places[short])
+    return values, places
+
+
 def _by_place(scores: np.ndarray, count: int) -> np.ndarray:
-    """Places (n, count) of the best of (n, m) float32 scores; equal ones by rising place.
+    """Places (n, count) of the best of (n, m) float32 scores; equal ones by rising place."""
+    found = np.empty((len(scores), count), dtype=np.int64)
+
+    def fill(rows: slice) -> None:
+        keys = _keys(scores[rows])
+        least = keys.shape[1] - count
+        keys.partition(least, axis=1)
+        found[rows] = -np.sort(keys[:, least:], axis=1)[:, ::-1] & np.int64(0xFFFFFFFF)
+
+    in_blocks(fill, len(scores), max(1, KEY_BYTES // (8 * scores.shape[1])))
+    return found
+
+
+def _keys(scores: np.ndarray) -> np.ndarray:
+    """(n, m) int64 that sort as the scores, and equal ones by falling place.
 
     Score and place become one whole number each, so that no two are equal: the bits of a
     float, read as a signed number with the negative ones flipped, sort as the float does.
     """
     bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
-    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    places = np.arange(scores.shape[1], dtype=np.int64)
-    keys = (ordered.astype(np.int64) << 32) - places
-    return torch.topk(torch.from_numpy(keys), count).indices.numpy()
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
+    keys = bits.astype(np.int64)
+    keys <<= 32
+    keys -= np.arange(scores.shape[1], dtype=np.int64)
+    return keys

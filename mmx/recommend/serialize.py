@@ -1,4 +1,4 @@
-"""How a run keeps its scorer: numbers in tensors, everything else in a record for JSON.
+"""How a run keeps its scorer: numbers in arrays, everything else in a record for JSON.
 
 {"kind": "factors"}                                  users, items
 {"kind": "item-item", "columns": 7050}               weights, or indptr, indices, values
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
@@ -20,16 +19,16 @@ from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
 
-def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The record and the tensors of a scorer."""
+def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The record and the arrays of a scorer."""
     if isinstance(scorer, Factors):
-        return {"kind": "factors"}, _tensors(users=scorer.users, items=scorer.items)
+        return {"kind": "factors"}, {"users": scorer.users, "items": scorer.items}
     if isinstance(scorer, ItemItem):
         record: dict[str, Any] = {"kind": "item-item", "columns": scorer.n_items}
         if isinstance(scorer.weights, np.ndarray):
-            return record, _tensors(weights=scorer.weights)
+            return record, {"weights": scorer.weights}
         w = scorer.weights
-        return record, _tensors(indptr=w.indptr, indices=w.indices, values=w.values)
+        return record, {"indptr": w.indptr, "indices": w.indices, "values": w.values}
     if isinstance(scorer, Ensemble):
         packed = [pack(part) for part in scorer.parts]
         record = {"kind": "fused", "weights": list(scorer.weights)}
@@ -39,11 +38,8 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     raise RunError(f"a {type(scorer).__name__} cannot be saved")
 
 
-def unpack(
-    record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], train: UserItems
-) -> Scorer:
-    """The scorer that was packed. Raises KeyError when a tensor is missing."""
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+def unpack(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], train: UserItems) -> Scorer:
+    """The scorer that was packed. Raises KeyError when an array is missing."""
     if record["kind"] == "factors":
         return Factors(arrays["users"], arrays["items"])
     if record["kind"] == "item-item":
@@ -53,10 +49,6 @@ def unpack(
         return ItemItem(SparseRows(indptr, indices, values, record["columns"]), train)
     parts = []
     for number, part in enumerate(record["parts"]):
-        mine = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{number}.")}
+        mine = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(f"{number}.")}
         parts.append(unpack(part, mine, train))
     return Ensemble(tuple(parts), tuple(record["weights"]), train)
-
-
-def _tensors(**arrays: np.ndarray) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

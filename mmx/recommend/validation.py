@@ -8,6 +8,8 @@ import numpy as np
 
 from mmx.recommend.interactions import Interactions, UserItems
 
+VALIDATED_ON = "recall@20"  # picks the epoch
+
 
 def evaluated_users(held_out: UserItems, train: UserItems) -> np.ndarray:
     """(n,) users whose held-out items count: those that have training items, too."""

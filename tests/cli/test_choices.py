@@ -20,7 +20,7 @@ from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.job import TrainJob
-from mmx.recommend.training import TrainOptions
+from mmx.recommend.options import TrainOptions
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 

@@ -25,8 +25,8 @@ from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.run import open_run
-from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample
 from mmx.torch_files import load_checked, save_checked, save_tensors
 from tests.catalogue import plain_catalogue, random_log, write_interactions

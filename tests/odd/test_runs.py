@@ -21,8 +21,8 @@ from mmx.errors import RunError
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.run import open_run
-from mmx.recommend.training import TrainOptions
 from tests.cli.conftest import Shop
 from tests.odd.arrow_kinds import KINDS, WORDS
 from tests.odd.shop import items_table, log_table, write_shop

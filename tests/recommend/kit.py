@@ -21,9 +21,9 @@ from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import Run
-from mmx.recommend.training import TrainOptions
 
 CLUBS, MEMBERS, WARM = 5, 12, 18  # clubs, users of each, items of each that somebody takes
 TAKEN = 14  # items a user takes, the last two of them held out

@@ -11,9 +11,10 @@ import torch
 
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import bpr
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import World
 from mmx.recommend.trained import Trained
-from mmx.recommend.training import TrainOptions, train
+from mmx.recommend.training import train
 from tests.catalogue import random_log
 
 

@@ -16,8 +16,8 @@ from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, ModelRecord
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import GradientModel
-from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample
 from tests.recommend.minimal import Config, Model
 

@@ -21,8 +21,8 @@ from mmx.recommend import checkpoint
 from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
+from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.run import Run, open_run
-from mmx.recommend.training import TrainOptions, TrainProgress
 from mmx.sample.catalogue import write_sample
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from mmx.recommend.blocks import item_item
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows, co_occurrences, kept, sum_of_rows
@@ -67,6 +69,21 @@ def test_the_sparse_sum_is_the_same_in_small_pieces(monkeypatch: pytest.MonkeyPa
     for size in (1, 5, 30):
         monkeypatch.setattr(item_item, "TERMS_AT_ONCE", size)
         np.testing.assert_array_equal(sum_of_rows(toy_train(), rows), whole)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 64, 300])
+@pytest.mark.parametrize("lengths", [[0, 3, 1, 0, 9], [0, 0], [2] * 70, [500, 1, 4]])
+def test_the_dense_sum_is_that_of_torch_to_the_bit(columns: int, lengths: list[int]) -> None:
+    """Runs keep metrics that were measured with it."""
+    rng = np.random.default_rng(columns)
+    w = rng.normal(size=(600, columns)).astype(np.float32)
+    w[::7] = -0.0
+    rows = [np.sort(rng.choice(600, length, replace=False)) for length in lengths]
+    indices = np.concatenate(rows).astype(np.int64)
+    which = UserItems(np.concatenate([[0], np.cumsum(lengths)]), indices, 600)
+    bags = (torch.from_numpy(indices), torch.from_numpy(w), torch.from_numpy(which.indptr[:-1]))
+    expected = F.embedding_bag(*bags, mode="sum").numpy()
+    assert sum_of_rows(which, w).tobytes() == expected.tobytes()
 
 
 def test_ranking_over_it_is_ordinary_ranking(scorer: ItemItem) -> None:

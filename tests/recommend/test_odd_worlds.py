@@ -21,9 +21,10 @@ from mmx.recommend.features import Features
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import MODELS, ModelRecord
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import World
 from mmx.recommend.scoring import Scorer, rank
-from mmx.recommend.training import TrainOptions, train
+from mmx.recommend.training import train
 
 SOME = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 0))
 SETTINGS = (

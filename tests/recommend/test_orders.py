@@ -17,9 +17,9 @@ from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.recommendation import RecommendOptions, recommend_all
 from mmx.recommend.run import Run
-from mmx.recommend.training import TrainOptions
 from tests.recommend import kit
 from tests.recommend.slow import slow_metric
 

@@ -18,9 +18,9 @@ from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, ModelRecord
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.run import open_run
-from mmx.recommend.training import TrainOptions
 from mmx.sample.catalogue import write_sample
 from tests.recommend.minimal import Config, Model, Reading
 from tests.recommend.toy import TAKEN, toy_world

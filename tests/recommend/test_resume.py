@@ -22,7 +22,7 @@ from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
-from mmx.recommend.training import TrainOptions, TrainProgress
+from mmx.recommend.options import TrainOptions, TrainProgress
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 
 ITEMS = 20

@@ -134,8 +134,41 @@ def test_everything_ties() -> None:
     assert found.items.tolist() == [[1, 2, 4, 5], [0, 1, 2, 3], [0, 1, 2, 3]]
 
 
-def test_best_of_takes_the_sign_and_both_zeros_right() -> None:
+@pytest.mark.parametrize("share", [0, 10**6], ids=["heaps", "whole numbers"])
+def test_best_of_takes_the_sign_and_both_zeros_right(
+    share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "HEAP_SHARE", share)
     scores = np.array([[-1.0, 0.0, -0.0, 2.0, -3.0, 2.0, -1.0]], dtype=np.float32)
     values, places = best_of(scores, 7)
     assert places.tolist() == [[3, 5, 1, 2, 0, 6, 4]]
     assert values.tolist() == [[2.0, 2.0, 0.0, 0.0, -1.0, -1.0, -3.0]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 60)),
+    count=st.integers(1, 60),
+    levels=st.sampled_from([2, 5, 10**6]),
+    unknown=st.sampled_from([0.0, 0.5, 1.0]),
+    heaps=st.booleans(),
+)
+def test_best_of_equals_sorting(
+    seed: int, shape: tuple[int, int], count: int, levels: int, unknown: float, heaps: bool
+) -> None:
+    """Also where fewer than ``count`` are above -inf: the rest are places of -inf."""
+    rng = np.random.default_rng(seed)
+    scores = (rng.integers(-levels, levels, shape) / 7).astype(np.float32)
+    scores[rng.random(shape) < unknown] = -np.inf
+    count = min(count, shape[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "HEAP_SHARE", 0 if heaps else 10**6)
+        patch.setattr(scoring, "KEY_BYTES", 1000)  # several blocks
+        values, places = best_of(scores, count)
+    for row, found in enumerate(scores):
+        order = np.lexsort((np.arange(shape[1]), -found))[:count]
+        np.testing.assert_array_equal(values[row], found[order])
+        np.testing.assert_array_equal(found[places[row]], found[order])
+        known = ~np.isneginf(found[order])
+        np.testing.assert_array_equal(places[row][known], order[known])

@@ -13,9 +13,10 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend import checkpoint
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import bpr
+from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.protocol import World
 from mmx.recommend.trained import Trained
-from mmx.recommend.training import TrainOptions, TrainProgress, train
+from mmx.recommend.training import train
 from mmx.recommend.validation import lines_of_empty_splits, validates
 from tests.recommend.short_training import log, run, with_one_who_took_all
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import best_of
+from mmx.recommend.threads import in_blocks
 
 TERMS_AT_ONCE = 4_000_000  # of the sparse sum; some 30 bytes each
 BLOCK_BYTES = 256 << 20  # of items × items work in memory at once
+SUM_BYTES = 4 << 20  # of dense sums at once
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def sum_of_rows(which: UserItems, weights: np.ndarray | SparseRows) -> np.ndarra
     """
     if isinstance(weights, SparseRows):
         return _sparse_sum(which, weights)
-    rows, starts = torch.from_numpy(which.indices), torch.from_numpy(which.indptr[:-1])
-    return F.embedding_bag(rows, torch.from_numpy(weights), starts, mode="sum").numpy()
+    return _dense_sum(which, weights)
 
 
 def co_occurrences(train: UserItems, rows_at_once: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -119,6 +118,20 @@ def kept(block: np.ndarray, count: int, key: np.ndarray | None = None) -> Sparse
     indptr = np.concatenate([[0], np.cumsum(counts)])
     indices = places[rows, which].astype(np.int32)
     return SparseRows(indptr, indices, values[rows, which], block.shape[1])
+
+
+def _dense_sum(which: UserItems, weights: np.ndarray) -> np.ndarray:
+    from scipy.sparse import csr_array  # which takes longer to import than all else of a run
+
+    ones = np.ones(len(which.indices), dtype=np.float32)
+    taken = csr_array((ones, which.indices, which.indptr), (which.n_users, len(weights)))
+    out = np.empty((which.n_users, weights.shape[1]), dtype=np.float32)
+
+    def fill(rows: slice) -> None:
+        out[rows] = taken[rows] @ weights
+
+    in_blocks(fill, len(out), max(1, SUM_BYTES // (4 * weights.shape[1])))
+    return out
 
 
 def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:

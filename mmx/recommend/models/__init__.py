@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mmx.errors import OptionError, suggestion
+from mmx.recommend.defaults import defaults_of
 
 if TYPE_CHECKING:
     from mmx.recommend.protocol import ClosedForm, GradientForm
@@ -29,6 +30,10 @@ class ModelRecord:
     def load(self) -> ClosedForm | GradientForm:
         """The module (imports torch)."""
         return cast("ClosedForm | GradientForm", import_module(self.module))
+
+    def defaults(self) -> dict[str, Any]:
+        """The settings of its Config and their defaults; the module is not imported."""
+        return defaults_of(self.module)
 
 
 MODELS = {

@@ -1,0 +1,59 @@
+"""How a model is trained, and what is reported meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mmx.bounds import SEED, check_options, number, whole
+from mmx.devices import AUTO, usable_device
+from mmx.errors import one_of
+
+NEGATIVES = ("uniform", "popularity")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train, whatever the model."""
+
+    epochs: int = 1000  # at most; early stopping ends most runs
+    batch_size: int = 2048  # triples
+    lr: float = 1e-3  # of Adam
+    lr_decay: float = 1.0  # factor on the learning rate after every epoch
+    clip: float = 0.0  # largest gradient norm; 0 does not clip
+    patience: int = 20  # evaluations without a better validation Recall@20 before stopping
+    eval_every: int = 1  # epochs between evaluations
+    negatives: str = "uniform"  # how negative items are drawn: uniform or popularity
+    precision: str = "float32"  # of the forward pass; bfloat16 through autocast
+    seed: int = 0  # of initialisation, shuffling and negative sampling
+    device: str = AUTO
+
+    def __post_init__(self) -> None:
+        check_options(
+            self,
+            epochs=whole(1),
+            batch_size=whole(1),
+            lr=number(0, above=True),
+            lr_decay=number(0, 1, above=True),
+            clip=number(0),
+            patience=whole(1),
+            eval_every=whole(1),
+            seed=SEED,
+        )
+        one_of("--negatives", self.negatives, NEGATIVES)
+        one_of("--precision", self.precision, PRECISIONS)
+        usable_device(self.device)
+
+
+@dataclass
+class TrainProgress:
+    """What ``progress`` gets after each epoch."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    seconds: float  # training alone
+    evaluation_seconds: float
+    valid: dict[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    best: float = float("-inf")  # validation Recall@20
