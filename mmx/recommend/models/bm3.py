@@ -25,7 +25,7 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
-from mmx.recommend.blocks.content import Projection, projections
+from mmx.recommend.blocks.content import ProjectedContent, projections
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.naming import module_key
@@ -106,7 +106,7 @@ class Model(GradientModel):
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
-        project = cast(Projection, self.project[module_key(modality)])
+        project = cast(ProjectedContent, self.project[module_key(modality)])
         return [cast(FeatureTable, project.content)]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
