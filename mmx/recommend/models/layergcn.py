@@ -85,12 +85,12 @@ class Model(GradientModel):
 
     def _final(self, graph: Sparse) -> torch.Tensor:
         """e of every node → (users + items, k)."""
-        x, layers = self.nodes, []
+        x, total = self.nodes, torch.zeros_like(self.nodes)
         own = F.normalize(self.nodes, eps=SMALL)  # x^0 at length 1
         for _ in range(self.config.layers):
             x = _Refined.apply(graph(x), own)  # (nodes, k)
-            layers.append(x)
-        return torch.stack(layers).sum(0)
+            total = total + x
+        return total
 
 
 class _Refined(torch.autograd.Function):
@@ -103,7 +103,7 @@ class _Refined(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         inverse = 1 / torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_(min=SMALL)
-        cosine = torch.linalg.vecdot(z, e)[:, None] * inverse  # (nodes, 1)
+        cosine = (z * e).sum(1, keepdim=True) * inverse  # (nodes, 1)
         ctx.save_for_backward(z, e, inverse, cosine)
         return z * cosine
 
@@ -111,6 +111,6 @@ class _Refined(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         (g,) = gradients
         z, e, inverse, cosine = ctx.saved_tensors
-        s = torch.linalg.vecdot(g, z)[:, None] * inverse  # (nodes, 1)
+        s = (g * z).sum(1, keepdim=True) * inverse  # (nodes, 1)
         to_z = (g * cosine).addcmul_(e, s).addcmul_(z, s * cosine * inverse, value=-1)
         return to_z, z * s
