@@ -91,6 +91,9 @@ SMALLEST = [
     ("mmgcl", {"edge_dropout": 0.999, "masking": 0.999, "components": 2**31 - 1}),
     ("slmrec", {"dim": 2, "layers": 0, "ssl_weight": 0.0, "reg": 0.0, "components": 0}),
     ("lightgcn", {"layers": DEEPEST}),
+    ("mgcn", {"dim": 1, "layers": 0, "item_layers": 0, "neighbours": 1, "ssl_weight": 0.0,
+              "reg": 0.0, "components": 0}),
+    ("mgcn", {"layers": DEEPEST, "item_layers": DEEPEST, "neighbours": 2**31 - 1}),
 ]  # fmt: skip
 
 

@@ -135,6 +135,14 @@ MODELS = {
             "Tao et al., Self-supervised Learning for Multimedia Recommendation, TMM 2022",
             end_to_end=True,
         ),
+        ModelRecord(
+            "mgcn",
+            "MGCN: purified contents over item graphs, fused by behaviour",
+            "mmx.recommend.models.mgcn",
+            "required",
+            "Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, "
+            "MM 2023",
+        ),
     )
 }
 
