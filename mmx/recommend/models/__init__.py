@@ -143,6 +143,15 @@ MODELS = {
             "Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, "
             "MM 2023",
         ),
+        ModelRecord(
+            "lgmrec",
+            "LGMRec: local graph embeddings and global ones over hyperedges",
+            "mmx.recommend.models.lgmrec",
+            "required",
+            "Guo et al., LGMRec: Local and Global Graph Learning for Multimodal Recommendation, "
+            "AAAI 2024",
+            end_to_end=True,
+        ),
     )
 }
 
