@@ -87,20 +87,20 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Parts:
+class NodeViews:
     """What the final embeddings are made of."""
 
     ids: torch.Tensor  # (nodes, k) collaborative
     modal: list[torch.Tensor]  # (nodes, k) of each modality
     hyper: list[torch.Tensor]  # (nodes, k) global, of each modality
 
-    def rows(self, rows: torch.Tensor) -> Parts:
+    def rows(self, rows: torch.Tensor) -> NodeViews:
         """Those of (n,) nodes → (n, k) each."""
         modal, hyper = ([F.embedding(rows, x) for x in part] for part in (self.modal, self.hyper))
-        return Parts(F.embedding(rows, self.ids), modal, hyper)
+        return NodeViews(F.embedding(rows, self.ids), modal, hyper)
 
 
-class Modality(nn.Module):
+class HyperedgeContent(nn.Module):
     """One modality's frozen vectors, and what they are projected with."""
 
     def __init__(self, given: Features, config: Config, generator: torch.Generator) -> None:
@@ -140,7 +140,7 @@ class Model(GradientModel):
             nn.init.xavier_uniform_(part, generator=generator)
         self.modalities = nn.ModuleDict(
             {
-                module_key(name): Modality(features, config, generator)
+                module_key(name): HyperedgeContent(features, config, generator)
                 for name, features in sorted(world.features.items())
             }
         )
@@ -179,7 +179,7 @@ class Model(GradientModel):
             found.append(Draw(noise.to(device), kept.to(device)))
         return found
 
-    def _parts(self, draws: list[Draw] | None = None) -> Parts:
+    def _parts(self, draws: list[Draw] | None = None) -> NodeViews:
         """All nodes, with the memberships of a draw, or those of scoring."""
         k, ids = self.config.dim, mean_of_layers(self.graph, self.nodes, self.config.layers)
         items = torch.cat([modality() for modality in self.modalities.values()], 1)
@@ -190,7 +190,7 @@ class Model(GradientModel):
             modal.append(embeddings)
             members = self._memberships(logits, draws[which] if draws else None)
             hyper.append(self._over_hyperedges(members, self.graph.split(ids)[1]))
-        return Parts(ids, self._over_graph(torch.cat(modal, 1)), hyper)
+        return NodeViews(ids, self._over_graph(torch.cat(modal, 1)), hyper)
 
     def _over_graph(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Contents (nodes, M k), those of users as sums, after all steps → (nodes, k) each."""
@@ -215,7 +215,7 @@ class Model(GradientModel):
             items = of_items @ edges
         return (members @ edges).float()
 
-    def _final(self, parts: Parts) -> torch.Tensor:
+    def _final(self, parts: NodeViews) -> torch.Tensor:
         """(n, k) of the parts' nodes."""
         local = parts.ids + torch.stack([F.normalize(x) for x in parts.modal]).sum(0)
         return local + self.config.global_weight * F.normalize(torch.stack(parts.hyper).sum(0))

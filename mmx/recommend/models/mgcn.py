@@ -66,7 +66,7 @@ class Config(ModelConfig):
         )
 
 
-class Modality(nn.Module):
+class PurifiedView(nn.Module):
     """The item-item view of one modality: its purifier and its frozen graph."""
 
     def __init__(self, given: Features, config: Config, generator: torch.Generator) -> None:
@@ -114,7 +114,7 @@ class Model(GradientModel):
         self.modalities = nn.ModuleDict()
         self.prefer = nn.ModuleDict()  # P: a gate of each modality
         for name, features in sorted(world.features.items()):
-            self.modalities[module_key(name)] = Modality(features, config, generator)
+            self.modalities[module_key(name)] = PurifiedView(features, config, generator)
             self.prefer[module_key(name)] = linear(k, k, generator)
         self.attend = linear(k, k, generator)  # Q, which all modalities share
         self.query = xavier(1, k, generator)  # q
