@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.recommend.blocks.initial import bias, xavier
+from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
 
 BLOCK_BYTES = 16 << 20  # gathered at once; larger blocks cost new pages each time
@@ -44,6 +48,35 @@ class Content(nn.Module):
         absent = self.absent if items is None else self.absent[items]
         projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
+
+
+class Projection(nn.Module):
+    """One modality's frozen vectors through a linear layer: W f_i + b."""
+
+    def __init__(
+        self, features: Features, dim: int, generator: torch.Generator, *, normalise: bool
+    ) -> None:
+        """W (dim, d) and b (dim,) are drawn from ``generator``; ``normalise`` as in Content."""
+        super().__init__()
+        self.content = Content(features, normalise=normalise)
+        self.weight = xavier(dim, features.dimension, generator)
+        self.offset = bias(features.dimension, dim, generator)
+
+    def forward(self, items: torch.Tensor | None = None) -> torch.Tensor:
+        """(n,) item numbers → (n, dim), or (items, dim) of all."""
+        return self.content(self.weight, items) + self.offset
+
+
+def projections(
+    features: Mapping[str, Features], dim: int, generator: torch.Generator, *, normalise: bool
+) -> nn.ModuleDict:
+    """A Projection for each modality in the order of their names, by ``module_key``."""
+    return nn.ModuleDict(
+        {
+            module_key(name): Projection(found, dim, generator, normalise=normalise)
+            for name, found in sorted(features.items())
+        }
+    )
 
 
 class Halved:
