@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-MODELS = ("bpr", "vbpr", "lightgcn", "slmrec", "lattice", "mmgcn", "mmgcl", "mgcn", "lgmrec",
+MODELS = ("bpr", "vbpr", "lightgcn", "slmrec", "lattice", "mmgcn", "mmgcl", "mgcn", "lgmrec", "pgl",
           "ease", "itemknn-cbf")  # fmt: skip
 USERS, ITEMS, TRAIN, HELD_OUT = 19_445, 7_050, 118_551, 20_559
 COMMUNITIES = 120

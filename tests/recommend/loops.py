@@ -55,14 +55,3 @@ def contrast(left: list[torch.Tensor], right: list[torch.Tensor], tau: float) ->
         each = [torch.exp(cosine(a, b) / tau) for b in right]
         rows.append(-torch.log(each[i] / sum(each)))
     return sum(rows) / len(rows)
-
-
-def one_step(x: list[torch.Tensor]) -> list[torch.Tensor]:
-    """D^-½ A D^-½ x, node by node; users first."""
-    takers = [[u for u in range(N_USERS) if i in TAKEN[u]] for i in range(N_ITEMS)]
-    zero = torch.zeros_like(x[0])
-    items = [
-        sum((x[u] / (len(TAKEN[u]) * len(takers[i])) ** 0.5 for u in takers[i]), zero)
-        for i in range(N_ITEMS)
-    ]
-    return user_sums(x[N_USERS:]) + items

@@ -13,8 +13,8 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks import losses
 from mmx.recommend.blocks.losses import against_all
 from mmx.recommend.models.lgmrec import Draw
-from tests.recommend.loops import cosine, one_step
-from tests.recommend.slow import propagated
+from tests.recommend.loops import cosine
+from tests.recommend.slow import propagated, step
 from tests.recommend.toy import (
     ABSENT,
     N_ITEMS,
@@ -56,7 +56,7 @@ def modal(p: Parameters, name: str, steps: int, normalise: bool) -> list[torch.T
     items = contents(p, name, "project", normalise)
     layer = [sum(items[i] for i in TAKEN[u]) / len(TAKEN[u]) for u in range(N_USERS)] + items
     for _ in range(steps):
-        layer = one_step(layer)
+        layer = step(layer, TAKEN)
     return layer
 
 

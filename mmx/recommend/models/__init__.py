@@ -152,6 +152,15 @@ MODELS = {
             "AAAI 2024",
             end_to_end=True,
         ),
+        ModelRecord(
+            "pgl",
+            "PGL: contents alone over the principal part of the graph",
+            "mmx.recommend.models.pgl",
+            "required",
+            "Yu et al., Mind Individual Information! Principal Graph Learning for Multimedia "
+            "Recommendation, AAAI 2025",
+            cold_items=True,
+        ),
     )
 }
 
