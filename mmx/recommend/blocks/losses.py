@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 ENTRIES_AT_ONCE = 1 << 22  # of the logits of ``against_all``
+TINY = torch.finfo(torch.float32).tiny
 
 
 def bpr_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
@@ -63,7 +64,7 @@ class _InBatch(torch.autograd.Function):
         with torch.autocast(left.device.type, enabled=False):
             chances = torch.addmm(counts.log().to(a.dtype), a, b.T).softmax(1)  # (B, n)
         matched = chances.gather(1, place[:, None])[:, 0].float()  # (B,)
-        matched = (matched / counts[place].clamp(min=1)).clamp(min=torch.finfo(torch.float32).tiny)
+        matched = (matched / counts[place].clamp(min=1)).clamp(min=TINY)
         ctx.temperature, ctx.types = temperature, (left.dtype, right.dtype)
         ctx.save_for_backward(a, b, chances, place, weights)
         return -(weights * matched.log()).sum()
@@ -114,11 +115,9 @@ class _AgainstAll(torch.autograd.Function):
         total, to_b, to_a = left.new_zeros(()), torch.zeros_like(right), []
         with torch.autocast(left.device.type, enabled=False):
             for rows, column, weight in blocks:
-                logits = rows @ b.T  # (rows, N)
-                sums = logits.logsumexp(1, keepdim=True)
-                own = logits.gather(1, column[:, None])
-                total += (weight * (sums - own)[:, 0]).sum()
-                chances = logits.sub_(sums).exp_()
+                chances = (rows @ b.T).softmax(1)  # (rows, N)
+                matched = chances.gather(1, column[:, None])[:, 0].float().clamp(min=TINY)
+                total -= (weight * matched.log()).sum()
                 to_a.append((chances @ b - b[column]) * (weight / temperature)[:, None])
                 weighed = rows * weight[:, None].to(rows.dtype)
                 to_b.add_(chances.T @ weighed)
