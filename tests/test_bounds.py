@@ -84,6 +84,13 @@ SMALLEST = [
     ("lattice", {"dim": 1, "feature_dim": 1, "neighbours": 1, "item_layers": 0, "layers": 0,
                  "frozen": 0.0}),
     ("lattice", {"neighbours": 2**31 - 1, "frozen": 1.0}),
+    ("freedom", {"dim": 1, "layers": 0, "item_layers": 0, "neighbours": 1, "pruned": 0.0,
+                 "content_weight": 0.0}),
+    ("freedom", {"neighbours": 2**31 - 1, "pruned": 0.999, "layers": DEEPEST}),
+    ("bm3", {"dim": 1, "layers": 0, "dropout": 0.0, "content_weight": 0.0, "reg": 0.0}),
+    ("bm3", {"dropout": 0.999, "layers": DEEPEST}),
+    ("layergcn", {"dim": 1, "layers": 1, "pruned": 0.0, "reg": 0.0}),
+    ("layergcn", {"layers": DEEPEST, "pruned": 0.999}),
     ("mmgcn", {"dim": 1, "latent": 1, "components": 0, "layers": 1}),
     ("mmgcn", {"components": 2**31 - 1}),
     ("mmgcl", {"dim": 1, "layers": 0, "ssl_weight": 0.0, "edge_dropout": 0.0, "masking": 0.0,
@@ -108,6 +115,7 @@ SMALLEST = [
 def test_a_model_at_its_bounds_still_trains(name: str, settings: dict[str, Any]) -> None:
     modalities = () if MODELS[name].features == "none" else ("image", "text")
     model = toy_model(name, *modalities, **settings)
+    model.epoch_start(torch.Generator().manual_seed(0))
     loss = model.loss(*triples())
     loss.backward()
     assert math.isfinite(loss.item())

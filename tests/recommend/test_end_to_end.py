@@ -13,7 +13,7 @@ from mmx.recommend.protocol import World
 from tests.recommend.fake_catalogue import FakeCatalogue, build, encoder_gradients
 from tests.recommend.toy import toy_train, triples
 
-MODELS = ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice", "lgmrec"]
+MODELS = ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice", "bm3", "lgmrec"]
 
 
 def plain_rows(catalogue: FakeCatalogue, modality: str, rows: torch.Tensor) -> torch.Tensor:

@@ -117,9 +117,9 @@ def test_the_csr_product_of_the_accelerator_path_agrees() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("name", ["lightgcn", "lattice", "mmgcn"])
+@pytest.mark.parametrize("name", ["lightgcn", "layergcn", "lattice", "freedom", "mmgcn"])
 def test_a_step_on_an_accelerator_equals_one_on_the_cpu(name: str) -> None:
-    modalities = () if name == "lightgcn" else ("image", "text")
+    modalities = () if name in ("lightgcn", "layergcn") else ("image", "text")
     steps = []
     for device in ("cpu", "cuda"):
         model = toy_model(name, *modalities, dim=4).to(device)

@@ -39,8 +39,8 @@ def view(p: Parameters, name: str, item_layers: int, normalise: bool) -> list[to
     graph = lookalikes(raw, toy_features(name)[name].present, K)
     items = []
     for i in range(N_ITEMS):
-        f = p[f"{at}.content.default"] if i in ABSENT[name] else raw[i]
-        projected = p[f"{at}.project"] @ f + p[f"{at}.offset"]
+        f = p[f"{at}.project.content.default"] if i in ABSENT[name] else raw[i]
+        projected = p[f"{at}.project.weight"] @ f + p[f"{at}.project.offset"]
         gate = torch.sigmoid(linear(p, f"{at}.purify", projected))
         items.append(p["nodes"][N_USERS + i] * gate)
     for _ in range(item_layers):

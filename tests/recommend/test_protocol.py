@@ -91,8 +91,8 @@ def test_a_record_says_what_its_model_can(record: ModelRecord) -> None:
     tables = [table for name in world.features for table in model.feature_tables(name)]
     assert record.end_to_end == bool(tables)
     shapes = {tuple(table.matrix.shape) for table in tables}
-    wanted = world.features.values() if record.end_to_end else ()
-    assert shapes == {found.matrix.shape for found in wanted}
+    known = world.features.values() if record.end_to_end else ()
+    assert shapes == {found.matrix.shape for found in known}
     assert all(name not in model.state_dict() for name in ("matrix", "generator"))
 
 

@@ -50,7 +50,7 @@ class Content(nn.Module):
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
 
 
-class Projection(nn.Module):
+class ProjectedContent(nn.Module):
     """One modality's frozen vectors through a linear layer: W f_i + b."""
 
     def __init__(
@@ -70,10 +70,10 @@ class Projection(nn.Module):
 def projections(
     features: Mapping[str, Features], dim: int, generator: torch.Generator, *, normalise: bool
 ) -> nn.ModuleDict:
-    """A Projection for each modality in the order of their names, by ``module_key``."""
+    """A ProjectedContent for each modality in the order of their names, by ``module_key``."""
     return nn.ModuleDict(
         {
-            module_key(name): Projection(found, dim, generator, normalise=normalise)
+            module_key(name): ProjectedContent(found, dim, generator, normalise=normalise)
             for name, found in sorted(features.items())
         }
     )

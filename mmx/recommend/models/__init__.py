@@ -102,11 +102,35 @@ MODELS = {
             "Recommendation, SIGIR 2020",
         ),
         ModelRecord(
+            "layergcn",
+            "LayerGCN: layers of the user-item graph weighed by what they share with the first",
+            "mmx.recommend.models.layergcn",
+            "none",
+            "Zhou et al., Layer-refined Graph Convolutional Networks for Recommendation, ICDE 2023",
+        ),
+        ModelRecord(
             "lattice",
             "LATTICE: LightGCN and item graphs learned from features",
             "mmx.recommend.models.lattice",
             "required",
             "Zhang et al., Mining Latent Structures for Multimedia Recommendation, MM 2021",
+            end_to_end=True,
+        ),
+        ModelRecord(
+            "freedom",
+            "FREEDOM: a pruned user-item graph and a frozen item graph from features",
+            "mmx.recommend.models.freedom",
+            "required",
+            "Zhou and Shen, A Tale of Two Graphs: Freezing and Denoising Graph Structures for "
+            "Multimodal Recommendation, MM 2023",
+        ),
+        ModelRecord(
+            "bm3",
+            "BM3: LightGCN embeddings that predict each other and features, without negatives",
+            "mmx.recommend.models.bm3",
+            "required",
+            "Zhou et al., Bootstrap Latent Representations for Multi-modal Recommendation, WWW "
+            "2023",
             end_to_end=True,
         ),
         ModelRecord(

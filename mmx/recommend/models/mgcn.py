@@ -27,9 +27,9 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
-from mmx.recommend.blocks.content import Content
+from mmx.recommend.blocks.content import ProjectedContent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
-from mmx.recommend.blocks.initial import bias, linear, xavier
+from mmx.recommend.blocks.initial import linear, xavier
 from mmx.recommend.blocks.item_graph import cosine_graph
 from mmx.recommend.blocks.losses import bpr_loss, in_batch, l2_of_batch
 from mmx.recommend.blocks.naming import module_key
@@ -75,15 +75,12 @@ class PurifiedView(nn.Module):
         known = given.normalised() if config.normalise else given
         self.graph = cosine_graph(known, config.neighbours)  # S
         shortened = known.principal(config.components)
-        self.content = Content(shortened, normalise=False)
-        self.project = xavier(config.dim, shortened.dimension, generator)  # W
-        self.offset = bias(shortened.dimension, config.dim, generator)  # b
+        self.project = ProjectedContent(shortened, config.dim, generator, normalise=False)  # W, b
         self.purify = linear(config.dim, config.dim, generator)  # W', b'
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """S^l (e_id ⊙ σ(W'(W f + b) + b')) of the items' (items, k) embeddings."""
-        projected = self.content(self.project) + self.offset  # (items, k)
-        x = ids * torch.sigmoid(self.purify(projected)).float()  # behaviour-guided purifier
+        x = ids * torch.sigmoid(self.purify(self.project())).float()  # behaviour-guided purifier
         for _ in range(self.steps):
             x = self.graph(x)
         return x  # (items, k)
