@@ -98,6 +98,16 @@ SMALLEST = [
     ("mmgcl", {"edge_dropout": 0.999, "masking": 0.999, "components": 2**31 - 1}),
     ("slmrec", {"dim": 2, "layers": 0, "ssl_weight": 0.0, "reg": 0.0, "components": 0}),
     ("lightgcn", {"layers": DEEPEST}),
+    ("mgcn", {"dim": 1, "layers": 0, "item_layers": 0, "neighbours": 1, "ssl_weight": 0.0,
+              "reg": 0.0, "components": 0}),
+    ("lgmrec", {"dim": 1, "layers": 0, "modal_layers": 0, "hyperedges": 1, "dropout": 0.0,
+                "global_weight": 0.0, "ssl_weight": 0.0, "reg": 0.0, "components": 0}),
+    ("lgmrec", {"layers": DEEPEST, "modal_layers": DEEPEST, "hyper_layers": DEEPEST,
+                "hyperedges": 64, "dropout": 0.999}),
+    ("pgl", {"dim": 1, "layers": 0, "item_layers": 0, "neighbours": 1, "pruned": 0.0,
+             "dropout": 0.0, "ssl_weight": 0.0, "components": 0}),
+    ("pgl", {"layers": DEEPEST, "item_layers": DEEPEST, "pruned": 0.999, "dropout": 0.999}),
+    ("mgcn", {"layers": DEEPEST, "item_layers": DEEPEST, "neighbours": 2**31 - 1}),
 ]  # fmt: skip
 
 

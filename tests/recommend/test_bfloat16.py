@@ -39,7 +39,7 @@ def test_a_step_is_near_the_one_in_float32(name: str) -> None:
     assert alike(half, whole)
 
 
-@pytest.mark.parametrize("name", ["vbpr", "mmgcn", "slmrec", "bm3"])
+@pytest.mark.parametrize("name", ["vbpr", "mmgcn", "slmrec", "bm3", "lgmrec"])
 def test_the_encoder_takes_its_gradients(name: str) -> None:
     """Frozen vectors are kept in bfloat16; these must not be."""
     found = []

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+ENTRIES_AT_ONCE = 1 << 22  # of the logits of ``against_all``
+TINY = torch.finfo(torch.float32).tiny
+
 
 def bpr_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     """Bayesian personalised ranking: mean of -ln σ(x_ui - x_uj) over (B,) scores each.
@@ -61,7 +64,7 @@ class _InBatch(torch.autograd.Function):
         with torch.autocast(left.device.type, enabled=False):
             chances = torch.addmm(counts.log().to(a.dtype), a, b.T).softmax(1)  # (B, n)
         matched = chances.gather(1, place[:, None])[:, 0].float()  # (B,)
-        matched = (matched / counts[place].clamp(min=1)).clamp(min=torch.finfo(torch.float32).tiny)
+        matched = (matched / counts[place].clamp(min=1)).clamp(min=TINY)
         ctx.temperature, ctx.types = temperature, (left.dtype, right.dtype)
         ctx.save_for_backward(a, b, chances, place, weights)
         return -(weights * matched.log()).sum()
@@ -75,3 +78,54 @@ class _InBatch(torch.autograd.Function):
         to_b.index_add_(0, place, mine * a.float(), alpha=-1)
         left, right = ctx.types
         return (to_a / ctx.temperature).to(left), to_b.to(right), None, None, None, None
+
+
+def against_all(
+    left: torch.Tensor,
+    right: torch.Tensor,
+    temperature: float,
+    place: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
+    """InfoNCE against a whole table: Σ_r w_r · -ln softmax(left rightᵀ / τ) at column ``place[r]``.
+
+    ``left`` is (n, k), ``right`` (N, k), ``place`` and ``weights`` (n,). No (n, N) matrix is held:
+    blocks of rows make the loss and both gradients.
+    """
+    assert left.shape[1:] == right.shape[1:]
+    return _AgainstAll.apply(left, right, temperature, place, weights)
+
+
+class _AgainstAll(torch.autograd.Function):
+    """The gradients are those of a loss of weight 1, made with it; backward only scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        left: torch.Tensor,
+        right: torch.Tensor,
+        temperature: float,
+        place: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        half = torch.is_autocast_enabled(left.device.type)
+        a, b = (x.bfloat16() if half else x for x in (left / temperature, right))  # (n, k), (N, k)
+        at_once = max(1, ENTRIES_AT_ONCE // len(b))
+        blocks = zip(*(x.split(at_once) for x in (a, place, weights.to(left.dtype))), strict=True)
+        total, to_b, to_a = left.new_zeros(()), torch.zeros_like(right), []
+        with torch.autocast(left.device.type, enabled=False):
+            for rows, column, weight in blocks:
+                chances = (rows @ b.T).softmax(1)  # (rows, N)
+                matched = chances.gather(1, column[:, None])[:, 0].float().clamp(min=TINY)
+                total -= (weight * matched.log()).sum()
+                to_a.append((chances @ b - b[column]) * (weight / temperature)[:, None])
+                weighed = rows * weight[:, None].to(rows.dtype)
+                to_b.add_(chances.T @ weighed)
+                to_b.index_add_(0, column, weighed.to(to_b.dtype), alpha=-1)
+        ctx.save_for_backward(torch.cat(to_a).to(left.dtype), to_b)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        to_left, to_right = ctx.saved_tensors
+        return to_left * gradients[0], to_right * gradients[0], None, None, None

@@ -164,6 +164,32 @@ MODELS = {
             "Tao et al., Self-supervised Learning for Multimedia Recommendation, TMM 2022",
             end_to_end=True,
         ),
+        ModelRecord(
+            "mgcn",
+            "MGCN: purified contents over item graphs, fused by behaviour",
+            "mmx.recommend.models.mgcn",
+            "required",
+            "Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, "
+            "MM 2023",
+        ),
+        ModelRecord(
+            "lgmrec",
+            "LGMRec: local graph embeddings and global ones over hyperedges",
+            "mmx.recommend.models.lgmrec",
+            "required",
+            "Guo et al., LGMRec: Local and Global Graph Learning for Multimodal Recommendation, "
+            "AAAI 2024",
+            end_to_end=True,
+        ),
+        ModelRecord(
+            "pgl",
+            "PGL: contents alone over the principal part of the graph",
+            "mmx.recommend.models.pgl",
+            "required",
+            "Yu et al., Mind Individual Information! Principal Graph Learning for Multimedia "
+            "Recommendation, AAAI 2025",
+            cold_items=True,
+        ),
     )
 }
 
