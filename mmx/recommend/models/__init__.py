@@ -78,6 +78,15 @@ MODELS = {
             cold_items=True,
         ),
         ModelRecord(
+            "l3ae",
+            "Linear item-item regression, guided by contents",
+            "mmx.recommend.models.l3ae",
+            "required",
+            "Moon et al., LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025",
+            closed_form=True,
+            cold_items=True,
+        ),
+        ModelRecord(
             "bpr",
             "Matrix factorisation with BPR",
             "mmx.recommend.models.bpr",
