@@ -87,6 +87,15 @@ MODELS = {
             cold_items=True,
         ),
         ModelRecord(
+            "rp3beta",
+            "Random walks of three steps, popular items held back",
+            "mmx.recommend.models.rp3beta",
+            "none",
+            "Paudel et al., Updatable, Accurate, Diverse, and Scalable Recommendations for "
+            "Interactive Applications, TiiS 2017",
+            closed_form=True,
+        ),
+        ModelRecord(
             "bpr",
             "Matrix factorisation with BPR",
             "mmx.recommend.models.bpr",
