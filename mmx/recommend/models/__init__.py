@@ -96,6 +96,14 @@ MODELS = {
             closed_form=True,
         ),
         ModelRecord(
+            "graph-filter",
+            "GF-CF: a low-pass filter over the item graph",
+            "mmx.recommend.models.graph_filter",
+            "none",
+            "Shen et al., How Powerful is Graph Convolution for Recommendation?, CIKM 2021",
+            closed_form=True,
+        ),
+        ModelRecord(
             "bpr",
             "Matrix factorisation with BPR",
             "mmx.recommend.models.bpr",
