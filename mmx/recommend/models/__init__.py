@@ -87,6 +87,15 @@ MODELS = {
             cold_items=True,
         ),
         ModelRecord(
+            "slim",
+            "Sparse non-negative item-item regression",
+            "mmx.recommend.models.slim",
+            "none",
+            "Ning and Karypis, SLIM: Sparse Linear Methods for Top-N Recommender Systems, ICDM "
+            "2011",
+            closed_form=True,
+        ),
+        ModelRecord(
             "rp3beta",
             "Random walks of three steps, popular items held back",
             "mmx.recommend.models.rp3beta",
