@@ -113,6 +113,14 @@ MODELS = {
             closed_form=True,
         ),
         ModelRecord(
+            "ials",
+            "iALS: matrix factorisation by alternating least squares",
+            "mmx.recommend.models.ials",
+            "none",
+            "Hu et al., Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008",
+            closed_form=True,
+        ),
+        ModelRecord(
             "bpr",
             "Matrix factorisation with BPR",
             "mmx.recommend.models.bpr",
