@@ -116,7 +116,8 @@ def test_an_item_with_a_gap_is_ranked_by_who_knows_it(run: Run, name: str, item:
 
 def test_a_user_with_one_item_gets_a_list(run: Run, name: str) -> None:
     found = kit.top(run, [kit.LONE_USER], k=20)[kit.LONE_USER]
-    assert len(found) == 20 or (name in SILENT and len(found) > 10)
+    least = 5 if name == "slim" else 10  # whose weights are sparse
+    assert len(found) == 20 or (name in SILENT and len(found) > least)
 
 
 def test_the_seed_decides(name: str, place: kit.Place, tmp_path: Path) -> None:

@@ -96,8 +96,9 @@ def _systems(rows: UserItems, others: torch.Tensor) -> tuple[torch.Tensor, torch
     b, k = rows.n_users, others.shape[1]
     systems, sums = others.new_zeros(b, k, k), others.new_zeros(b, k)
     step = max(1, BLOCK_NUMBERS // (b * k))
-    for start in range(0, int(rows.counts.max()), step):
-        some = np.arange(start, start + step)  # (s,) places within a row
+    longest = int(rows.counts.max())
+    for start in range(0, longest, step):
+        some = np.arange(start, min(start + step, longest))  # (s,) places within a row
         there = torch.from_numpy(some < rows.counts[:, None])  # (b, s)
         places = np.minimum(rows.indptr[:-1, None] + some, len(rows.indices) - 1)
         found = others[torch.from_numpy(rows.indices[places])]  # (b, s, k)
