@@ -39,7 +39,7 @@ def test_weights_in_sum_one() -> None:
     expected = walks(1.0, 0.6, 2)
     for j in range(N_ITEMS):
         expected[j] /= expected[j].sum() or 1
-    found = weights_of("rp3beta", toy_world(), neighbours=2)
+    found = weights_of("rp3beta", toy_world(), beta=0.6, neighbours=2)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 

@@ -11,8 +11,8 @@ neither XᵀX nor W has a negative entry, W_ji can be above 0 only if more than 
 and i: only these items enter the problem of item i, so that sparse data make small problems, and
 they are solved exactly.
 
-XᵀX is kept sparse: 12 bytes for each two items that some user took both of. The papers search λ and
-β for each data set.
+XᵀX is kept sparse: 12 bytes for each two items that some user took both of. The paper searches λ
+and β for each data set; these defaults were chosen on validation on MovieLens 100K and Amazon Baby.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Config:
     """Hyper-parameters of SLIM."""
 
     l1: float = 1.0  # λ, in users; larger keeps fewer weights
-    l2: float = 10.0  # β, in users
+    l2: float = 50.0  # β, in users
 
     def __post_init__(self) -> None:
         check_settings(self, l1=number(0), l2=number(0, above=True))
