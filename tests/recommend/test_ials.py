@@ -107,9 +107,9 @@ def test_small_blocks_change_nothing(numbers: int, monkeypatch: pytest.MonkeyPat
 
 def test_every_row_with_pairs_is_in_one_block() -> None:
     counts = np.random.default_rng(0).integers(0, 3000, 500)
-    blocks = list(ials._blocks(counts, 1024))
+    blocks = list(ials._blocks(counts, 256))
     assert sorted(np.concatenate(blocks)) == np.flatnonzero(counts).tolist()
-    assert max(len(block) for block in blocks) == 8
+    assert max(len(block) for block in blocks) == 16
     assert all(counts[block].max() <= 2 * counts[block].min() + 8 for block in blocks)
 
 

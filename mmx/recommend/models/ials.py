@@ -29,7 +29,7 @@ from mmx.recommend.memory import must_fit
 from mmx.recommend.protocol import World
 from mmx.recommend.scoring import Factors
 
-BLOCK_NUMBERS = 8 << 20  # of a block's systems, or of its gathered vectors, 8 bytes each
+BLOCK_NUMBERS = 1 << 20  # of a block's systems, or of its gathered vectors, 8 bytes each
 SPREAD = 0.1  # of a first vector's expected length
 
 
