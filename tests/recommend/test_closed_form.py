@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,57 +10,25 @@ import pytest
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import memory
-from mmx.recommend.blocks.item_item import ItemItem
+from mmx.recommend.blocks import content_regression
 from mmx.recommend.blocks.modalities import modality_weights
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.models import MODELS, ease, ease_content, find_model
+from mmx.recommend.models import MODELS, ease, ease_content
 from mmx.recommend.models.itemknn import Config as KnnConfig
-from mmx.recommend.protocol import World
-from tests.recommend.toy import ABSENT, N_ITEMS, N_USERS, TAKEN, toy_features, toy_train, toy_world
+from tests.recommend.closed import (
+    X,
+    cosine,
+    neighbours,
+    normal,
+    scores_of,
+    slow_ease,
+    summed,
+    weights_of,
+)
+from tests.recommend.toy import ABSENT, N_ITEMS, TAKEN, toy_train, toy_world
 
-X = np.array([[float(i in TAKEN[u]) for i in range(N_ITEMS)] for u in range(N_USERS)])
 CLOSED = sorted(name for name, record in MODELS.items() if record.closed_form)
-
-
-def scores_of(name: str, world: World, **settings: Any) -> np.ndarray:
-    module = find_model(name).load()
-    return zeros(module.fit(module.Config(**settings), world).scores(np.arange(world.n_users)))
-
-
-def zeros(scores: np.ndarray) -> np.ndarray:
-    """With 0 where nothing is known, as the papers' formulas have it."""
-    assert (scores != 0).all()  # a sum of nothing is -inf instead
-    return np.where(np.isneginf(scores), 0, scores)
-
-
-def weights_of(name: str, world: World, **settings: Any) -> np.ndarray:
-    """Row j: what a user with item j alone scores."""
-    module = find_model(name).load()
-    scorer = module.fit(module.Config(**settings), world)
-    assert isinstance(scorer, ItemItem)
-    alone = UserItems.from_pairs(np.arange(N_ITEMS), np.arange(N_ITEMS), N_ITEMS, N_ITEMS)
-    return zeros(scorer.scores_of(alone))
-
-
-def summed(w: np.ndarray) -> np.ndarray:
-    """Scores of the toy users from (items, items) weights, with loops."""
-    out = np.zeros((N_USERS, N_ITEMS))
-    for user, items in TAKEN.items():
-        for j in items:
-            for i in range(N_ITEMS):
-                out[user, i] += w[j, i]
-    return out
-
-
-def neighbours(similar: Callable[[int, int], float], count: int) -> np.ndarray:
-    """The ``count`` most similar other items of each item where that is above 0."""
-    w = np.zeros((N_ITEMS, N_ITEMS))
-    for j in range(N_ITEMS):
-        others = sorted((i for i in range(N_ITEMS) if i != j), key=lambda i: (-similar(j, i), i))
-        for i in others[:count]:
-            w[j, i] = max(similar(j, i), 0.0)
-    return w
 
 
 def test_popularity_counts_users() -> None:
@@ -71,32 +37,41 @@ def test_popularity_counts_users() -> None:
         assert (found[:, i] == sum(i in items for items in TAKEN.values())).all()
 
 
+NORMALISED: list[dict[str, Any]] = [
+    {},
+    {"unit_users": True},
+    {"unit_sums": True},
+    {"from_power": 1.0, "to_power": 0.0},
+    {"from_power": 0.0, "to_power": 0.7, "unit_users": True, "unit_sums": True},
+]
+
+
 @pytest.mark.parametrize("count", [1, 2, 50])
 @pytest.mark.parametrize("shrinkage", [0.0, 3.0])
-def test_itemknn(count: int, shrinkage: float) -> None:
+@pytest.mark.parametrize("normalised", NORMALISED, ids=lambda given: ",".join(given) or "plain")
+def test_itemknn(count: int, shrinkage: float, normalised: dict[str, Any]) -> None:
+    def size(users: set[int]) -> float:
+        each = [1 / len(TAKEN[u]) if normalised.get("unit_users") else 1.0 for u in users]
+        return sum(each)
+
     def similar(j: int, i: int) -> float:
         users_j, users_i = ({u for u, items in TAKEN.items() if n in items} for n in (j, i))
-        scale = math.sqrt(len(users_j) * len(users_i)) + shrinkage
-        return len(users_j & users_i) / scale if scale else 0.0
+        if not users_j or not users_i:
+            return 0.0
+        scale = size(users_j) ** normalised.get("from_power", 0.5)
+        scale *= size(users_i) ** normalised.get("to_power", 0.5)
+        return size(users_j & users_i) / (scale + shrinkage)
 
     expected = neighbours(similar, count)
     assert (expected > 0).sum() > N_ITEMS // 2
-    settings = {"neighbours": count, "shrinkage": shrinkage}
+    if normalised.get("unit_sums"):
+        expected = np.array([row / (row.sum() or 1) for row in expected])
+    settings = {"neighbours": count, "shrinkage": shrinkage, **normalised}
     np.testing.assert_allclose(
-        weights_of("itemknn", toy_world(), **settings), expected, rtol=1e-6, atol=1e-9
+        weights_of("itemknn", toy_world(), **settings), expected, rtol=1e-5, atol=1e-9
     )
     found = scores_of("itemknn", toy_world(), **settings)
-    np.testing.assert_allclose(found, summed(expected), rtol=1e-6, atol=1e-9)
-
-
-def cosine(name: str, j: int, i: int) -> float:
-    """Of two items' vectors, each minus the mean of all that there are."""
-    matrix = toy_features(name)[name].matrix.astype(float)
-    known = [row for n, row in enumerate(matrix) if n not in ABSENT[name]]
-    mean = sum(known) / len(known)
-    a, b = ((matrix[n] - mean).tolist() for n in (j, i))
-    dot = sum(p * q for p, q in zip(a, b, strict=True))
-    return dot / math.sqrt(sum(p * p for p in a) * sum(q * q for q in b))
+    np.testing.assert_allclose(found, summed(expected), rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
@@ -128,17 +103,6 @@ def test_an_item_without_any_vector_has_no_neighbours() -> None:
     found = weights_of("itemknn-cbf", toy_world("image", "text"), neighbours=50)
     assert not found[3].any()
     assert not found[:, 3].any()
-
-
-def slow_ease(gram: np.ndarray, reg: float) -> np.ndarray:
-    """Column j by itself: least squares on all other items, in float64."""
-    items = len(gram)
-    b = np.zeros((items, items))
-    for j in range(items):
-        others = [i for i in range(items) if i != j]
-        left = gram[np.ix_(others, others)] + reg * np.eye(items - 1)
-        b[others, j] = np.linalg.solve(left, gram[others, j])
-    return b
 
 
 @pytest.mark.parametrize("reg", [0.5, 20.0])
@@ -182,17 +146,6 @@ def test_ease_says_when_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> 
         ease.gram(toy_train())
 
 
-def normal(world: World, shares: dict[str, float]) -> np.ndarray:
-    """FFᵀ of the toy items in float64: a weighted sum of cosines, 0 where a vector is absent."""
-    out = np.zeros((N_ITEMS, N_ITEMS))
-    for j in range(N_ITEMS):
-        for i in range(N_ITEMS):
-            for m, share in shares.items():
-                if not {j, i} & set(ABSENT[m]):
-                    out[j, i] += share * cosine(m, j, i)
-    return out
-
-
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize(
     ("text", "shares"), [("", {"image": 0.5, "text": 0.5}), ("text:1", {"text": 1.0})]
@@ -217,8 +170,8 @@ def test_the_content_regression_of_wide_vectors_inverts_the_smaller_matrix(
     slow = np.linalg.inv(f.T @ f + 3.0 * np.eye(300)) @ f.T
     sizes, solve = [], np.linalg.solve
     monkeypatch.setattr(np.linalg, "solve", lambda a, b: sizes.append(len(a)) or solve(a, b))
-    np.testing.assert_allclose(ease_content._ridge(f, 3.0), slow, rtol=1e-6, atol=1e-9)
-    ease_content._ridge(f.T, 3.0)
+    np.testing.assert_allclose(content_regression.ridge(f, 3.0), slow, rtol=1e-6, atol=1e-9)
+    content_regression.ridge(f.T, 3.0)
     assert sizes == [20, 20]
 
 
@@ -267,6 +220,8 @@ def test_keep_makes_the_weights_sparse(name: str) -> None:
         (ease_content.Config, {"content_reg": 0.0}),
         (KnnConfig, {"neighbours": 0}),
         (KnnConfig, {"shrinkage": -1.0}),
+        (KnnConfig, {"from_power": 1.5}),
+        (KnnConfig, {"to_power": -0.5}),
     ],
 )
 def test_settings_are_checked(module: Any, bad: dict[str, float]) -> None:

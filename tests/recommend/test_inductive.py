@@ -98,7 +98,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> kit.Place:
     return kit.write_place(tmp_path_factory.mktemp("clubs"))
 
 
-CAN = ["ease", "itemknn", "itemknn-cbf", "ease-content", "bpr", "vbpr"]
+CAN = [
+    "ease", "itemknn", "itemknn-cbf", "ease-content", "l3ae", "slim", "rp3beta", "graph-filter",
+    "ials", "bpr", "vbpr",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=CAN)

@@ -21,14 +21,8 @@ from mmx.recommend.training import score
 from tests.recommend import kit
 
 SMALL = {"dim": 16}  # settings that all models which have them take here
-SILENT = {
-    "popularity",
-    "ease",
-    "ease-content",
-    "itemknn",
-    "itemknn-cbf",
-    "layergcn",
-}  # know nothing of some pairs
+COUNTING = {"popularity", "ease", "itemknn", "slim", "rp3beta", "graph-filter", "ials", "layergcn"}
+SILENT = COUNTING | {"ease-content", "l3ae", "itemknn-cbf"}  # know nothing of some pairs
 UNPERSONAL = {"popularity"}  # give everyone the same list, so no club
 NAMES = sorted(MODELS)
 
@@ -114,7 +108,7 @@ def test_a_list_has_all_that_is_known_and_no_training_item(run: Run, name: str) 
 @pytest.mark.parametrize("item", [*kit.COLD, kit.NO_IMAGE, kit.NO_TEXT, kit.NEITHER])
 def test_an_item_with_a_gap_is_ranked_by_who_knows_it(run: Run, name: str, item: str) -> None:
     """A model that counts who took what does not recommend an item that nobody took."""
-    unknown = item in kit.COLD and name in {"popularity", "ease", "itemknn", "layergcn"}
+    unknown = item in kit.COLD and name in COUNTING
     unknown |= item == kit.NEITHER and name == "itemknn-cbf"
     lists = kit.top(run, k=len(kit.item_ids())).values()
     assert any(item in items for items in lists) != unknown
@@ -122,7 +116,8 @@ def test_an_item_with_a_gap_is_ranked_by_who_knows_it(run: Run, name: str, item:
 
 def test_a_user_with_one_item_gets_a_list(run: Run, name: str) -> None:
     found = kit.top(run, [kit.LONE_USER], k=20)[kit.LONE_USER]
-    assert len(found) == 20 or (name in SILENT and len(found) > 10)
+    least = 5 if name == "slim" else 10  # whose weights are sparse
+    assert len(found) == 20 or (name in SILENT and len(found) > least)
 
 
 def test_the_seed_decides(name: str, place: kit.Place, tmp_path: Path) -> None:

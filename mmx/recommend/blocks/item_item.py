@@ -91,9 +91,16 @@ def sum_of_rows(which: UserItems, weights: np.ndarray | SparseRows) -> np.ndarra
     return _dense_sum(which, weights)
 
 
-def co_occurrences(train: UserItems, rows_at_once: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """XᵀX in blocks of rows: which items, and how many users took both, (n, items) float32."""
+def co_occurrences(
+    train: UserItems, rows_at_once: int, weights: np.ndarray | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """XᵀX in blocks of rows: which items, and how many users took both, (n, items) float32.
+
+    With ``weights`` (users,) it is Xᵀ diag(weights) X: each user counts as much as they weigh.
+    """
     takers, taken = train.transposed(), SparseRows.from_binary(train)
+    if weights is not None:
+        taken = replace(taken, values=weights[train.users].astype(np.float32))
     for start in range(0, train.n_items, rows_at_once):
         block = slice(start, min(start + rows_at_once, train.n_items))
         yield block, sum_of_rows(takers.rows(np.arange(block.start, block.stop)), taken)
@@ -132,6 +139,33 @@ def _dense_sum(which: UserItems, weights: np.ndarray) -> np.ndarray:
 
     in_blocks(fill, len(out), max(1, SUM_BYTES // (4 * weights.shape[1])))
     return out
+
+
+def neighbours_of(similar: np.ndarray, block: slice, count: int) -> SparseRows:
+    """The most similar items of a block of items, (b, items), other than each itself."""
+    similar[np.arange(len(similar)), np.arange(block.start, block.stop)] = 0
+    return kept(np.maximum(similar, 0), count)
+
+
+def unit_sums(rows: SparseRows) -> SparseRows:
+    """Rows of positive entries, each divided by its sum; an empty row stays empty."""
+    which = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+    sums = np.bincount(which, rows.values, minlength=len(rows.indptr) - 1)  # float64
+    return replace(rows, values=(rows.values / sums[which]).astype(np.float32))
+
+
+def sparser(weights: np.ndarray, keep: int) -> SparseRows:
+    """Of each row the ``keep`` entries largest in size; the others become zero."""
+    step = block_rows(len(weights))
+    blocks = (weights[start : start + step] for start in range(0, len(weights), step))
+    return SparseRows.stacked([kept(block, keep, np.abs(block)) for block in blocks])
+
+
+def blocks_of(items: int) -> Iterator[slice]:
+    """Consecutive rows of an items × items matrix, a block at a time."""
+    step = block_rows(items)
+    for start in range(0, items, step):
+        yield slice(start, min(start + step, items))
 
 
 def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:

@@ -20,7 +20,7 @@ import torch
 
 from mmx.bounds import check_settings, number, whole
 from mmx.errors import RunError
-from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.blocks.item_item import ItemItem, block_rows, co_occurrences, sparser
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.memory import must_fit
 from mmx.recommend.protocol import World
@@ -55,21 +55,23 @@ def gram(train: UserItems) -> np.ndarray:
 
 def regress(gram: np.ndarray, reg: float) -> np.ndarray:
     """B of equation 8 from a Gram matrix (items, items), whose memory it uses up."""
+    p = inverse(gram, reg, f"--set reg={reg:g}")
+    p /= -p.diagonal().copy()  # column j by −P_jj
+    np.fill_diagonal(p, 0)
+    return p
+
+
+def inverse(gram: np.ndarray, reg: float, setting: str) -> np.ndarray:
+    """P of equation 8, symmetric, from a Gram matrix (items, items), whose memory it uses up.
+
+    Raises RunError, which names the ``setting``, where float32 does not hold the inverse.
+    """
     matrix = torch.from_numpy(gram)
     matrix.diagonal().add_(reg)
     turned = matrix.mT  # the order LAPACK works in, so that both steps run in place
     failed = torch.empty((), dtype=torch.int32)
     torch.linalg.cholesky_ex(turned, upper=True, out=(turned, failed))
     if failed:
-        raise RunError(f"--set reg={reg:g} is too small for float32; raise it")
-    torch.cholesky_inverse(turned, upper=True, out=turned)  # P, symmetric
-    matrix /= -matrix.diagonal().clone()  # column j by −P_jj
-    matrix.diagonal().zero_()
+        raise RunError(f"{setting} is too small for float32; raise it")
+    torch.cholesky_inverse(turned, upper=True, out=turned)
     return gram
-
-
-def sparser(weights: np.ndarray, keep: int) -> SparseRows:
-    """Of each row the ``keep`` entries largest in size; the others become zero."""
-    step = block_rows(len(weights))
-    blocks = (weights[start : start + step] for start in range(0, len(weights), step))
-    return SparseRows.stacked([kept(block, keep, np.abs(block)) for block in blocks])

@@ -19,15 +19,15 @@ as usual.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mmx.bounds import check_settings, number, whole
-from mmx.recommend.blocks.item_item import ItemItem, block_rows
-from mmx.recommend.blocks.modalities import modality_weights, parse_weights
-from mmx.recommend.models.ease import gram, regress, sparser
+from mmx.recommend.blocks.content_regression import content_columns, side_by_side
+from mmx.recommend.blocks.item_item import ItemItem, blocks_of, sparser
+from mmx.recommend.blocks.modalities import parse_weights
+from mmx.recommend.models.ease import gram, regress
 from mmx.recommend.protocol import World
 
 
@@ -56,9 +56,9 @@ class Config:
 
 def fit(config: Config, world: World) -> ItemItem:
     """The exact solution in float32. Raises RunError when the matrices do not fit in memory."""
-    vectors = _vectors(config, world)  # (items, d)
+    vectors = side_by_side(config.weights, world.features)  # F (items, d)
     matrix = gram(world.train)
-    for block in _blocks(world.n_items):
+    for block in blocks_of(world.n_items):
         matrix[block] += np.float32(config.content) * (vectors[block] @ vectors.T)
     weights = regress(matrix, config.reg)
     if config.share:
@@ -66,40 +66,10 @@ def fit(config: Config, world: World) -> ItemItem:
     return ItemItem(sparser(weights, config.keep) if config.keep else weights, world.train)
 
 
-def _vectors(config: Config, world: World) -> np.ndarray:
-    """F: all modalities side by side, so that FFᵀ is their weighted sum."""
-    shares = modality_weights(config.weights, world.features)
-    return np.concatenate(
-        [
-            np.float32(share**0.5) * world.features[name].normalised().matrix
-            for name, share in shares.items()
-        ],
-        axis=1,
-    )
-
-
 def _mix_in(weights: np.ndarray, vectors: np.ndarray, config: Config) -> None:
-    """C becomes B in place.
-
-    With H = F (FᵀF + λ_S I)⁻¹ Fᵀ the inverse of FFᵀ + λ_S I is (I − H) / λ_S, hence S has
-    H_ij / (1 − H_jj) off its diagonal.
-    """
-    solved = _ridge(vectors.astype(np.float64), config.content_reg).astype(np.float32)
-    scale = np.float32(config.share) / (1 - np.einsum("id,di->i", vectors, solved))
-    for block in _blocks(len(weights)):
+    """C becomes B in place."""
+    columns = content_columns(vectors, config.content_reg) * np.float32(config.share)  # (d, items)
+    for block in blocks_of(len(weights)):
         weights[block] *= np.float32(1 - config.share)
-        weights[block] += (vectors[block] @ solved) * scale
+        weights[block] += vectors[block] @ columns
     np.fill_diagonal(weights, 0)
-
-
-def _ridge(vectors: np.ndarray, reg: float) -> np.ndarray:
-    """(FᵀF + λI)⁻¹ Fᵀ = Fᵀ (FFᵀ + λI)⁻¹ of F (items, d), by the smaller matrix → (d, items)."""
-    items, d = vectors.shape
-    if items < d:
-        return np.linalg.solve(vectors @ vectors.T + reg * np.eye(items), vectors).T
-    return np.linalg.solve(vectors.T @ vectors + reg * np.eye(d), vectors.T)
-
-
-def _blocks(items: int) -> Iterator[slice]:
-    for start in range(0, items, block_rows(items)):
-        yield slice(start, start + block_rows(items))

@@ -7,8 +7,14 @@ TOIS 2004: each item keeps its N most similar ones only. The shrinkage of cosine
 few users is that of Bell and Koren, "Improved Neighborhood-based Collaborative Filtering", KDD
 Cup Workshop 2007.
 
-    W_ji = |U_i ∩ U_j| / (√(|U_i| |U_j|) + h)   for the N items i ≠ j where that is largest
+    W_ji = |U_i ∩ U_j| / (|U_j|^a |U_i|^b + h)   for the N items i ≠ j where that is largest
     s_ui = Σ_{j taken by u} W_ji
+
+With exponents a = b = ½ it is the cosine. a = 1, b = 0 is the share of j's users who took i, and
+a = 1 with a smaller b is Deshpande and Karypis's conditional probability. The two normalisations
+of their paper are settings: users scaled to length 1, so that one who took much says less of each
+pair (|U| is then a sum of 1/|I_u| over those users), and weights in sum 1 for each item j, so that
+an item with close neighbours does not outweigh the others of a user.
 """
 
 from __future__ import annotations
@@ -18,7 +24,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmx.bounds import check_settings, number, whole
-from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows, co_occurrences, kept
+from mmx.recommend.blocks.item_item import (
+    ItemItem,
+    SparseRows,
+    block_rows,
+    co_occurrences,
+    neighbours_of,
+    unit_sums,
+)
+from mmx.recommend.interactions import UserItems
 from mmx.recommend.protocol import World
 
 
@@ -28,23 +42,40 @@ class Config:
 
     neighbours: int = 200  # N, items
     shrinkage: float = 10.0  # h, users
+    from_power: float = 0.5  # a, exponent of the users of an item that the user took
+    to_power: float = 0.5  # b, exponent of the users of an item that is scored
+    unit_users: bool = False  # scale each user's items to length 1 first
+    unit_sums: bool = False  # divide the weights of each item by their sum
 
     def __post_init__(self) -> None:
-        check_settings(self, neighbours=whole(1), shrinkage=number(0))
+        check_settings(
+            self,
+            neighbours=whole(1),
+            shrinkage=number(0),
+            from_power=number(0, 1),
+            to_power=number(0, 1),
+        )
 
 
 def fit(config: Config, world: World) -> ItemItem:
     """Sparse weights, made a block of items at a time. Of equally similar items the first stay."""
-    lengths = np.sqrt(world.train.item_counts).astype(np.float32)
+    train = world.train
+    weights = 1 / np.maximum(train.counts, 1) if config.unit_users else None  # (users,)
+    sizes = _sizes(train, weights)
+    left, right = (
+        np.where(sizes > 0, sizes**power, 0).astype(np.float32)
+        for power in (config.from_power, config.to_power)
+    )
     parts = []
-    for block, both in co_occurrences(world.train, block_rows(world.n_items)):  # (b, items)
-        scale = lengths[block, None] * lengths + np.float32(config.shrinkage)
+    for block, both in co_occurrences(train, block_rows(world.n_items), weights):  # (b, items)
+        scale = left[block, None] * right + np.float32(config.shrinkage)
         similar = np.divide(both, scale, out=np.zeros_like(both), where=scale > 0)
         parts.append(neighbours_of(similar, block, config.neighbours))
-    return ItemItem(SparseRows.stacked(parts), world.train)
+    rows = SparseRows.stacked(parts)
+    return ItemItem(unit_sums(rows) if config.unit_sums else rows, train)
 
 
-def neighbours_of(similar: np.ndarray, block: slice, count: int) -> SparseRows:
-    """The most similar items of a block of items, (b, items), other than each itself."""
-    similar[np.arange(len(similar)), np.arange(block.start, block.stop)] = 0
-    return kept(np.maximum(similar, 0), count)
+def _sizes(train: UserItems, weights: np.ndarray | None) -> np.ndarray:
+    """|U_i| of each item, or the sum of its users' weights: (items,) float64."""
+    each = None if weights is None else weights[train.users]
+    return np.bincount(train.indices, each, minlength=train.n_items).astype(np.float64)

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmx.bounds import check_settings, whole
-from mmx.recommend.blocks.item_item import ItemItem, SparseRows, block_rows
+from mmx.recommend.blocks.item_item import ItemItem, SparseRows, blocks_of, neighbours_of
 from mmx.recommend.blocks.modalities import modality_weights, parse_weights
 from mmx.recommend.features import Features
-from mmx.recommend.models.itemknn import neighbours_of
 from mmx.recommend.protocol import World
 
 
@@ -44,9 +43,8 @@ def fit(config: Config, world: World) -> ItemItem:
     """Sparse weights, made a block of items at a time. Of equally similar items the first stay."""
     shares = modality_weights(config.weights, world.features)
     mixed = [(share, world.features[name].normalised()) for name, share in shares.items()]
-    step, parts = block_rows(world.n_items), []
-    for start in range(0, world.n_items, step):
-        block = slice(start, min(start + step, world.n_items))
+    parts = []
+    for block in blocks_of(world.n_items):
         parts.append(neighbours_of(_similar(mixed, block), block, config.neighbours))
     return ItemItem(SparseRows.stacked(parts), world.train)
 
