@@ -39,7 +39,7 @@ _process = {"own": False}
 
 
 def own_this_process() -> None:
-    """Say that this process runs mmx only: the command line, or a worker."""
+    """Say that no other program shares this process: it is the command line, or a worker."""
     _process["own"] = True
 
 

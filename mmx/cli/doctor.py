@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 EITHER = {"faiss-gpu": "faiss-cpu", "faiss-cpu": "faiss-gpu"}  # both are imported as faiss
 DEVELOPERS = "dev"  # the extra that users do not miss
-INDEX = "https://download.pytorch.org/whl/cpu"  # builds without CUDA, which PyPI has not for Linux
-NO_METADATA = "unknown: mmx runs from a folder and is not installed"
+NO_METADATA = "unknown: it is not installed, this is a folder of its source"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Check:
 def doctor(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Check versions, devices, extras, the model hub and the caches.
 
-    Leaves with exit code 1 if a package that mmx needs is missing, broken or too old. No
+    Leaves with exit code 1 if a needed package is missing, broken or too old. No
     network, no GPU and a missing extra are shown and leave it at 0.
     """
     note("Importing every package and contacting the model hub; this takes some seconds.")
@@ -88,7 +87,7 @@ def _mmx() -> Iterator[Check]:
         yield Check("mmx", f"{__version__}; what it needs is {NO_METADATA}", "pip install -e .")
     version = platform.python_version()
     fits = _fits(SpecifierSet(wanted), version)
-    to_do = "" if fits else f"install mmx with a Python {wanted}"
+    to_do = "" if fits else f"a Python {wanted} is needed"
     yield Check("python", f"{version}{_needs(wanted)}; {sys.executable}", to_do, fits)
 
 
@@ -139,11 +138,11 @@ def _needs(specifier: object) -> str:
 
 
 def _fix(name: str, specifier: object) -> str:
-    from mmx.cli.doctor_probe import PAIR
+    from mmx.cli.doctor_probe import PAIR, PAIR_FOR_CPU
 
     if name not in ("torch", "torchvision"):
         return f"pip install --upgrade '{name}{specifier}'"
-    return f"{PAIR} --index-url {INDEX}" if _torch_version().endswith("+cpu") else PAIR
+    return PAIR_FOR_CPU if _torch_version().endswith("+cpu") else PAIR
 
 
 def _torch_version() -> str:
@@ -154,7 +153,7 @@ def _torch_version() -> str:
 
 
 def _package(wanted: Requirement, tried: dict[str, str]) -> Check:
-    """A package that mmx needs: its version, and whether it can be imported."""
+    """A needed package: its version, and whether it can be imported."""
     name, version = _installed(wanted)
     own = next((one for one in _requirements("mmx") if one.name == name), wanted)
     fix = _fix(name, own.specifier)

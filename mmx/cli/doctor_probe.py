@@ -17,6 +17,9 @@ from mmx.errors import first_line
 
 PATIENCE = 300.0  # seconds for all imports; a cold disk takes long
 PAIR = "pip install --upgrade torch torchvision"  # one has to be built for the other
+PAIR_FOR_CPU = (  # which PyPI does not have for Linux
+    "pip install --upgrade torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+)
 MARK = "mmx doctor: "  # before our lines; packages print things, too
 
 Row = tuple[str, str, str]  # check, found, to do

@@ -2,7 +2,7 @@
 
     torch._dynamo         torchvision.ops imports it for one function; half of torchvision's time
     timm, transformers    open_clip takes them for towers that most of its architectures lack
-    pandas                pyarrow takes it to recognise its objects, and mmx has none
+    pandas                pyarrow imports it to recognise its objects; there are none here
 
 For the time of the import they count as not installed; afterwards nothing of that is left, and an
 architecture that does need them gets them (``complete``). Another thread could see it meanwhile,

@@ -35,7 +35,11 @@ def verify_tuned(path: Path) -> None:
     """Read the weights. Raises EncoderError when the file is cut short or is none."""
     from mmx.extract.weights import read_state_dict
 
-    read_state_dict(path / "model.safetensors")
+    try:
+        read_state_dict(path / "model.safetensors")
+    except EncoderError as error:  # in the words of the option, which was not given
+        reason = str(error).removeprefix("--weights ")
+        raise EncoderError(f"{reason}; fine-tune again") from error
 
 
 def _record(file: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ SPOKEN = {  # commands whose result is what they print
     "recommend": "recommend runs/vbpr-toy --user u0",
     "sql": "sql select(1)",
     "store diff": "store diff cache/toy.parquet cache/toy.parquet",
+    "doctor": "doctor",
 }
 
 

@@ -125,6 +125,7 @@ found.processes.wait()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(items: Items, tmp_path: Path) -> None:
     """Gradients, not weights: Adam forgives a factor."""
     script = tmp_path / "program.py"

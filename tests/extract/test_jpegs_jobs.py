@@ -133,7 +133,8 @@ def mmx(data: Path, *arguments: str) -> None:
     ("arguments", "said"),
     [
         (("--exact", "--device", "cuda"), "drop it, or --exact"),
-        ((), "--gpu-decode with --device cpu: --device cuda, or drop it"),
+        ((), "--gpu-decode: there is no GPU here that torch can use; drop it"),
+        (("--device", "cpu"), "--gpu-decode with --device cpu: --device cuda, or drop it"),
         (("--device", "cuda:0,cpu"), "with --device cuda:0,cpu"),
     ],
 )

@@ -112,6 +112,7 @@ def test_workers_that_always_die_end_the_job_and_keep_the_parts(tmp_path: Path) 
     assert 30 <= report.reused < 300
 
 
+@pytest.mark.slow
 def test_a_worker_that_stands_still_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +148,7 @@ class StoppingRecipe(Recipe):
         return Stopping()
 
 
+@pytest.mark.slow
 def test_a_block_over_which_two_workers_stand_still_ends_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
