@@ -3,7 +3,7 @@
     mmx demo --out demo
     python benchmarks/startup.py demo
 
-The last two lines encode: one finds that there is nothing to do, the other encodes 16 items from scratch.
+The last two lines extract: one finds that there is nothing to do, the other encodes 16 items.
 """
 
 from __future__ import annotations
