@@ -229,7 +229,7 @@ def open_sql(
 
 
 def _several(places: Place | str | Sequence[Place | str]) -> list[Place | str]:
-    """A single one is a list of one; what is no path is refused where it is used."""
+    """A single one is a list of one; what is not a path is refused where it is used."""
     one = isinstance(places, (str, Path, RemotePath)) or not isinstance(places, Iterable)
     return [cast(Place, places)] if one else list(places)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@
     .jsonl        one object a line
 
 Rows are written as they come. Nothing is overwritten without ``--overwrite``, and with it only a
-table that is no input of the command and no table of a dataset.
+table that is neither an input of the command nor a table of a dataset.
 """
 
 from __future__ import annotations
