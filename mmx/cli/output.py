@@ -134,9 +134,19 @@ def print_table(
         note(f"{shown} of {len(columns)} columns; --json gives all")
 
 
+class Bar(Progress):
+    """Progress of which nothing stays when an error ends the command before anything was done."""
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is not None and not any(task.completed for task in self.tasks):
+            self.live.transient = True  # a terminal clears it
+            self.console.quiet = not self.console.is_terminal  # a file has it printed at the end
+        super().__exit__(kind, error, traceback)
+
+
 def progress_bar(*extra: str) -> Progress:
     """A progress bar on stderr; ``extra`` names task fields shown at its end."""
-    return Progress(
+    return Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),

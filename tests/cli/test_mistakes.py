@@ -118,3 +118,24 @@ def test_read_only_target(shop: Shop, tmp_path: Path) -> None:
     said = shop.refused("extract", "--model", "toy", "--data", "data", "--out", "/proc/x.parquet")
     assert "cannot write" in said
     assert "--out elsewhere" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --data data --model freedom",
+        "train --data data --model ials --set red=3",
+        "train --data data --features cache/toy.parquet --out runs/vbpr-toy",
+        "finetune --data data --model clip:mini --out runs/vbpr-toy",
+        "extract --data data/nowhere --model toy",
+        "store merge cache/toy.parquet nowhere.parquet --out merged.parquet",
+    ],
+)
+def test_a_refusal_shows_no_progress_bar(shop: Shop, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mmx", *line.split()],
+        cwd=shop.path, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("mmx: error: ")
