@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmx.cache.card import EncoderCard
 from mmx.extract.encoders.toy import Toy
+from mmx.extract.opening import Opening, card_without_opening
 from mmx.extract.remembered import MOST_FILES, MOST_HINTS, hint_of, recall, remember, stamps
+from mmx.extract.settings import Before
+from mmx.extract.workers.job import Recipe
 
 CARD: EncoderCard = Toy().card
 LATER = 1 << 62  # ns since 1970
@@ -121,3 +125,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(hint: Path, model: Path) -> 
     hint.parent.parent.write_text("a file")
     remember(hint, CARD, [model], LATER)
     assert recall(hint) is None
+
+
+def test_a_card_that_is_not_that_of_the_store_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be a wrong one: the encoder is opened and compared before anything is refused."""
+    opening, mine = Opening(Recipe("toy"), "cpu"), CARD
+    monkeypatch.setattr(Opening, "remembered", lambda self: mine)
+    before = Before(precision="float32")
+    assert card_without_opening(opening, before, mine, "auto") == mine
+    other = replace(mine, weights="others")
+    assert card_without_opening(opening, before, other, "auto") is None
+    assert card_without_opening(opening, before, mine, "bfloat16") is None
