@@ -59,6 +59,7 @@ _HOMES = {  # as in __init__.pyi
     "open_sql": "mmx.sql",
     "open_store": "mmx.cache.store",
     "top_k": "mmx.recommend.api",
+    "with_new_items": "mmx.recommend.new_items",
     "write_sample": "mmx.sample.catalogue",
 }
 

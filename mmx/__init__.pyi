@@ -38,6 +38,7 @@ from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
 from mmx.recommend.fuse import fuse as fuse
 from mmx.recommend.job import TrainJob as TrainJob
+from mmx.recommend.new_items import with_new_items as with_new_items
 from mmx.recommend.options import TrainOptions as TrainOptions
 from mmx.recommend.options import TrainProgress as TrainProgress
 from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
@@ -93,6 +94,7 @@ __all__ = [
     "open_sql",
     "open_store",
     "top_k",
+    "with_new_items",
     "write_sample",
 ]
 __version__: str

@@ -40,6 +40,20 @@ def recommend(
             help="Item ids to choose from: A,B,C, or @FILE (text, .csv, .parquet); repeatable."
         ),
     ] = None,
+    new_items: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STORE",
+            help="Score the items of this store too that the run does not have; repeatable.",
+        ),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STORE",
+            help="With --new-items: a store that the run was trained with, if it has moved.",
+        ),
+    ] = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     seen: Annotated[
@@ -62,6 +76,8 @@ def recommend(
         raise OptionError("give either --user ID or --all or --items-from A,B,C")
     if everyone and out is None:
         raise OptionError("--all needs --out FILE.parquet")
+    if features and not new_items:
+        raise OptionError("--features goes with --new-items; drop it")
     lists = [*(exclude or []), *(only or []), *(items_from or [])]
     inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
     csv = CsvFormat(encoding, delimiter)
@@ -79,6 +95,10 @@ def recommend(
 
     options = RecommendOptions(k, without or [], among, seen)
     opened = open_run(run)
+    if new_items:
+        from mmx.recommend.new_items import with_new_items  # imports torch
+
+        opened = with_new_items(opened, new_items, features or (), log=note)
     if taken is not None:
         tables = iter([recommend_from(opened, taken, options)])
     else:

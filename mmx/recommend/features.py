@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ class Features:
 
     matrix: np.ndarray  # (items, d) float32; rows of absent vectors are zero
     present: np.ndarray  # (items,) bool
+    fitted: int | None = None  # mean and axes are of the first so many items; None: of all
 
     @property
     def dimension(self) -> int:
@@ -38,7 +39,7 @@ class Features:
 
         Summed in float64, so that the mean of equal vectors is exactly that vector.
         """
-        known = self.matrix[self.present]
+        known = self._known
         return (known.sum(0, dtype=np.float64) / max(len(known), 1)).astype(np.float32)
 
     def normalised(self) -> Features:
@@ -51,7 +52,7 @@ class Features:
         centred = np.where(self.present[:, None], self.matrix - self.mean, 0)
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
         scaled = centred / np.maximum(norms, np.finfo(np.float32).tiny)
-        return Features(scaled.astype(np.float32), self.present)
+        return replace(self, matrix=scaled.astype(np.float32))
 
     def principal(self, count: int) -> Features:
         """The vectors about their mean, along their first ``count`` principal axes.
@@ -63,13 +64,20 @@ class Features:
         """
         if not 0 < count < self.dimension:
             return self
-        from mmx.recommend.principal import along_principal_axes  # imports torch
+        from mmx.recommend.principal import along_principal_axes, along_the_same  # imports torch
 
         turned = np.zeros((len(self.matrix), count), dtype=np.float32)
-        if self.present.any():
-            along = along_principal_axes(self.matrix[self.present], count)
-            turned[self.present, : along.shape[1]] = along
-        return Features(turned, self.present)
+        if self.present[: self.fitted].any():
+            along = along_principal_axes(self._known, count)  # (known, axes)
+            new = self.matrix[self.present][len(along) :]
+            both = np.concatenate([along, along_the_same(self._known, along, new)])
+            turned[self.present, : along.shape[1]] = both
+        return replace(self, matrix=turned)
+
+    @property
+    def _known(self) -> np.ndarray:
+        """(known, d) the vectors that the mean and the axes are of."""
+        return np.asarray(self.matrix[: self.fitted][self.present[: self.fitted]])
 
 
 @dataclass(frozen=True, init=False)
@@ -125,7 +133,7 @@ def load_features(
             found = Features(*store.vectors(modality, items.ids))
             if not found.present.any():
                 raise StoreError(_no_vectors(store, modality, items))
-            _refuse_absurd(store, modality, found, items)
+            refuse_absurd(store, modality, found, items.ids)
             features[modality], origin[modality] = found, spec.path
             records.append(_record(store, modality, found))
     return features, records
@@ -151,8 +159,8 @@ def _no_vectors(store: Store, modality: str, items: Vocabulary) -> str:
     )
 
 
-def _refuse_absurd(store: Store, modality: str, found: Features, items: Vocabulary) -> None:
-    """Raise StoreError on the first vector that cannot be one; see ``load_features``."""
+def refuse_absurd(store: Store, modality: str, found: Features, ids: pa.Array) -> None:
+    """Raise StoreError on the first vector of (n,) ids that cannot be one, as ``load_features``."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", found.matrix, found.matrix)  # (items,)
     norms = np.sqrt(squares, dtype=np.float64)
@@ -167,7 +175,7 @@ def _refuse_absurd(store: Store, modality: str, found: Features, items: Vocabula
     if absurd.any():
         row = int(np.flatnonzero(absurd)[0])
         raise StoreError(
-            f"{store.path}: the {modality} vector of item {items.ids[row]} "
+            f"{store.path}: the {modality} vector of item {ids[row]} "
             f"{_wrong(found.matrix[row], store.card.normalised, median)}"
             f"{_more(int(absurd.sum()))}; look with `mmx info --verify`, extract again with "
             "--overwrite"

@@ -68,6 +68,10 @@ class UserItems:
         """The items × users matrix: who took an item."""
         return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
 
+    def widened(self, n_items: int) -> UserItems:
+        """The matrix with more items, which nobody took, after its own."""
+        return UserItems(self.indptr, self.indices, n_items)
+
     def found_in(self, items: np.ndarray) -> np.ndarray:
         """Which of (users, m) item numbers are the user's → (users, m) bool.
 
@@ -123,6 +127,12 @@ class Interactions:
                 UserItems.from_pairs(rows[mine], columns[mine], len(user_ids), len(item_ids))
             )
         return cls(user_ids, item_ids, *parts)
+
+    def with_items(self, ids: pa.Array) -> Interactions:
+        """With (n,) more items, which nobody took, after the others."""
+        together = pa.concat_arrays([self.items.ids, ids.cast(self.items.ids.type)])
+        parts = (part.widened(len(together)) for part in (self.train, self.valid, self.test))
+        return Interactions(self.users, Vocabulary(together, "item"), *parts)
 
     @property
     def seen(self) -> UserItems:

@@ -25,6 +25,13 @@ FeatureSource = FeatureSpec | Place | str  # a store, or "STORE:image,text"
 FeatureSources = FeatureSource | Sequence[FeatureSource]
 
 
+def as_specs(sources: FeatureSources) -> list[FeatureSpec]:
+    """One source, or several, as a list of specs. Raises OptionError for other things."""
+    given: Any = sources
+    several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
+    return [FeatureSpec.of(one) for one in (given if several else [given])]
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """Which recommender to train, on which data."""
@@ -43,9 +50,7 @@ class TrainJob:
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
         as_place(self.data)  # refuses what is not a path
-        given: Any = self.features
-        several = isinstance(given, Iterable) and not isinstance(given, (str, os.PathLike))
-        specs = [FeatureSpec.of(one) for one in (given if several else [given])]
+        specs = as_specs(self.features)
         self._check_kinds()
         object.__setattr__(self, "features", specs)
         object.__setattr__(self, "settings", texts("settings", self.settings))

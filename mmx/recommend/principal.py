@@ -33,6 +33,21 @@ def along_principal_axes(vectors: np.ndarray, count: int) -> np.ndarray:
     return turned * np.sign(turned[largest, np.arange(turned.shape[1])])
 
 
+def along_the_same(vectors: np.ndarray, along: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Coordinates (m, axes) float32 of ``others`` (m, d) on the axes of ``vectors`` (n, d).
+
+    ``along`` (n, axes) is what ``along_principal_axes`` made of the vectors. With X the vectors
+    about their mean and Z their coordinates the axes are XᵀZ, each column divided by its ‖z‖².
+    """
+    middle = vectors.mean(0, dtype=np.float64)
+    axes = np.zeros((vectors.shape[1], along.shape[1]))
+    if len(others):
+        for rows in _blocks(*vectors.shape):
+            axes += (vectors[rows] - middle).T @ along[rows]
+        axes /= _squares("ij,ij->j", along)
+    return np.asarray((others - middle) @ axes, dtype=np.float32)
+
+
 def _by_columns(vectors: np.ndarray, middle: np.ndarray, count: int) -> np.ndarray:
     """By XᵀX, for at least as many vectors as dimensions."""
     n, d = vectors.shape

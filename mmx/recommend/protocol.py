@@ -69,6 +69,9 @@ class GradientModel(nn.Module):
     whole_batch: bool = False  # the loss contrasts a batch's rows: processes do not split it
     weight_decay: float = 0.0  # of Adam, for all parameters
     generator: torch.Generator | None = None  # a CPU one of its own, kept in checkpoints
+    # Parameters with one row per item. A row of zeros must mean an item scored by contents alone:
+    # `mmx recommend --new-items` gives one to an item that was not there in training.
+    item_tables: Sequence[str] = ()
     normalise: bool = False  # its tables hold vectors centred and of norm 1, else as read
 
     def loss(

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mmx.cli.app import app
 from mmx.errors import MmxError, OptionError
+from tests.catalogue import plain_catalogue
 from tests.cli.conftest import Shop
 
 RUN = ("recommend", "runs/vbpr-toy", "--user", "u3", "--seen", "none")
@@ -136,3 +137,17 @@ def test_scores_are_printed_in_full(here: Shop) -> None:
     rows = here.json(*RUN, "--k", "3")
     shown = here.mmx(*RUN, "--k", "3").stdout
     assert all(str(row["score"]) in shown for row in rows)
+
+
+def test_items_that_the_run_does_not_have(here: Shop) -> None:
+    plain_catalogue(here.path / "more", items=43)
+    here.mmx("extract", "--model", "toy", "--data", "more", "--out", "cache/more.parquet")
+    new = ("--new-items", "cache/more.parquet")
+    rows = here.json(*RUN, "--k", "100", *new)
+    assert items(rows) - {f"i{n}" for n in range(40)} == {"i40", "i41", "i42"}
+    known = {row["item_id"]: row["score"] for row in here.json(*RUN, "--k", "100")}
+    assert known.items() <= {row["item_id"]: row["score"] for row in rows}.items()
+    assert items(here.json(*RUN, "--only", "i41", *new)) == {"i41"}
+    assert "3 new items" in here.mmx(*RUN, *new).stderr
+    assert "drop it" in here.refused(*RUN, "--features", "cache/toy.parquet", code=2)
+    assert "no item with vectors" in here.refused(*RUN, "--new-items", "cache/toy.parquet")

@@ -31,13 +31,30 @@ def knn_edges(features: Features, k: int) -> Edges:
     """The k most similar items of every item that has a vector.
 
     An item counts as its own neighbour (the first, as cosine 1), as in LATTICE. Fewer than k
-    items with a vector make fewer edges.
+    items with a vector make fewer edges. Items beyond ``features.fitted`` are their own neighbours
+    and nobody else's: the edges of the others do not depend on them.
     """
     norms = np.sqrt(np.einsum("id,id->i", features.matrix, features.matrix))  # (items,)
     items = np.flatnonzero(features.present & (norms > 0))
     vectors = features.matrix[items]  # the one copy, scaled in place
     vectors /= norms[items, None]
-    return edges_between(torch.from_numpy(vectors), torch.from_numpy(items), k)
+    old = len(items) if features.fitted is None else int((items < features.fitted).sum())
+    found = edges_between(torch.from_numpy(vectors[:old]), torch.from_numpy(items[:old]), k)
+    return found if old == len(items) else _with_new(found, vectors, items, old, k)
+
+
+def _with_new(edges: Edges, vectors: np.ndarray, items: np.ndarray, old: int, k: int) -> Edges:
+    """With those of the items from place ``old`` on: themselves, and the nearest k - 1 old ones."""
+    new = torch.from_numpy(items[old:])
+    near = min(k - 1, old)
+    similarity, places = _search_faiss(vectors[old:], vectors[:old], near)  # (new, near) each
+    columns = torch.cat([new[:, None], torch.from_numpy(items)[places]], 1)
+    cosines = torch.cat([torch.ones(len(new), 1), similarity], 1)
+    return Edges(
+        torch.cat([edges.rows, new.repeat_interleave(near + 1)]),
+        torch.cat([edges.columns, columns.flatten()]),
+        torch.cat([edges.similarity, cosines.flatten()]),
+    )
 
 
 def edges_between(vectors: torch.Tensor, items: torch.Tensor, k: int) -> Edges:
@@ -59,7 +76,7 @@ def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     products in blocks of bounded size on an accelerator.
     """
     if vectors.device.type == "cpu":
-        return _search_faiss(vectors.numpy(), k)
+        return _search_faiss(vectors.numpy(), vectors.numpy(), k)
     rows = max(1, BLOCK_BYTES // (4 * len(vectors)))
     return search_in_blocks(vectors, k, rows)
 
@@ -70,16 +87,19 @@ def search_in_blocks(vectors: torch.Tensor, k: int, rows: int) -> tuple[torch.Te
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
 
-def _search_faiss(vectors: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _search_faiss(
+    queries: np.ndarray, vectors: np.ndarray, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, k) similarities, best first, and row numbers of (m, d) vectors, for (n, d) queries."""
     import faiss
 
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    similarity = np.empty((len(vectors), k), dtype=np.float32)
-    places = np.empty((len(vectors), k), dtype=np.int64)
-    for start in range(0, len(vectors), QUERIES_AT_ONCE):
+    queries, vectors = (np.ascontiguousarray(x, dtype=np.float32) for x in (queries, vectors))
+    similarity = np.empty((len(queries), k), dtype=np.float32)
+    places = np.empty((len(queries), k), dtype=np.int64)
+    for start in range(0, len(queries) if k else 0, QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
         similarity[block], places[block] = faiss.knn(
-            vectors[block], vectors, k, metric=faiss.METRIC_INNER_PRODUCT
+            queries[block], vectors, k, metric=faiss.METRIC_INNER_PRODUCT
         )
     return torch.from_numpy(similarity), torch.from_numpy(places)
 

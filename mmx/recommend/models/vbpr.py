@@ -58,6 +58,7 @@ class Model(GradientModel):
     α and β_u of the paper cancel in every ranking of one user's items and are left out.
     """
 
+    item_tables = ("item", "bias")
     taken: torch.Tensor
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
