@@ -24,6 +24,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
         "files",
         "locks",
         "logs",
+        "mapped",
         "packages",
         "processes",
         "renaming",

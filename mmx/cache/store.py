@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -23,6 +23,7 @@ from mmx.data.vocabulary import id_array
 from mmx.errors import StoreError
 from mmx.files import Place, as_place, parse_json, size_of
 from mmx.kinds import must_be
+from mmx.mapped import MEMORY, release
 from mmx.renaming import set_aside
 
 TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
@@ -61,13 +62,17 @@ class Store:
         return f"select {columns} from read_parquet([{files}])"
 
     def vectors(
-        self, modality: str, ids: pa.Array | pa.ChunkedArray | Sequence[str]
+        self,
+        modality: str,
+        ids: pa.Array | pa.ChunkedArray | Sequence[str],
+        zeros: Callable[[int, int], np.ndarray] = MEMORY.zeros,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of the ids; the ids of one file and one row group are in memory.
 
         Returns (n, d) float32, zero where there is no vector, and (n,) bool which says where
-        there is one. Raises StoreError when the store has no such modality, OptionError for ids
-        that are not a list of texts, and DamagedError.
+        there is one. ``zeros`` makes the matrix (see ``mmx.mapped``). Raises StoreError when the
+        store has no such modality, OptionError for ids that are not a list of texts, and
+        DamagedError.
         """
         must_be("modality", modality, str)
         if modality not in self.card.dimensions:
@@ -76,13 +81,14 @@ class Store:
         wanted = id_array(ids)
         known = pc.unique(wanted)
         d = self.card.dimensions[modality]
-        matrix = np.zeros((len(known), d), dtype=np.float32)
+        matrix = zeros(len(known), d)
         present = np.zeros(len(known), dtype=bool)
         for file in self.files:
             with opened(file, read_footer(file)[0]) as source:
                 for rows, found in by_id(source, modality, d, known):
                     matrix[rows] = found
                     present[rows] = True
+                    release(matrix)
         if len(known) == len(wanted):
             return matrix, present
         place = pc.index_in(wanted, value_set=known).to_numpy()  # some ids are repeated

@@ -15,6 +15,7 @@ from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, as_place
 from mmx.kinds import texts
+from mmx.mapped import MEMORY, Space, in_blocks, release
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
 ABSURD = 1e6  # times the median norm
@@ -26,6 +27,7 @@ class Features:
 
     matrix: np.ndarray  # (items, d) float32; rows of absent vectors are zero
     present: np.ndarray  # (items,) bool
+    space: Space = MEMORY  # where what is made of the vectors goes
     fitted: int | None = None  # mean and axes are of the first so many items; None: of all
 
     @property
@@ -39,8 +41,12 @@ class Features:
 
         Summed in float64, so that the mean of equal vectors is exactly that vector.
         """
-        known = self._known
-        return (known.sum(0, dtype=np.float64) / max(len(known), 1)).astype(np.float32)
+        total, count = np.zeros(self.dimension), 0
+        for rows in in_blocks(self.matrix[: self.fitted]):
+            known = self.matrix[: self.fitted][rows][self.present[: self.fitted][rows]]
+            total += known.sum(0, dtype=np.float64)
+            count += len(known)
+        return (total / max(count, 1)).astype(np.float32)
 
     def normalised(self) -> Features:
         """Every present vector minus their mean, then scaled to L2 norm 1.
@@ -49,10 +55,14 @@ class Features:
         item; without it, and at one length, modalities weigh the same and train well. A vector
         equal to the mean stays zero.
         """
-        centred = np.where(self.present[:, None], self.matrix - self.mean, 0)
-        norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        scaled = centred / np.maximum(norms, np.finfo(np.float32).tiny)
-        return replace(self, matrix=scaled.astype(np.float32))
+        mean, scaled = self.mean, self.space.zeros(*self.matrix.shape)
+        for rows in in_blocks(self.matrix):
+            known = self.present[rows]
+            centred = self.matrix[rows][known] - mean
+            norms = np.linalg.norm(centred, axis=1, keepdims=True)
+            scaled[rows][known] = centred / np.maximum(norms, np.finfo(np.float32).tiny)
+            release(scaled)
+        return replace(self, matrix=scaled)
 
     def principal(self, count: int) -> Features:
         """The vectors about their mean, along their first ``count`` principal axes.
@@ -66,18 +76,31 @@ class Features:
             return self
         from mmx.recommend.principal import along_principal_axes, along_the_same  # imports torch
 
-        turned = np.zeros((len(self.matrix), count), dtype=np.float32)
+        turned = self.space.zeros(len(self.matrix), count)
         if self.present[: self.fitted].any():
-            along = along_principal_axes(self._known, count)  # (known, axes)
-            new = self.matrix[self.present][len(along) :]
-            both = np.concatenate([along, along_the_same(self._known, along, new)])
+            known = self.rows(np.flatnonzero(self.present[: self.fitted]))
+            along = along_principal_axes(known, count)  # (known, axes)
+            new = self.matrix[self.present][len(along) :] if self.fitted else known[:0]
+            both = np.concatenate([along, along_the_same(known, along, new)])
             turned[self.present, : along.shape[1]] = both
         return replace(self, matrix=turned)
 
-    @property
-    def _known(self) -> np.ndarray:
-        """(known, d) the vectors that the mean and the axes are of."""
-        return np.asarray(self.matrix[: self.fitted][self.present[: self.fitted]])
+    def norms(self) -> np.ndarray:
+        """(items,) float64 lengths; infinite where float32 cannot hold the square."""
+        squares = np.empty(len(self.matrix), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows in in_blocks(self.matrix):
+                block = self.matrix[rows]
+                squares[rows] = np.einsum("ij,ij->i", block, block)
+        return np.sqrt(squares, dtype=np.float64)
+
+    def rows(self, items: np.ndarray) -> np.ndarray:
+        """A copy (n, d) of the vectors of (n,) rising item numbers."""
+        found = self.space.zeros(len(items), self.dimension)
+        for rows in in_blocks(found):
+            found[rows] = self.matrix[items[rows]]
+            release(self.matrix)
+        return found
 
 
 @dataclass(frozen=True, init=False)
@@ -108,7 +131,7 @@ class FeatureSpec:
 
 
 def load_features(
-    specs: Sequence[FeatureSpec], items: Vocabulary
+    specs: Sequence[FeatureSpec], items: Vocabulary, space: Space = MEMORY
 ) -> tuple[dict[str, Features], list[dict[str, object]]]:
     """The vectors of all stores by modality, and a record of where each comes from.
 
@@ -130,7 +153,7 @@ def load_features(
                     f"{origin[modality]} and {spec.path} both bring {modality} vectors; choose by "
                     f"--features {spec.path}:MODALITY"
                 )
-            found = Features(*store.vectors(modality, items.ids))
+            found = Features(*store.vectors(modality, items.ids, space.zeros), space)
             if not found.present.any():
                 raise StoreError(_no_vectors(store, modality, items))
             refuse_absurd(store, modality, found, items.ids)
@@ -161,9 +184,7 @@ def _no_vectors(store: Store, modality: str, items: Vocabulary) -> str:
 
 def refuse_absurd(store: Store, modality: str, found: Features, ids: pa.Array) -> None:
     """Raise StoreError on the first vector of (n,) ids that cannot be one, as ``load_features``."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", found.matrix, found.matrix)  # (items,)
-    norms = np.sqrt(squares, dtype=np.float64)
+    norms = found.norms()
     usual = found.present & np.isfinite(norms)
     absurd = found.present & ~usual
     lengths = norms[usual & (norms > 0)]

@@ -97,7 +97,7 @@ def fit(
     job = replace(job, training=replace(job.training, device=device))
     processes = Processes(device)
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
-        inputs = load_inputs(job, str(processes.device), log)
+        inputs = load_inputs(job, str(processes.device), log, claim.path.parent)
         task = Task(job, record, config, inputs, progress, log)
         fitted = _fitted(task, claim.path)
         if processes.is_main:

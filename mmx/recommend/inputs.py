@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,16 @@ import pyarrow as pa
 from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_items
 from mmx.data.id_order import hash_order
 from mmx.data.splits import LeftOut, SplitRule, split_interactions
+from mmx.mapped import Space, in_blocks
 from mmx.recommend.features import Features, load_features
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.memory import memory_there
 
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end.catalogue import Catalogue
     from mmx.recommend.job import TrainJob
 
+SHARE = 8  # of the memory that one matrix may take: the part of it that is not mapped
 Log = Callable[[str], None]
 
 
@@ -60,7 +64,8 @@ class Inputs:
         if self.catalogue is None:
             for name, found in sorted(self.features.items()):
                 job.update(f"{name} {found.matrix.shape}".encode())
-                job.update(np.ascontiguousarray(found.matrix).data)
+                for rows in in_blocks(found.matrix):
+                    job.update(np.ascontiguousarray(found.matrix[rows]).data)
                 job.update(np.ascontiguousarray(found.present).data)
         else:
             for content in self.catalogue.contents():
@@ -68,9 +73,10 @@ class Inputs:
         return job.hexdigest()
 
 
-def load_inputs(job: TrainJob, device: str, log: Log) -> Inputs:
+def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
     """Read all that ``job`` names; ``log`` gets lines of what is left out and what items have.
 
+    Vectors that would fill a good part of the memory are kept in unnamed files of ``folder``.
     Raises an MmxError of the kind that fits.
     """
     check_csv(job.csv, job.data, interactions=True)
@@ -89,7 +95,8 @@ def load_inputs(job: TrainJob, device: str, log: Log) -> Inputs:
     data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None
     if job.end_to_end is None:
-        features, origins = load_features(job.specs, data.items)
+        space = Space(folder, memory_there() // SHARE)
+        features, origins = load_features(job.specs, data.items, space)
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.mapped import is_mapped, release
 from mmx.recommend.blocks.initial import bias, xavier
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
@@ -25,12 +27,13 @@ class Content(nn.Module):
         """``normalise`` centres the present vectors and scales them to norm 1 first."""
         super().__init__()
         known = features.normalised() if normalise else features
+        self._pages = known.matrix if is_mapped(known.matrix) else None
         matrix = torch.from_numpy(known.matrix)
         absent = torch.from_numpy(~known.present)[:, None].float()
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("absent", absent, persistent=False)
         self._halved = Halved()
-        self.default = nn.Parameter(matrix.sum(0) / max(1, int(known.present.sum())))  # (d,)
+        self.default = nn.Parameter(torch.from_numpy(known.mean))  # (d,)
 
     @property
     def dimension(self) -> int:
@@ -42,11 +45,16 @@ class Content(nn.Module):
 
         Absent rows of the matrix are zero, so the default is added after the product and the
         (n, d) vectors are never changed. Under bfloat16 autocast the frozen vectors are kept in
-        bfloat16 as well, which halves what is read and gathered in every step.
+        bfloat16 as well, which halves what is read and gathered in every step; not where they are
+        mapped from a file.
         """
         half = torch.is_autocast_enabled(weight.device.type)
         absent = self.absent if items is None else self.absent[items]
-        projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
+        if self._pages is not None and self.matrix.device.type == "cpu":
+            every = torch.arange(len(self.matrix)) if items is None else items
+            projected = product(self.matrix, weight, every, self._pages)
+        else:
+            projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
 
 
@@ -94,14 +102,23 @@ class Halved:
 
 
 def product(
-    matrix: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor | None = None
+    matrix: torch.Tensor,
+    weight: torch.Tensor,
+    rows: torch.Tensor | None = None,
+    pages: np.ndarray | None = None,
 ) -> torch.Tensor:
     """Rows of ``matrix`` (m, d), all or the (n,) given, times ``weight`` (k, d) → (n, k) float32.
 
     In the matrix's precision. Gathered in blocks that the allocator keeps for the next one.
+    ``pages`` is the mapped array that the matrix is of, released after each block.
     """
     turned = weight.T.to(matrix.dtype)
     if rows is None:
         return (matrix @ turned).float()
     at_once = max(1, BLOCK_BYTES // (matrix.shape[1] * matrix.element_size()))
-    return torch.cat([F.embedding(part, matrix) @ turned for part in rows.split(at_once)]).float()
+    found = []
+    for part in rows.split(at_once):
+        found.append(F.embedding(part, matrix) @ turned)
+        if pages is not None:
+            release(pages)
+    return torch.cat(found).float()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmx.mapped import in_blocks
 from mmx.recommend.features import Features
 
 QUERIES_AT_ONCE = 16_384  # rows searched at once, on CPU
@@ -34,10 +35,11 @@ def knn_edges(features: Features, k: int) -> Edges:
     items with a vector make fewer edges. Items beyond ``features.fitted`` are their own neighbours
     and nobody else's: the edges of the others do not depend on them.
     """
-    norms = np.sqrt(np.einsum("id,id->i", features.matrix, features.matrix))  # (items,)
+    norms = features.norms().astype(np.float32)  # (items,)
     items = np.flatnonzero(features.present & (norms > 0))
-    vectors = features.matrix[items]  # the one copy, scaled in place
-    vectors /= norms[items, None]
+    vectors = features.rows(items)  # the one copy, scaled in place
+    for rows in in_blocks(vectors):
+        vectors[rows] /= norms[items[rows], None]
     old = len(items) if features.fitted is None else int((items < features.fitted).sum())
     found = edges_between(torch.from_numpy(vectors[:old]), torch.from_numpy(items[:old]), k)
     return found if old == len(items) else _with_new(found, vectors, items, old, k)

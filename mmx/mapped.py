@@ -1,0 +1,75 @@
+"""Matrices that are too large for memory: in unnamed files, read and forgotten page by page.
+
+The file is gone as soon as nothing refers to the matrix any more, also after a kill. A page that
+was looked at counts as this process's memory until it is released, so whoever walks over a matrix
+does it in blocks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmx.errors import StoreError, first_line
+
+BLOCK_BYTES = 64 << 20  # of a matrix at once
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where matrices go: memory, or a file in ``folder`` for one of more than ``limit`` bytes."""
+
+    folder: Path | None = None  # None: memory alone
+    limit: int = 0
+
+    def zeros(self, rows: int, columns: int) -> np.ndarray:
+        """(rows, columns) float32. Raises StoreError when the disk has no room for it."""
+        size = 4 * rows * columns
+        if self.folder is None or size <= self.limit:
+            return np.zeros((rows, columns), np.float32)
+        try:
+            return _mapped(self.folder, size).reshape(rows, columns)
+        except OSError as error:
+            raise StoreError(
+                f"no room for {size / 2**30:.1f} GiB of vectors in {self.folder} "
+                f"({first_line(error)}); free some, or set --out on another disk"
+            ) from error
+
+
+MEMORY = Space()
+
+
+def _mapped(folder: Path, size: int) -> np.memmap:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up later ends the process
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+        return np.memmap(file, np.float32, "r+", shape=(size // 4,))
+
+
+def release(matrix: np.ndarray) -> None:
+    """Give back the memory of a mapped matrix's pages, which keep what was written to them."""
+    pages = getattr(matrix, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
+
+
+def is_mapped(matrix: np.ndarray) -> bool:
+    """Whether the matrix is in a file."""
+    return getattr(matrix, "_mmap", None) is not None
+
+
+def in_blocks(matrix: np.ndarray) -> Iterator[slice]:
+    """All rows, some MiB at a time; the pages of a mapped matrix are released after each block."""
+    step = max(1, BLOCK_BYTES // max(1, matrix.itemsize * matrix.shape[1]))
+    for start in range(0, len(matrix), step):
+        yield slice(start, start + step)
+        release(matrix)
