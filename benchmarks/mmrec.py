@@ -13,6 +13,7 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from importlib.util import find_spec
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -120,16 +121,37 @@ def _in_float64(model: nn.Module) -> nn.Module:
 
 
 class _MessagePassing(nn.Module):
-    """The mean over the edges that lead to a node."""
+    """Sums or means of messages over the edges that lead to a node."""
 
-    def __init__(self, aggr: str = "mean") -> None:
+    def __init__(self, aggr: str = "add") -> None:
         super().__init__()
-        assert aggr == "mean"
+        self.mean = {"add": False, "mean": True}[aggr]
 
     def propagate(self, edges: torch.Tensor, size: Any, x: torch.Tensor) -> torch.Tensor:
         source, target = edges
-        sums = torch.zeros_like(x).index_add(0, target, x[source])
-        return sums / torch.bincount(target, minlength=len(x)).clamp(min=1)[:, None]
+        known = {"x_j": x[source], "x_i": x[target], "edge_index": edges, "edge_index_i": target,
+                 "size": size, "size_i": len(x)}  # fmt: skip
+        message: Any = self.message
+        messages = message(**{name: known[name] for name in signature(message).parameters})
+        sums = torch.zeros_like(x).index_add(0, target, messages)
+        counts = torch.bincount(target, minlength=len(x)).clamp(min=1)[:, None]
+        return sums / counts if self.mean else sums
+
+
+def _softmax(values: torch.Tensor, index: torch.Tensor, num_nodes: int) -> torch.Tensor:
+    """Over the entries of the same index."""
+    raised = (values - values.max()).exp()
+    return raised / raised.new_zeros(num_nodes).index_add(0, index, raised)[index]
+
+
+def _degree(index: torch.Tensor, num_nodes: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.bincount(index, minlength=num_nodes).to(dtype)
+
+
+def _edges_as_they_are(edges: torch.Tensor, *_: Any, p: float = 0.0) -> tuple[torch.Tensor, None]:
+    """``remove_self_loops`` of users and items, and ``dropout_adj`` of 0."""
+    assert p == 0
+    return edges, None
 
 
 def _scatter_add(values: torch.Tensor, row: torch.Tensor, dim: int, dim_size: int) -> torch.Tensor:
@@ -147,12 +169,13 @@ def _unused(*_: Any, **__: Any) -> None:
 def _libraries() -> dict[str, dict[str, Any]]:
     """Names in modules that may not be installed."""
     uniform = _module("torch_geometric.nn.inits", uniform=_uniform)
-    none = dict.fromkeys(("remove_self_loops", "add_self_loops", "degree"), _unused)
+    of_edges = {"remove_self_loops": _edges_as_they_are, "dropout_adj": _edges_as_they_are,
+                "add_self_loops": _unused, "softmax": _softmax, "degree": _degree}  # fmt: skip
     return {
         "torch_geometric": {"nn": _module("torch_geometric.nn", inits=uniform)},
         "torch_geometric.nn": {"inits": uniform},
         "torch_geometric.nn.conv": {"MessagePassing": _MessagePassing},
-        "torch_geometric.utils": none,
+        "torch_geometric.utils": of_edges,
         "torch_scatter": {"scatter": _unused, "scatter_add": _scatter_add},
         "sparsesvd": {"sparsesvd": _unused},
         "sklearn": {},

@@ -302,7 +302,7 @@ def _mmgcn(get: Get) -> dict[str, Any]:
     return found
 
 
-def _fresh_mmgcn(ours: Any, theirs: Any) -> None:
+def _forward_first(ours: Any, theirs: Any) -> None:
     stale = theirs.full_sort_predict
 
     def predict(batch: Any) -> torch.Tensor:
@@ -422,7 +422,7 @@ ENTRIES = (
           {"dim": K, "feature_dim": K, "reg": 0.1, "frozen": 0.7} | RAW,
           {1: _freeze, 7: _symmetric, 8: _normalised_first}),
     Entry("mmgcn", "MMGCN", _mmgcn, {"embedding_size": K, "reg_weight": 0.1},
-          {"dim": K, "reg": 0.1} | WHOLE, {9: _fresh_mmgcn, 10: _register, 11: _no_reg}),
+          {"dim": K, "reg": 0.1} | WHOLE, {9: _forward_first, 10: _register, 11: _no_reg}),
     Entry("slmrec", "SLMRec", _slmrec, {"recdim": K, "ssl_temp": 0.5, "ssl_alpha": 0.1},
           {"dim": K, "ssl_temperature": 0.5, "ssl_weight": 0.1} | WHOLE,
           {9: _fresh_slmrec, 12: _no_audio_step, 13: _no_sigmoid}),
