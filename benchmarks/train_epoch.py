@@ -3,12 +3,15 @@
     python benchmarks/train_epoch.py                                   # made-up data, Baby's size
     python benchmarks/train_epoch.py --models bpr,lightgcn --epochs 5
     python benchmarks/train_epoch.py --data DIR --image image.npy --text text.npy
+    python benchmarks/train_epoch.py --threads 1 --json benchmarks/measured/epoch.json
+    python benchmarks/train_epoch.py --threads 1 --json benchmarks/measured/epoch.json \\
+        --precision bfloat16                       # for the page of scripts/zoo.py, both of them
 
 Made-up data: 19,445 users, 7,050 items, 118,551 training pairs in communities, 4096-d image and
 384-d text vectors that depend on an item's community. To compare with another tool, ``--data``
 takes a dataset directory whose interactions have a split, and matrices in the order of its items.
 Each model is trained with its defaults in its own process, batch 2048, and evaluated on validation
-after every epoch: full ranking, training items masked.
+after every epoch: full ranking, training items masked. A closed form is one epoch, in float32.
 """
 
 from __future__ import annotations
@@ -16,14 +19,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-MODELS = ("bpr", "vbpr", "lightgcn", "layergcn", "slmrec", "lattice", "freedom", "bm3", "mmgcn",
-          "mmgcl", "mgcn", "lgmrec", "pgl", "ease", "itemknn-cbf")  # fmt: skip
+from mmx.recommend.models import MODELS, find_model
+
 USERS, ITEMS, TRAIN, HELD_OUT = 19_445, 7_050, 118_551, 20_559
 COMMUNITIES = 120
 
@@ -40,6 +44,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="(items, d) .npy, with --data")
     parser.add_argument("--text", type=Path, help="(items, d) .npy, with --data")
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the model")
+    parser.add_argument("--json", type=Path, help="add the figures to those of this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -48,11 +53,15 @@ def main() -> None:
     print(f"{'model':12} {'s/epoch':>8} {'pairs/s':>9} {'eval s':>7} {'start s':>8} "
           f"{'peak GB':>8}  recall@20 on validation after each epoch")  # fmt: skip
     for model in options.models.split(","):
+        if find_model(model).closed_form and options.precision != "float32":
+            continue
         command = [sys.executable, __file__, *sys.argv[1:], "--one", model]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
         row = json.loads(done.stdout.splitlines()[-1])
+        if options.json:
+            keep(options, model, row)
         recalls = " ".join(f"{value:.4f}" for value in row["recall"])
         print(
             f"{model:12} {row['epoch']:8.2f} {row['rate']:9,.0f} "
@@ -61,13 +70,34 @@ def main() -> None:
         )
 
 
+def keep(options: argparse.Namespace, model: str, row: dict[str, float]) -> None:
+    """Add seconds an epoch and peak GB, after which a run that is stopped has lost one model.
+
+    Figures of another processor or number of threads are dropped.
+    """
+    where = {"processor": processor(), "threads": options.threads}
+    found = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if any(found.get(name) != value for name, value in where.items()):
+        found = where
+    figures = {"seconds": round(row["epoch"], 3), "gigabytes": round(row["peak"], 2)}
+    found.setdefault(options.precision, {})[model] = figures
+    options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def processor() -> str:
+    """Its name."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     """Measure one model in this process; the fastest epoch counts."""
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import torch
 
     from mmx.recommend.evaluation import evaluate_scorer
-    from mmx.recommend.models import find_model
     from mmx.recommend.options import TrainOptions, TrainProgress
     from mmx.recommend.protocol import ClosedForm, World
     from mmx.recommend.settings import parse_settings

@@ -7,10 +7,12 @@ its numbers dropped and without gradient; one predictor P serves ids and all mod
 Features shape the embeddings in training and do not enter the score. The embedding of an item that
 nobody took learns from no pair: its score says nothing.
 
-The regulariser is that of the authors' program, with which their grid of λ was searched: norms of
-all users' and all items' embeddings, not squared, over the number of items. The program also
-trains the raw feature vectors; here they are frozen, and only those of a batch's items are
-projected. The factor 1/(1 - p) of dropout cancels in a cosine and is left out.
+Equations: those of the whole method, without their numbers; the factor 1/(1 - p) of dropout cancels
+in a cosine and is left out.
+
+Released code: its regulariser, with which its grid of λ was searched, is followed: norms of all
+users' and all items' embeddings, not squared, over the number of items. It also trains the raw
+feature vectors; here they are frozen, and only those of a batch's items are projected.
 """
 
 from __future__ import annotations

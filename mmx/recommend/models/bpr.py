@@ -2,6 +2,12 @@
 
 Rendle, Freudenthaler, Gantner and Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from
 Implicit Feedback", UAI 2009 (arXiv 1205.2618), section 4.3.1.
+
+Equations: BPR-Opt (section 4.1) on the matrix factorisation of section 4.3.1, by default with an
+item's bias.
+
+Released code: MMRec's has no bias, and its L2 term is norms, not squared; here it is ½‖·‖² of what
+a triple touches.
 """
 
 from __future__ import annotations

@@ -6,6 +6,10 @@ Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (arXiv 19
     P = (XᵀX + λI)⁻¹,  B_ij = −P_ij / P_jj for i ≠ j, 0 on the diagonal   (equation 8)
     s_ui = Σ_{j taken by u} B_ji
 
+Equations: 2 to 4 and 8.
+
+Released code: not compared.
+
 The item-item matrix is dense: items² × 4 bytes in the run, twice that in memory while it is made
 and written, and the inverse costs some items³ operations. Where that is too much there is ItemKNN;
 ``keep`` makes only the result sparse.

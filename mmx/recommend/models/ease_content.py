@@ -6,6 +6,10 @@ Side-Information", RecSys 2020, for any vectors in the place of tags and with bo
     collective (CEASE)   C = argmin_B ‖X − XB‖² + α ‖Fᵀ − FᵀB‖² + λ ‖B‖²,  diag(B) = 0
     additive (Add-EASE)  B = (1 − β) C + β S,  S = argmin_B ‖Fᵀ − FᵀB‖² + λ_S ‖B‖²,  diag(B) = 0
 
+Equations: the collective and the additive one together, without their numbers.
+
+Released code: not compared.
+
 F (items, d) holds one column block per modality, each vector centred on the catalogue's mean,
 scaled to norm 1 and weighted by the root of its modality's share. Both regressions have the closed
 form of EASE on a Gram matrix, XᵀX + αFFᵀ and FFᵀ. The first carries what the interactions teach to

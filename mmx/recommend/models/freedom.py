@@ -1,14 +1,16 @@
 """FREEDOM: LightGCN on a pruned user-item graph, and a frozen graph of similar items.
 
 Zhou and Shen, "A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal
-Recommendation", MM 2023 (arXiv 2211.06924): section 3.1 for the frozen item graph, 3.2 for the
-pruning, 3.3 for both graphs together and the loss.
+Recommendation", MM 2023 (arXiv 2211.06924).
 
-Where the authors' program differs: it also trains the raw feature vectors, while the item graph
-keeps what they were at first, and it keeps that graph in a file whose name does not depend on the
-vectors. Here the vectors are frozen, only those of a batch's items are projected, and the graph
-is made from the vectors given. Its projections have an offset b, which cancels in a difference of
-two items' scores and is left out. Neither has an L2 term.
+Equations: section 3.1 for the frozen item graph, 3.2 for the pruning, 3.3 for both graphs together
+and the loss, without their numbers.
+
+Released code: also trains the raw feature vectors, while the item graph keeps what they were at
+first, and keeps that graph in a file whose name does not depend on the vectors. Here the vectors
+are frozen, only those of a batch's items are projected, and the graph is made from the vectors
+given. Its projections have an offset b, which cancels in a difference of two items' scores and is
+left out. Neither has an L2 term.
 
 Features enter the score by the item graph alone; their projections shape the embeddings in
 training. An item that nobody took is scored by the mean of its neighbours' embeddings and by its

@@ -8,9 +8,13 @@ items; what is smooth on it is recommended:
     W = R̃ᵀR̃ + α D_I^-½ V Vᵀ D_I^½        (a linear filter, and an ideal low-pass filter)
     s_ui = Σ_{j taken by u} W_ji
 
+Equations: the linear and the ideal low-pass filter, without their numbers.
+
+Released code: divides by the root of zero users of an item that nobody took; here nothing is known
+of it.
+
 K = 256 and α = 0.3 are the paper's (its Amazon-Book has α = 0). Where fewer singular values than K
-are above 0 the others are left out: their vectors are arbitrary. Of an item that nobody took
-nothing is known; the released code divides by its root of zero users.
+are above 0 the others are left out: their vectors are arbitrary.
 
 Rows of W are made a block at a time. Dense, they need items² × 4 bytes in the run and twice that in
 memory, as EASE; with ``keep`` no items × items matrix is ever made.

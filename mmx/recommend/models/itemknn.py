@@ -15,6 +15,11 @@ a = 1 with a smaller b is Deshpande and Karypis's conditional probability. The t
 of their paper are settings: users scaled to length 1, so that one who took much says less of each
 pair (|U| is then a sum of 1/|I_u| over those users), and weights in sum 1 for each item j, so that
 an item with close neighbours does not outweigh the others of a user.
+
+Equations: cosine and sum (Sarwar et al.), N neighbours and both normalisations (Deshpande and
+Karypis), shrinkage (Bell and Koren), without their numbers.
+
+Released code: not compared.
 """
 
 from __future__ import annotations

@@ -9,8 +9,14 @@ Troubling Analysis of Reproducibility and Progress in Recommender Systems Resear
     W_ji      = sim(j, i) for the N items i ≠ j where it is largest, where it is above 0
     s_ui      = Σ_{j taken by u} W_ji
 
-The vectors are centred on the catalogue's mean first, since what all items share makes no two of
-them more similar. No interaction enters W, so an item that nobody took is scored like any other.
+Equations: the mean cosine of the modalities, N neighbours of each item and their sum, without their
+numbers.
+
+Released code: MMRec's counts an item among its own neighbours, and takes the vectors as they are.
+Here an item is not its own neighbour, and vectors are centred on the catalogue's mean first, since
+what all items share makes no two of them more similar.
+
+No interaction enters W, so an item that nobody took is scored like any other.
 An item without a vector in any modality has no neighbours: it scores 0 for everyone.
 """
 

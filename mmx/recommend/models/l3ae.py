@@ -14,12 +14,16 @@ The diagonal of C cancels in B, so C is kept as the product F T of two thin matr
 the one items × items matrix of EASE there is no other. With λ_E = 0 it is EASE. An item that nobody
 took has the weights λ_E / (λ_X + λ_E) C_ji.
 
-F (items, d) holds one column block per modality, each vector centred on the catalogue's mean and
-scaled to norm 1, while the released code takes a language model's vectors as they are: what all
-items share would explain every item by every other. An item without a vector has zeros there: its
-weights are drawn to 0. The released settings have a negative λ_X (-50 beside a λ_E of 150), which
-is as well defined as long as λ_X + λ_E is above 0. The paper searches its settings for each data
-set; these defaults were chosen on validation on MovieLens 100K with film overviews.
+Equations: both steps in closed form, without their numbers.
+
+Released code: takes a language model's vectors as they are; here they are centred on the
+catalogue's mean and scaled to norm 1, since what all items share would explain every item by every
+other. Its settings have a negative λ_X (-50 beside a λ_E of 150), which is as well defined as long
+as λ_X + λ_E is above 0; the defaults here do not.
+
+F (items, d) holds one column block per modality. An item without a vector has zeros there: its
+weights are drawn to 0. The paper searches its settings for each data set; these defaults were
+chosen on validation on MovieLens 100K with film overviews.
 """
 
 from __future__ import annotations

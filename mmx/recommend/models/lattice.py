@@ -2,9 +2,15 @@
 
 Zhang, Zhu, Liu, Wu, Wang and Wang, "Mining Latent Structures for Multimedia Recommendation",
 MM 2021 (arXiv 2104.09036). Each modality has a frozen k-NN graph of its raw features and a
-learned one of their projections. The learned graph is mined again at the start of an epoch and
-whenever the model is scored; its edge weights pass gradients to the projection in the first
-step of the epoch and are constants in the others, as in the authors' code.
+learned one of their projections.
+
+Equations: 1 to 10.
+
+Released code: mines the learned graph again at the start of an epoch and whenever the model is
+scored; its edge weights pass gradients to the projection in the first step of the epoch and are
+constants in the others, which is followed. MMRec's propagates by D⁻¹(A + I) and normalises the
+learned graphs after they are mixed; here it is LightGCN's D^-½ A D^-½, and equations 5 and 6. It
+trains the raw feature vectors along; here they are frozen, and a negative cosine counts as 0.
 
 An item without a vector of some modality has no edges in that modality's graphs; an item
 without any vector keeps its collaborative embedding alone.

@@ -4,9 +4,11 @@ Zhou, Lin, Liu and Miao, "Layer-refined Graph Convolutional Networks for Recomme
 (arXiv 2207.11088). The own embedding itself, layer 0, is not part of the sum; so a user or an item
 without training interactions has no vector, and nothing is known of it.
 
-Where the authors' program differs: it drops pairs by their degrees in one epoch and uniformly in
-the next; here it is by their degrees in all, as the paper's text has it. It sums the loss over a
-batch where this takes the mean, of BPR and regulariser alike, which leaves Adam's steps the same.
+Equations: those of the whole method, without their numbers.
+
+Released code: drops pairs by their degrees in one epoch and uniformly in the next; here it is by
+their degrees in all, as the paper's text has it. It sums the loss over a batch where this takes the
+mean, of BPR and regulariser alike, which leaves Adam's steps the same.
 """
 
 from __future__ import annotations

@@ -2,17 +2,20 @@
 
 Guo, Li, Li, Wang, Shi and Ruan, "LGMRec: Local and Global Graph Learning for Multimodal
 Recommendation", AAAI 2024 (arXiv 2312.16400). The paper has two modalities; here there are as many
-as the world has, each pair of them is contrasted, and one alone has no contrast (the authors' code
-ends in an error there).
+as the world has, each pair of them is contrasted, and one alone has no contrast.
 
-Where this differs from the authors' code. In training, how much a node belongs to a hyperedge is a
-Gumbel-softmax sample, then thinned by dropout; the code samples in scoring as well, so that its
-scores differ from call to call. Here scoring draws nothing and takes softmax(logits), the samples'
-mean in the limit of τ = 0 (at τ = 0.2 within 0.03 of it, for logits from N(0, 1)). Sums over a
-hyperedge's items are divided by the number of items, which no later step sees, as rows are brought
-to norm 1: a deep model does not overflow. The contrast with all users and all items is computed in
-blocks. Longer vectors are rotated to their principal axes about their mean first (``components=0``:
-as they are).
+Equations: those of the whole method, without their numbers.
+
+Released code: draws the Gumbel noise of the hyperedges in scoring as well, so that its scores
+differ from call to call; here scoring draws nothing and takes softmax(logits). With one modality it
+ends in an error.
+
+In training, how much a node belongs to a hyperedge is a Gumbel-softmax sample, then thinned by
+dropout; softmax(logits) is the samples' mean in the limit of τ = 0 (at τ = 0.2 within 0.03 of it,
+for logits from N(0, 1)). Sums over a hyperedge's items are divided by the number of items, which no
+later step sees, as rows are brought to norm 1: a deep model does not overflow. The contrast with
+all users and all items is computed in blocks. Longer vectors are rotated to their principal axes
+about their mean first (``components=0``: as they are).
 
 Defaults are the paper's for Baby; Sports has keep 0.4 and α 0.6, Clothing two layers of 64
 hyperedges, keep 0.2 and α 0.2. ``dropout`` is 1 - keep.

@@ -2,6 +2,10 @@
 
 He, Deng, Wang, Li, Zhang and Wang, "LightGCN: Simplifying and Powering Graph Convolution
 Network for Recommendation", SIGIR 2020 (arXiv 2002.02126).
+
+Equations: 3 to 5, 8 and 15.
+
+Released code: MMRec's L2 term is norms, not squared; here it is the squares of equation 15.
 """
 
 from __future__ import annotations

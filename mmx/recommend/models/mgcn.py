@@ -4,12 +4,15 @@ Yu, Tan, Lu and Bao, "Multi-View Graph Convolutional Network for Multimedia Reco
 MM 2023 (arXiv 2308.03588). The paper has two modalities; here there are as many as the world has,
 and the mean over the fused vector and its M residuals divides by M + 1 (the paper's 3).
 
-Where the authors' code differs from the paper, or is not well defined, this follows the paper:
-the vectors of items are frozen (the code trains them along, though its item graphs stay those of
-the first vectors), and a negative cosine counts as 0 in an item graph (a row that sums to 0 or
-less becomes NaN in the code). The L2 term is divided by the batch's own size, also in the last,
-smaller batch. An item without a vector of some modality is its own only neighbour there, with the
-modality's learned default vector.
+Equations: those of the whole method, without their numbers.
+
+Released code: trains the vectors of items along, though its item graphs stay those of the first
+vectors; here they are frozen. A row of an item graph that sums to 0 or less becomes NaN there; here
+a negative cosine counts as 0. It divides the L2 term by the configured batch size; here it is the
+batch's own, also in the last, smaller batch.
+
+An item without a vector of some modality is its own only neighbour there, with the modality's
+learned default vector.
 
 Defaults are the paper's; of the weights that it chose by data set (0.001 Baby, 0.01 Sports and
 Clothing) ``ssl_weight`` is the second. The paper also lowers the learning rate by 0.96 in 50

@@ -4,6 +4,10 @@ Yi, Wang, Ounis and Macdonald, "Multi-modal Graph Contrastive Learning for Micro
 Recommendation", SIGIR 2022. View 1 drops edges of the graph (modality edge dropout), view 2
 masks one modality of some items (modality masking); the challenging negative of a user is the
 positive item with one modality exchanged for that of the sampled negative item.
+
+Equations: those of the whole method, without their numbers.
+
+Released code: not compared.
 """
 
 from __future__ import annotations

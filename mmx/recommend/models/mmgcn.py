@@ -13,9 +13,13 @@ The mean over neighbours and the matrix W_1 commute, so W_1 is always applied to
 rows, of which there are fewer. The last layer is computed for the batch's rows only. What is
 left is mostly matrix products: ``--precision bfloat16`` halves the time of a step.
 
-The authors' code and the MMRec toolbox draw the preferences at random and never train them,
-because they are not registered as parameters; ``preferences=false`` does as they do. The
-paper trains them.
+Equations: 2, 5 and 6.
+
+Released code: the authors' and MMRec's draw the ids and the users' preferences at random and
+never train them, because they are not registered as parameters. Here both are trained, as in the
+paper; ``preferences=false`` leaves the preferences as drawn. MMRec's scores with the embeddings
+that the last training batch left. Its L2 term is mean squares of the ids of a batch and of all
+image preferences; here it is ½‖·‖² of the ids of a batch.
 """
 
 from __future__ import annotations

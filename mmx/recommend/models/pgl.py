@@ -1,14 +1,18 @@
 """PGL: items are their contents alone, over the principal part of the user-item graph.
 
 Yu, Tan, Lu and Bao, "Mind Individual Information! Principal Graph Learning for Multimedia
-Recommendation", AAAI 2025. This is its local extraction: each epoch trains on a part of the pairs,
-drawn as FREEDOM draws them. The global one (a product of singular vectors) needs a dense matrix of
-all nodes and is left out. The paper has two modalities, here there are as many as the world has.
+Recommendation", AAAI 2025. The paper has two modalities, here there are as many as the world has.
 
-The authors' code also trains the vectors of items, while its item graph stays that of the first
-ones; here they are frozen. Its settings file has the contrast's weight 0, which turns it off; the
-default here is the paper's for Baby (0.05, dropout 0.2; Sports has 0.1 and 0.05, Clothing 0.5 and
-0.1). The paper also lowers the learning rate by 0.96 in 50 epochs: ``--lr-decay 0.9992``.
+Equations: those of the local extraction, without their numbers: each epoch trains on a part of the
+pairs, drawn as FREEDOM draws them. The global one (a product of singular vectors) needs a dense
+matrix of all nodes and is left out.
+
+Released code: also trains the vectors of items, while its item graph stays that of the first ones;
+here they are frozen. Its settings file has the contrast's weight 0, which turns it off; the default
+here is the paper's for Baby.
+
+That is 0.05, with dropout 0.2; Sports has 0.1 and 0.05, Clothing 0.5 and 0.1. The paper also lowers
+the learning rate by 0.96 in 50 epochs: ``--lr-decay 0.9992``.
 
 Items have no embedding of their own, so one that nobody took is scored as it is seen and read.
 """

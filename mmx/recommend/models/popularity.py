@@ -3,6 +3,10 @@
     s_ui = |U_i|, the number of users who took item i in training
 
 It learns nothing about users, so that a new one gets the same list.
+
+Equations: none; it is a count.
+
+Released code: none.
 """
 
 from __future__ import annotations

@@ -12,9 +12,13 @@ Ferrari Dacrema, Cremonesi and Jannach, "Are We Really Making Much Progress?", R
                                                                   largest, in sum 1 for each j
     s_ui = Σ_{j taken by u} W_ji
 
-The first step's probability, 1/|I_u|, is the same for all of a user's items, and is left out. α, N
-and the division are the defaults of the released code of that comparison. Its β of 0.6 is not: the
-papers search β for each data set, and on Amazon Baby 0.6 gave a validation Recall@20 of 0.0232,
+Equations: the walk of three steps divided by the popularity, without its number; the first step's
+probability, 1/|I_u|, is the same for all of a user's items and is left out.
+
+Released code: that of the comparison has the same default α, N and division, and a β of 0.6, which
+is not the default here.
+
+The papers search β for each data set. On Amazon Baby 0.6 gave a validation Recall@20 of 0.0232,
 less than popularity's 0.0496, where 0.2 gave 0.0584. On dense logs more is better (MovieLens 100K:
 0.3621 with 0.6, 0.3367 with 0.3).
 """

@@ -3,6 +3,12 @@
 Tao, Liu, Xia, Wang, Yang, Huang and Chua, "Self-supervised Learning for Multimedia
 Recommendation", IEEE Transactions on Multimedia 2022. Of the paper's three auxiliary tasks
 this is "feature fine and coarse" (FAC), its best and the default of the public benchmarks.
+
+Equations: those of FAC and of the recommendation loss, without their numbers.
+
+Released code: MMRec's keeps a linear layer of an audio step that it does not have, scores with the
+embeddings that the last training batch left, and passes scores through a sigmoid; here there is no
+such layer, and scores are inner products of the embeddings as they are.
 """
 
 from __future__ import annotations

@@ -6,6 +6,12 @@ own embedding matrix E_m and their projections add up, which is the paper's mode
 concatenated features. An item without a vector of some modality takes that modality's
 learned default vector, in training and in scoring.
 
+Equations: 4, and the learning of section 3.3. α and β_u cancel in every ranking of one user's
+items and are left out.
+
+Released code: MMRec's has neither β_i nor β', adds an offset to the projection, and its L2 term
+is norms, not squared, those of projected features among them; here it is the paper's.
+
 An item that nobody took in training occurs there only as a negative, so that its γ_i and β_i
 learn only that it is not wanted. ``cold=trained`` scores it with them, as the paper does;
 ``cold=prior`` sets both to 0, the mean of their prior, and scores by the content alone.
@@ -53,10 +59,7 @@ class Config(ModelConfig):
 
 
 class Model(GradientModel):
-    """x̂_ui = β_i + γ_u·γ_i + Σ_m [θ_u·(E_m f_im) + β'_m·f_im]   (equation 4).
-
-    α and β_u of the paper cancel in every ranking of one user's items and are left out.
-    """
+    """x̂_ui = β_i + γ_u·γ_i + Σ_m [θ_u·(E_m f_im) + β'_m·f_im]   (equation 4)."""
 
     item_tables = ("item", "bias")
     taken: torch.Tensor
