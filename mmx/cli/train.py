@@ -74,7 +74,7 @@ def train(
         int | None,
         of_training(
             help="Stop after so many evaluations without a better validation Recall@20.",
-            show_default="20",
+            show_default="20, and at least 1,000 steps",
         ),
     ] = None,
     eval_every: Annotated[

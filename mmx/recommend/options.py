@@ -9,6 +9,7 @@ from mmx.devices import AUTO, usable_device
 from mmx.errors import one_of
 
 NEGATIVES = ("uniform", "popularity")
+EVALUATIONS, STEPS = 20, 1000  # without a better one, where --patience names no number
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -21,7 +22,9 @@ class TrainOptions:
     lr: float = 1e-3  # of Adam
     lr_decay: float = 1.0  # factor on the learning rate after every epoch
     clip: float = 0.0  # largest gradient norm; 0 does not clip
-    patience: int = 20  # evaluations without a better validation Recall@20 before stopping
+    # Evaluations without a better validation Recall@20 before stopping. None: 20, and STEPS steps,
+    # as an epoch of a small catalogue has few steps and the first plateau of a model may be long.
+    patience: int | None = None
     eval_every: int = 1  # epochs between evaluations
     negatives: str = "uniform"  # how negative items are drawn: uniform or popularity
     precision: str = "float32"  # of the forward pass; bfloat16 through autocast

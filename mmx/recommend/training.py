@@ -18,7 +18,7 @@ from mmx.recommend.checkpoint import Checkpoint
 from mmx.recommend.contract import check_rows, checked_factors, checked_groups, checked_loss
 from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.options import TrainOptions, TrainProgress
+from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgress
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
@@ -54,7 +54,7 @@ def train(
     keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
-        if _is_over(best, epoch - 1, data, options):
+        if _is_over(best, epoch - 1, data, options, steps.count):
             break
         start = time.perf_counter()
         loss = _finite(steps.epoch(), epoch)
@@ -85,6 +85,11 @@ class TrainSteps:
         self.optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, options.lr_decay)
         self.sampler = NegativeSampler(data.train, processes.device, options.negatives)
+
+    @property
+    def count(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.sampler.pairs) // self.options.batch_size)
 
     def epoch(self) -> float:
         """A step for each batch; the mean of the losses."""
@@ -138,10 +143,16 @@ def _validate(
     return {f"valid_{name}": value for name, value in valid.items()}
 
 
-def _is_over(best: Trained, epoch: int, data: Interactions, options: TrainOptions) -> bool:
-    """Whether patience had run out after ``epoch``."""
-    waited = (epoch - best.best_epoch) // options.eval_every
-    return validates(data) and best.best_epoch > 0 and waited >= options.patience
+def _is_over(
+    best: Trained, epoch: int, data: Interactions, options: TrainOptions, steps: int
+) -> bool:
+    """Whether patience had run out after ``epoch``; an epoch has so many ``steps``."""
+    if not validates(data) or not best.best_epoch:
+        return False
+    epochs = epoch - best.best_epoch
+    if options.patience is not None:
+        return epochs // options.eval_every >= options.patience
+    return epochs // options.eval_every >= EVALUATIONS and epochs * steps >= STEPS
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmx.errors import OptionError, RunError
-from mmx.recommend import checkpoint
+from mmx.recommend import checkpoint, training
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import bpr
 from mmx.recommend.options import TrainOptions, TrainProgress
@@ -79,6 +79,19 @@ def test_patience_stops_and_the_best_epoch_is_kept() -> None:
     assert len(trained.history) == trained.best_epoch + 3
     recalls = [row["valid_recall@20"] for row in trained.history]
     assert trained.best == max(recalls) == recalls[trained.best_epoch - 1]
+
+
+@pytest.mark.parametrize("batch", [20, 2048])
+def test_without_a_number_few_steps_an_epoch_make_patience_longer(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "EVALUATIONS", 3)
+    monkeypatch.setattr(training, "STEPS", 12)
+    data = log()
+    trained = run(data, epochs=400, lr=0.1, batch_size=batch)
+    steps = -(-len(data.train.indices) // batch)
+    assert (steps >= 4) == (batch == 20)
+    assert len(trained.history) == trained.best_epoch + max(3, -(-12 // steps))
 
 
 def test_without_validation_the_last_epoch_counts() -> None:
