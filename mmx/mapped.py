@@ -1,8 +1,9 @@
 """Matrices that are too large for memory: in unnamed files, read and forgotten page by page.
 
 The file is gone as soon as nothing refers to the matrix any more, also after a kill. A page that
-was looked at counts as this process's memory until it is released, so whoever walks over a matrix
-does it in blocks.
+was looked at counts as this process's memory until it is released, and one look may bring in MiBs
+around it. So whoever walks over a matrix does it in blocks, and scattered rows are gathered by
+reading the file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -34,7 +36,7 @@ class Space:
         if self.folder is None or size <= self.limit:
             return np.zeros((rows, columns), np.float32)
         try:
-            return _mapped(self.folder, size).reshape(rows, columns)
+            return _mapped(self.folder, rows, columns)
         except OSError as error:
             raise StoreError(
                 f"no room for {size / 2**30:.1f} GiB of vectors in {self.folder} "
@@ -45,14 +47,34 @@ class Space:
 MEMORY = Space()
 
 
-def _mapped(folder: Path, size: int) -> np.memmap:
+class Mapped(np.memmap):
+    """A matrix in a file; views of it have no file to gather from."""
+
+    file: IO[bytes] | None = None
+
+
+def _mapped(folder: Path, rows: int, columns: int) -> Mapped:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        if hasattr(os, "posix_fallocate"):  # a disk that fills up later ends the process
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
-        return np.memmap(file, np.float32, "r+", shape=(size // 4,))
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    if hasattr(os, "posix_fallocate"):  # a disk that fills up later ends the process
+        os.posix_fallocate(file.fileno(), 0, 4 * rows * columns)
+    else:
+        file.truncate(4 * rows * columns)
+    matrix = Mapped(file, np.float32, "r+", shape=(rows, columns))
+    matrix.file = file
+    return matrix
+
+
+def gather(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A copy (n, d) of (n,) rows; of a mapped matrix no page becomes this process's memory."""
+    if not isinstance(matrix, Mapped) or matrix.file is None:
+        return np.asarray(matrix[rows])
+    found = np.empty((len(rows), matrix.shape[1]), np.float32)
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of runs of neighbours
+    for start, stop in zip(starts, np.append(starts, len(rows))[1:], strict=True):
+        at = int(rows[start]) * found.strides[0]
+        os.preadv(matrix.file.fileno(), [found[start:stop].data], at)
+    return found
 
 
 def release(matrix: np.ndarray) -> None:

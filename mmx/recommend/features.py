@@ -15,7 +15,7 @@ from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, as_place
 from mmx.kinds import texts
-from mmx.mapped import MEMORY, Space, in_blocks, release
+from mmx.mapped import MEMORY, Space, gather, in_blocks, release
 
 UNIT = 0.05  # how far from 1 the norm of a vector may be that an encoder normalised
 ABSURD = 1e6  # times the median norm
@@ -98,8 +98,7 @@ class Features:
         """A copy (n, d) of the vectors of (n,) rising item numbers."""
         found = self.space.zeros(len(items), self.dimension)
         for rows in in_blocks(found):
-            found[rows] = self.matrix[items[rows]]
-            release(self.matrix)
+            found[rows] = gather(self.matrix, items[rows])
         return found
 
 

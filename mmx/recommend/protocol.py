@@ -81,7 +81,10 @@ class GradientModel(nn.Module):
         raise RunError(f"{type(self).__name__} defines no method loss; see mmx.recommend.protocol")
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Final embeddings (users, k) and (items, k); score = their inner product."""
+        """Final embeddings (users, k) and (items, k); score = their inner product.
+
+        Parameters, or tensors made by this call: the result is kept.
+        """
         raise RunError(f"{type(self).__name__} defines no method factors; see its protocol")
 
     def epoch_start(self, generator: torch.Generator) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +95,7 @@ class TrainSteps:
         self.model.train()
         self.model.epoch_start(self.generator)
         losses = [self._step(batch) for batch in self._batches()]
+        self.optimiser.zero_grad(set_to_none=True)  # their memory, for the validation
         self.schedule.step()
         return torch.stack(losses).mean().item()
 
@@ -139,7 +139,7 @@ def _validate(
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, scorer
-        best.state = copy.deepcopy(model.state_dict())
+        _keep(best.state, model)
     return {f"valid_{name}": value for name, value in valid.items()}
 
 
@@ -162,7 +162,23 @@ def score(model: GradientModel) -> Factors:
     users, items = (
         x.detach().float().cpu().contiguous() for x in checked_factors(model, model.factors())
     )
-    return Factors(users.numpy().copy(), items.numpy().copy())
+    return Factors(_own(users, model), _own(items, model))
+
+
+def _own(factors: torch.Tensor, model: GradientModel) -> np.ndarray:
+    """As an array that training does not change: a copy only of what the model trains."""
+    trained = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers())}
+    array = factors.numpy()
+    return array.copy() if factors.untyped_storage().data_ptr() in trained else array
+
+
+def _keep(state: dict[str, torch.Tensor], model: GradientModel) -> None:
+    """The model's parameters as they are now, in the memory that ``state`` has already."""
+    for name, value in model.state_dict().items():
+        if name in state:
+            state[name].copy_(value)
+        else:
+            state[name] = value.detach().clone()
 
 
 def _finite(loss: float, epoch: int) -> float:

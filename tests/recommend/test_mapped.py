@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmx.errors import StoreError
-from mmx.mapped import Space, in_blocks, is_mapped
+from mmx.mapped import Space, gather, in_blocks, is_mapped
 from mmx.recommend import inputs
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.knn import knn_edges
@@ -99,6 +99,16 @@ def test_a_disk_without_room_is_said_before(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
+
+
+def test_gathered_rows_are_those_of_the_matrix(tmp_path: Path) -> None:
+    matrix = Space(tmp_path).zeros(50, 3)
+    matrix[:] = np.arange(150).reshape(50, 3)
+    for rows in ([], [4], [4, 5, 6, 9, 10, 2, 2, 3], [49, 0], list(range(50))):
+        np.testing.assert_array_equal(
+            gather(matrix, np.array(rows, int)), np.asarray(matrix)[np.array(rows, int)]
+        )
+    np.testing.assert_array_equal(gather(matrix[10:], np.array([1])), matrix[11:12])
 
 
 def test_blocks_cover_every_row_once(tmp_path: Path) -> None:

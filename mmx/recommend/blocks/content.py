@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmx.mapped import is_mapped, release
+from mmx.mapped import gather, is_mapped
 from mmx.recommend.blocks.initial import bias, xavier
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
@@ -51,8 +51,7 @@ class Content(nn.Module):
         half = torch.is_autocast_enabled(weight.device.type)
         absent = self.absent if items is None else self.absent[items]
         if self._pages is not None and self.matrix.device.type == "cpu":
-            every = torch.arange(len(self.matrix)) if items is None else items
-            projected = product(self.matrix, weight, every, self._pages)
+            projected = product_of_file(self._pages, weight, items)
         else:
             projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
         return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
@@ -102,23 +101,28 @@ class Halved:
 
 
 def product(
-    matrix: torch.Tensor,
-    weight: torch.Tensor,
-    rows: torch.Tensor | None = None,
-    pages: np.ndarray | None = None,
+    matrix: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Rows of ``matrix`` (m, d), all or the (n,) given, times ``weight`` (k, d) → (n, k) float32.
 
     In the matrix's precision. Gathered in blocks that the allocator keeps for the next one.
-    ``pages`` is the mapped array that the matrix is of, released after each block.
     """
     turned = weight.T.to(matrix.dtype)
     if rows is None:
         return (matrix @ turned).float()
-    at_once = max(1, BLOCK_BYTES // (matrix.shape[1] * matrix.element_size()))
-    found = []
-    for part in rows.split(at_once):
-        found.append(F.embedding(part, matrix) @ turned)
-        if pages is not None:
-            release(pages)
+    parts = rows.split(_rows_at_once(matrix))
+    return torch.cat([F.embedding(part, matrix) @ turned for part in parts]).float()
+
+
+def product_of_file(
+    pages: np.ndarray, weight: torch.Tensor, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """``product`` of a matrix that is mapped from a file, which is read in the same blocks."""
+    every = torch.arange(len(pages)) if rows is None else rows
+    parts = every.split(_rows_at_once(torch.from_numpy(pages)))
+    found = [torch.from_numpy(gather(pages, part.numpy())) @ weight.T for part in parts]
     return torch.cat(found).float()
+
+
+def _rows_at_once(matrix: torch.Tensor) -> int:
+    return max(1, BLOCK_BYTES // (matrix.shape[1] * matrix.element_size()))
