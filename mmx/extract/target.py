@@ -52,6 +52,7 @@ def check_store(out: Path, card: EncoderCard, dtype: str) -> None:
     differing = store.card.differences(card)
     if differing:
         hint = "" if "architecture" in differing else _decoding_hint(store.card, card)
+        hint += store.card.code_hint(card)
         raise StoreError(
             f"{out} was made by {store.card.name} ({store.card.precision}) and differs in "
             f"{', '.join(differing)}; {hint}"
