@@ -24,9 +24,13 @@ class Offer:
     attribute: str  # a class of the module; "" is the module itself
     package: str  # "shopmodels 1.2"
 
+    def code(self) -> Code:
+        """Its module's, not imported."""
+        return Code.named(self.module, f"the entry point {self.name} of {self.package}:")
+
     def member(self) -> tuple[Member, Any]:
         """The class or the module, imported."""
-        code = Code.named(self.module, f"the entry point {self.name} of {self.package}:")
+        code = self.code()
         if self.attribute:
             member, found = code.member(self.attribute)
         else:

@@ -98,7 +98,7 @@ def check_request(
     """
     must_be("the encoder", spec, str)
     family, _, name = spec.partition(":")
-    own = None if family in _OPENERS else _named(spec, as_codes(code))
+    own = own_encoder(spec, as_codes(code))
     if family not in _OPENERS and own is None:
         raise EncoderError(f"no encoder '{spec}'{_hint(family, spec)}")
     return Request(
@@ -113,6 +113,16 @@ def check_request(
         decode,
         own=own,
     )
+
+
+def identity(spec: str, codes: tuple[Code, ...]) -> dict[str, Any] | None:
+    """Name and SHA-256 of an encoder from outside mmx; None for mmx's own. Runs nothing."""
+    own = own_encoder(spec, codes)
+    if own is None:
+        return None
+    if isinstance(own, Offer):
+        return {"name": spec, "sha256": own.code().sha256, "package": own.package}
+    return {"name": f"{own[0].name}:{own[1]}", "sha256": own[0].sha256}
 
 
 def code_of(spec: str) -> tuple[Code, ...]:
@@ -131,12 +141,15 @@ def _is_code(named: Reference | None) -> TypeGuard[Reference]:
     return named.is_file or "." in named.source or source_file(named.source) is not None
 
 
-def _named(spec: str, codes: tuple[Code, ...]) -> Offer | tuple[Code, str] | None:
-    """What an installed package offers, or a class of ``codes``; None where it is neither.
+def own_encoder(spec: str, codes: tuple[Code, ...]) -> Offer | tuple[Code, str] | None:
+    """What an installed package offers, or a class of ``codes``; None for mmx's own and unknown.
 
     Raises OptionError for code that the user did not name. Nothing is imported.
     """
-    offer = offered(GROUP, spec.partition(":")[0])
+    family = spec.partition(":")[0]
+    if family in _OPENERS:
+        return None
+    offer = offered(GROUP, family)
     if offer is not None:
         return offer
     named = reference(spec)
