@@ -84,7 +84,7 @@ class EncoderCard:
                 raise ValueError(f"{modality} has dimension {str(d)[:40]!r}")
 
     def code_hint(self, other: EncoderCard) -> str:
-        """For a message: that the file of an encoder from outside mmx has changed, or nothing."""
+        """For a message: that the file of an encoder of the user's own has changed, or nothing."""
         was, now = self.extra.get("code"), other.extra.get("code")
         if not isinstance(was, dict) or not isinstance(now, dict) or was == now:
             return ""

@@ -1,4 +1,4 @@
-"""Models and encoders from outside mmx: files and modules that the user names, installed packages.
+"""Models and encoders of the user's own: files and modules that the user names, installed packages.
 
 Code runs only because the user named it in this command, or because an installed package offers
 it under an entry point. A run, store, plan or checkpoint never makes code run: whoever reads a

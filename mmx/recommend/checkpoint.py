@@ -32,7 +32,7 @@ class Checkpoint:
         generator: torch.Generator,
         code: str | None = None,
     ) -> None:
-        """``code`` is the SHA-256 of the model's file, where it is from outside mmx."""
+        """``code`` is the SHA-256 of the model's file, where it is of the user's own."""
         self.path, self.model, self.code = path, model, code
         self.optimiser, self.schedule = optimiser, schedule
         # a model may have a generator of its own

@@ -97,7 +97,7 @@ def checked_scorer(found: Any, world: World) -> Scorer:
 
 
 def hook_named(model: GradientModel, hook: str, said: str) -> str:
-    """A message with the hook that it is of, for the author of a model from outside mmx."""
+    """A message with the hook that it is of, for the author of a model of the user's own."""
     ours = type(model).__module__.startswith("mmx.")
     return said if ours else f"{_name(model)}.{hook}: {said}"
 

@@ -1,4 +1,4 @@
-"""What a model from outside mmx says of itself: ``facts = Facts(features="required")``."""
+"""What a model of the user's own says of itself: ``facts = Facts(features="required")``."""
 
 from __future__ import annotations
 

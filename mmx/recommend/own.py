@@ -1,4 +1,4 @@
-"""Records of models from outside mmx: of a class, a file that the user named, an installed package.
+"""Records of models of the user's own: of a class, a named file, an installed package.
 
 A class holds what the module of one of mmx's own models holds: a ``GradientModel`` or a
 ``ClosedModel`` with a Config, which is an attribute of the class or else in its module.

@@ -2,7 +2,7 @@
 
 The module of a recommender is a ``ClosedForm`` or a ``GradientForm``; its record in
 ``mmx.recommend.models`` says which. A model trained by gradients needs two methods, ``loss`` and
-``factors``; every other hook is here with its default. A model from outside mmx is a class, a
+``factors``; every other hook is here with its default. A model of the user's own is a class, a
 ``GradientModel`` or a ``ClosedModel``, with a ``Config`` in it or beside it; see docs/own.md.
 """
 
@@ -71,7 +71,7 @@ class GradientModel(nn.Module):
     whole_batch: bool = False  # the loss contrasts a batch's rows: processes do not split it
     weight_decay: float = 0.0  # of Adam, for all parameters
     generator: torch.Generator | None = None  # a CPU one of its own, kept in checkpoints
-    facts: ClassVar[Facts] = Facts()  # of a model from outside mmx; ours have a record
+    facts: ClassVar[Facts] = Facts()  # of a model of the user's own; ours have a record
     normalise: bool = False  # its tables hold vectors centred and of norm 1, else as read
 
     def loss(
@@ -107,7 +107,7 @@ class GradientModel(nn.Module):
 
 
 class ClosedModel:
-    """A recommender from outside mmx that is solved at once; made without arguments."""
+    """A recommender of the user's own that is solved at once; made without arguments."""
 
     facts: ClassVar[Facts] = Facts()
 

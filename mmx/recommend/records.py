@@ -36,10 +36,10 @@ class ModelRecord:
         return defaults_of(self.module)
 
     def blamed(self) -> AbstractContextManager[None]:
-        """Around what runs the model: names the file of one from outside mmx in its errors."""
+        """Around what runs the model: names the file of one of the user's own in its errors."""
         return nullcontext()
 
     @property
     def code(self) -> dict[str, Any] | None:
-        """Name and SHA-256 of code from outside mmx, which a run's record keeps; else None."""
+        """Name and SHA-256 of code of the user's own, which a run's record keeps; else None."""
         return None

@@ -48,7 +48,7 @@ def train(
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
     ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
     ``log`` gets a line on training pairs that are skipped, ``code`` is the SHA-256 of the model's
-    file, where it is from outside mmx: no checkpoint of another is continued. Raises RunError when
+    file, where it is of the user's own: no checkpoint of another is continued. Raises RunError when
     the loss or an embedding is not finite or the checkpoint is of another job, DataError when
     every user took every item.
     """

@@ -116,7 +116,7 @@ def check_request(
 
 
 def identity(spec: str, codes: tuple[Code, ...]) -> dict[str, Any] | None:
-    """Name and SHA-256 of an encoder from outside mmx; None for mmx's own. Runs nothing."""
+    """Name and SHA-256 of an encoder of the user's own; None for mmx's own. Runs nothing."""
     own = own_encoder(spec, codes)
     if own is None:
         return None

@@ -1,4 +1,4 @@
-"""Encoders from outside mmx: of a file or module that the user named, or an installed package.
+"""Encoders of the user's own: of a file or module that the user named, or an installed package.
 
 The class is called with the ``Request``, after the options that it does not name in ``takes``
 were refused. Its card gets the name and the SHA-256 of the code, and with them the store.

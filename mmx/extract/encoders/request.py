@@ -54,7 +54,7 @@ class Request:
     log: Callable[[str], None] = lambda line: None  # gets a line on what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
     decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
-    own: Offer | tuple[Code, str] | None = None  # of an encoder from outside mmx
+    own: Offer | tuple[Code, str] | None = None  # of an encoder of the user's own
     files: list[Path] = field(default_factory=list)  # what was read, see ``reads``
     digests: dict[Path, Later[str]] = field(default_factory=dict)  # see ``hash_weights``
 
