@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -137,6 +138,16 @@ def allowed(found: Reference, codes: Iterable[Code]) -> Code:
         f"{found.source}:{found.member} is code, which runs only where the command itself names "
         f"it: --code {found.source}"
     )
+
+
+def class_member(kind: type) -> Member:
+    """Of a class that a program gives itself."""
+    try:
+        file = Path(inspect.getfile(kind))
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    except (OSError, TypeError):  # typed into a console
+        return Member(kind.__name__)
+    return Member(f"{file.name}:{kind.__name__}", sha256, str(file))
 
 
 def source_file(module: str) -> Path | None:

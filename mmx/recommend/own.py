@@ -10,12 +10,11 @@ import inspect
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from mmx.atomic import file_sha256
 from mmx.errors import MmxError, RunError
+from mmx.own.code import class_member
 from mmx.own.member import Member
 from mmx.own.offers import Offer
 from mmx.recommend.defaults import outline_of
@@ -67,12 +66,7 @@ class OfferedModel(ModelRecord):
 
 def record_of(kind: type) -> OwnModel:
     """Of a class in a program. Raises RunError for one that is not a model."""
-    try:
-        file = Path(inspect.getfile(kind))
-        sha256 = file_sha256(file)
-    except (OSError, TypeError):  # typed into a console
-        return written_record(Member(kind.__name__), kind)
-    return written_record(Member(f"{file.name}:{kind.__name__}", sha256, str(file)), kind)
+    return written_record(class_member(kind), kind)
 
 
 def written_record(member: Member, found: Any) -> OwnModel:
