@@ -45,7 +45,7 @@ def pixel_batch(encoder: Encoder, images: list[Image.Image]) -> np.ndarray:
 def check_encoder(encoder: Encoder | type | str, *, code: Codes = (), **options: Any) -> None:
     """Run the encoder on made-up pictures and texts and check all that is relied on.
 
-    ``encoder`` is open, or a class as ``mmx extract --model mine.py:Encoder`` takes it, or such a
+    ``encoder`` is open, or a class as ``mmx extract`` takes one, or such a
     name with the ``code`` that it may run; ``options`` are those of ``open_encoder``. Raises
     AssertionError with what is wrong, MmxError where the encoder itself fails.
     """
