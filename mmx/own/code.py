@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from mmx.errors import OptionError
+from mmx.errors import MmxError, OptionError, RunError
 from mmx.own.member import Member
 
 _loaded: dict[str, ModuleType] = {}  # files by the name that their module got
@@ -71,25 +71,28 @@ class Code:
         """``mine.py``, whatever its folder, or the module's name."""
         return self.where if self.content is None else Path(self.where).name
 
-    def member(self, name: str) -> tuple[Member, Any]:
-        """A class of it, which runs the file once a process. Raises OptionError without one."""
-        _, module = self.whole()
+    def member(self, name: str, kind: type[MmxError] = RunError) -> tuple[Member, Any]:
+        """A class of it, which runs the file once a process.
+
+        Raises OptionError without one, and ``kind`` for an error in it.
+        """
+        _, module = self.whole(kind)
         if not hasattr(module, name):
             own = [key for key, value in vars(module).items() if _is_own(value, module)]
             raise OptionError(f"{self.name} has no {name}; it has {', '.join(own) or 'no class'}")
         member = Member(f"{self.name}:{name}", self.sha256, str(module.__file__))
         return member, getattr(module, name)
 
-    def whole(self) -> tuple[Member, ModuleType]:
-        """The module itself, run or imported once a process."""
+    def whole(self, kind: type[MmxError] = RunError) -> tuple[Member, ModuleType]:
+        """The module itself, run or imported once a process. Raises ``kind`` for an error in it."""
         file = self.where if self.content is not None else str(source_file(self.where))
         member = Member(self.name, self.sha256, file)
         if self.content is not None:
-            return member, self._of_file(self.content, member)
-        with member.blamed():
+            return member, self._of_file(self.content, member, kind)
+        with member.blamed(kind):
             return member, import_module(self.where)
 
-    def _of_file(self, content: bytes, member: Member) -> ModuleType:
+    def _of_file(self, content: bytes, member: Member, kind: type[MmxError]) -> ModuleType:
         """The bytes that were hashed are those that are run; no .pyc is read or written."""
         mark = hashlib.sha256(f"{self.where}\n{self.sha256}".encode()).hexdigest()
         name = f"mmx_own_{mark[:16]}"
@@ -98,7 +101,7 @@ class Code:
             module.__file__ = self.where
             sys.modules[name] = module  # dataclasses and pickle look there
             try:
-                with member.blamed():
+                with member.blamed(kind):
                     exec(compile(content, self.where, "exec", dont_inherit=True), vars(module))
             except BaseException:
                 del sys.modules[name]

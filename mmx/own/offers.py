@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from mmx.errors import OptionError
+from mmx.errors import MmxError, OptionError, RunError
 from mmx.own.code import Code
 from mmx.own.member import Member
 
@@ -28,13 +28,13 @@ class Offer:
         """Its module's, not imported."""
         return Code.named(self.module, f"the entry point {self.name} of {self.package}:")
 
-    def member(self) -> tuple[Member, Any]:
-        """The class or the module, imported."""
+    def member(self, kind: type[MmxError] = RunError) -> tuple[Member, Any]:
+        """The class or the module, imported. Raises ``kind`` for an error in it."""
         code = self.code()
         if self.attribute:
-            member, found = code.member(self.attribute)
+            member, found = code.member(self.attribute, kind)
         else:
-            member, found = code.whole()
+            member, found = code.whole(kind)
         return Member(self.name, code.sha256, member.file, self.package), found
 
 

@@ -15,7 +15,7 @@ from mmx.extract.encoders.own import open_own
 from mmx.extract.encoders.request import Request
 from mmx.extract.pictures.images import prepare
 from mmx.own.code import Codes, class_member
-from mmx.testing.expect import expect
+from mmx.testing.expect import expect, expect_close
 
 SHAPES = [(300, 200), (223, 517), (231, 228), (224, 224), (90, 61), (30, 400), (227, 229)]  # h, w
 TEXTS = ["a red leather handbag", "!", "Größe 42 – naïve café", "<b>bold &amp; new</b>", "x " * 400]
@@ -85,7 +85,7 @@ def _check_images(encoder: Encoder) -> np.ndarray:
     pixels = pixel_batch(encoder, made_pictures()[:ROWS])
     vectors = encoder.encode_image(pixels)
     single = np.concatenate([encoder.encode_image(pixels[[i]]) for i in range(ROWS)])
-    np.testing.assert_allclose(vectors, single, **NEAR, err_msg="image, in a batch and alone")
+    expect_close(vectors, single, "image, in a batch and alone", **NEAR)
     again = encoder.encode_image(pixels)
     expect((again == vectors).all(), "the same pictures give other vectors the second time")
     return vectors
@@ -100,7 +100,7 @@ def _check_texts(encoder: Encoder) -> np.ndarray:
     vectors = encoder.encode_text(batch)
     rows = [encoder.encode_text(encoder.tokenize([text])) for text in TEXTS[:ROWS]]
     single = np.concatenate(rows)
-    np.testing.assert_allclose(vectors, single, **NEAR, err_msg="text, in a batch and alone")
+    expect_close(vectors, single, "text, in a batch and alone", **NEAR)
     return vectors
 
 
@@ -112,7 +112,7 @@ def _check_pairs(encoder: Encoder) -> np.ndarray:
         for n, text in enumerate(TEXTS[:ROWS])
     ]
     single = np.concatenate(rows)
-    np.testing.assert_allclose(vectors, single, **NEAR, err_msg="pairs, in a batch and alone")
+    expect_close(vectors, single, "pairs, in a batch and alone", **NEAR)
     return vectors
 
 
@@ -121,5 +121,5 @@ def _check_vectors(encoder: Encoder, modality: str, vectors: np.ndarray) -> None
     checked(vectors, ROWS, encoder.card.dimensions[modality], encoder.card.name)
     if encoder.card.normalised:
         norms = np.linalg.norm(vectors, axis=1)
-        np.testing.assert_allclose(norms, 1, atol=1e-6, err_msg=f"norms of {modality}")
+        expect_close(norms, np.ones_like(norms), f"norms of {modality}", atol=1e-6)
     expect(np.abs(vectors[0] - vectors[1]).max() > 1e-3, f"all {modality} vectors are the same")

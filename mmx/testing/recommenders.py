@@ -23,7 +23,7 @@ from mmx.recommend.run import Run, open_run
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import score
 from mmx.testing import clubs
-from mmx.testing.expect import expect
+from mmx.testing.expect import expect, expect_close
 from mmx.testing.steps import alike, resumed, step
 
 SMALL = {"dim": 16}  # settings that all models which have them take here
@@ -111,7 +111,7 @@ def is_the_same_elsewhere(case: Case, folder: Path) -> None:
     shutil.copytree(case.run.path, folder / "moved")
     again = open_run(folder / "moved")
     expect(clubs.top(again) == clubs.top(case.run), "its lists differ")
-    np.testing.assert_array_equal(clubs.all_scores(again), clubs.all_scores(case.run))
+    expect_close(clubs.all_scores(again), clubs.all_scores(case.run), "scores")
 
 
 def is_in_its_parameters(case: Case, folder: Path) -> None:
@@ -123,7 +123,7 @@ def is_in_its_parameters(case: Case, folder: Path) -> None:
     model = module.Model(config, case.world(), other)
     model.load_state_dict(load_file(case.run.path / "model.safetensors"))
     found = score(model).scores(np.arange(len(case.run.data.users)))
-    np.testing.assert_allclose(found, clubs.all_scores(case.run), rtol=1e-4, atol=1e-5)
+    expect_close(found, clubs.all_scores(case.run), "scores", rtol=1e-4, atol=1e-5)
 
 
 def scores_one_user_as_in_a_batch(case: Case, folder: Path) -> None:
@@ -131,7 +131,7 @@ def scores_one_user_as_in_a_batch(case: Case, folder: Path) -> None:
     run, everyone, lists = case.run, clubs.all_scores(case.run), clubs.top(case.run)
     for number, user in enumerate(run.data.users.ids.to_pylist()):
         alone = run.scorer.scores(np.array([number]))[0]
-        np.testing.assert_allclose(alone, everyone[number], rtol=1e-5, atol=1e-6)
+        expect_close(alone, everyone[number], f"scores of {user}", rtol=1e-5, atol=1e-6)
         expect(clubs.top(run, [user])[user] == lists[user], f"the list of {user} differs")
 
 
@@ -183,9 +183,9 @@ def is_decided_by_the_seed(case: Case, folder: Path) -> None:
         for n, s in enumerate((1, 1, 2))
     ]  # fmt: skip
     first, same, other = (clubs.all_scores(run) for run in runs)
-    np.testing.assert_array_equal(first, same)
+    expect_close(first, same, "scores of one seed")
     if case.record.closed_form:
-        np.testing.assert_array_equal(first, other)
+        expect_close(first, other, "scores of two seeds")
     else:
         expect(not np.array_equal(first, other), "another seed gives the same scores")
 

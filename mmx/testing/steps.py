@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 
 from mmx.recommend import checkpoint
@@ -15,7 +14,7 @@ from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.protocol import GradientForm, GradientModel, World
 from mmx.recommend.trained import Trained
 from mmx.recommend.training import Triples, train
-from mmx.testing.expect import expect
+from mmx.testing.expect import expect, expect_close
 
 Step = tuple[float, torch.Tensor]  # a loss and all gradients side by side
 
@@ -50,8 +49,8 @@ def resumed(
             raise AssertionError("it was over before it was killed")
     losses = [[row["loss"] for row in one.history] for one in (again, whole)]
     expect(losses[0] == losses[1], f"the losses are {losses[0]} and, undisturbed, {losses[1]}")
-    np.testing.assert_array_equal(again.scorer.users, whole.scorer.users)
-    np.testing.assert_array_equal(again.scorer.items, whole.scorer.items)
+    expect_close(again.scorer.users, whole.scorer.users, "users")
+    expect_close(again.scorer.items, whole.scorer.items, "items")
 
 
 def step(model: GradientModel, triples: Triples, half: bool) -> Step:

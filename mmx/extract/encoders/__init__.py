@@ -219,9 +219,9 @@ def _own(request: Request) -> Encoder:
 
     assert request.own is not None
     if isinstance(request.own, Offer):
-        return open_own(request, *request.own.member())
+        return open_own(request, *request.own.member(EncoderError))
     code, name = request.own
-    return open_own(request, *code.member(name))
+    return open_own(request, *code.member(name, EncoderError))
 
 
 def _toy(request: Request) -> Encoder:
