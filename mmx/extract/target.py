@@ -67,4 +67,8 @@ def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
     if there.image_rule is None or here.image_rule is None:
         return ""
     was, now = (rule.get("decode", "exact") for rule in (there.image_rule, here.image_rule))
-    return "" if was == now else f"its pictures were decoded {DECODED[was]}; "
+    return (
+        ""
+        if was == now
+        else f"its pictures were decoded {DECODED.get(str(was), 'in an unknown way')}; "
+    )
