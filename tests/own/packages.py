@@ -1,10 +1,13 @@
-"""A small model, and packages that offer it as if they were installed."""
+"""A small model and a small encoder, and packages that offer them as if they were installed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+from mmx.recommend.job import TrainJob
+from mmx.recommend.options import TrainOptions
 
 MODEL = '''
 from dataclasses import dataclass
@@ -89,3 +92,20 @@ def install(
     ]
     (facts / "entry_points.txt").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(folder / package)
+
+
+def written(folder: Path, text: str = MODEL, name: str = "mine.py") -> Path:
+    """A file of the user's own."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def job(data: Path, model: str | type, code: object = ()) -> TrainJob:
+    """Four epochs."""
+    training = TrainOptions(epochs=4, batch_size=64)
+    return TrainJob(data, model, training=training, code=code)  # type: ignore[arg-type]
+
+
+class KilledError(Exception):
+    """Instead of a kill."""

@@ -11,18 +11,11 @@ from mmx.errors import OptionError, RunError
 from mmx.own.code import Code
 from mmx.recommend import checkpoint
 from mmx.recommend.fit import fit
-from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model, listing
-from mmx.recommend.options import TrainOptions, TrainProgress
+from mmx.recommend.options import TrainProgress
 from mmx.testing import check_recommender
-from tests.own.packages import MODEL, install
+from tests.own.packages import MODEL, KilledError, install, job, written
 from tests.recommend.minimal import Model as Minimal
-
-
-def written(folder: Path, text: str = MODEL, name: str = "mine.py") -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text)
-    return folder / name
 
 
 def test_it_runs_once_and_only_when_named(tmp_path: Path) -> None:
@@ -109,15 +102,6 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     for code in ("absent.py", "mmx_own_absent", "a b", tmp_path):
         with pytest.raises(OptionError, match=r"cannot be read|neither a \.py file nor"):
             Code.named(code)
-
-
-def job(data: Path, model: str | type, code: object = ()) -> TrainJob:
-    training = TrainOptions(epochs=4, batch_size=64)
-    return TrainJob(data, model, training=training, code=code)  # type: ignore[arg-type]
-
-
-class KilledError(Exception):
-    """Instead of a kill."""
 
 
 def test_a_changed_file_is_not_resumed(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, Unpack
 
 from mmx.devices import AUTO
-from mmx.errors import EncoderError, suggestion
+from mmx.errors import EncoderError, OptionError, suggestion
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.offered import listing
 from mmx.extract.encoders.records import DEFAULT_CLIP, ENCODERS, MINI, EncoderRecord
@@ -139,6 +139,20 @@ def _is_code(named: Reference | None) -> TypeGuard[Reference]:
     if named is None:
         return False
     return named.is_file or "." in named.source or source_file(named.source) is not None
+
+
+def refuse_own(spec: str) -> None:
+    """Raise OptionError for an encoder of the user's own, which nothing trains. Runs nothing."""
+    family = spec.partition(":")[0]
+    if family not in _OPENERS and (offered(GROUP, family) or _is_code(_parts(spec))):
+        raise OptionError(
+            f"{spec} is an encoder of your own, which cannot be fine-tuned; clip… and vlmo… can"
+        )
+
+
+def _parts(spec: str) -> Reference | None:
+    """The reference, also of a file without a class."""
+    return reference(f"{spec}:Encoder" if spec.endswith(".py") else spec)
 
 
 def own_encoder(spec: str, codes: tuple[Code, ...]) -> Offer | tuple[Code, str] | None:
