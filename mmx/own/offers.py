@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
 from typing import Any
 
 from mmx.errors import MmxError, OptionError, RunError
@@ -40,8 +43,8 @@ class Offer:
 
 def offers(group: str) -> list[Offer]:
     """All offers of a group, by name, from the packages' metadata: nothing is imported."""
-    found = [_offer(point) for point in entry_points(group=group)]
-    return sorted((one for one in found if one is not None), key=lambda one: one.name)
+    found = {one for dist in _installed() for one in _offers(dist, group)}
+    return sorted(found, key=lambda one: (one.name, one.package))
 
 
 def offered(group: str, name: str) -> Offer | None:
@@ -53,10 +56,17 @@ def offered(group: str, name: str) -> Offer | None:
     return found[0] if found else None
 
 
-def _offer(point: EntryPoint) -> Offer | None:
-    """None for one whose name or value is not of the form of one."""
-    if ":" in point.name or not VALUE.fullmatch(point.value.strip()):
-        return None
-    module, _, attribute = point.value.strip().partition(":")
-    package = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-    return Offer(point.name, module, attribute, package)
+def _installed() -> Iterator[Distribution]:
+    """All packages. What is in the working directory is a download as likely as an installation."""
+    here = Path.cwd()
+    places = [place for place in sys.path if place and Path(place).resolve() != here]
+    return iter(distributions(path=places))
+
+
+def _offers(dist: Distribution, group: str) -> Iterator[Offer]:
+    """Those whose name and value are of the form of one."""
+    for point in dist.entry_points.select(group=group):
+        value = point.value.strip()
+        if ":" not in point.name and VALUE.fullmatch(value):
+            module, _, attribute = value.partition(":")
+            yield Offer(point.name, module, attribute, f"{dist.name} {dist.version}")

@@ -28,7 +28,7 @@ from mmx.errors import MmxError, OptionError, RunError
 from mmx.experiments import Grid, load_plan
 from mmx.extract.encoders import check_request
 from mmx.recommend import checkpoint
-from mmx.recommend.models import find_model
+from mmx.recommend.models import find_model, listing
 from mmx.torch_files import save_checked
 from tests.own.packages import MODEL, KilledError, job, written
 
@@ -223,6 +223,17 @@ def test_a_name_alone_is_no_permission(trap: Path, name: str) -> None:
     calls = (lambda: find_model(name), lambda: check_request(name), lambda: mmx.open_encoder(name))
     assert used(*calls) == 0
     used(lambda: mmx.EndToEndJob(name), lambda: mmx.TrainJob("d", name))
+
+
+def test_a_folder_that_looks_installed(trap: Path) -> None:
+    """The working directory may be a download; ``python -m mmx`` has it on ``sys.path``."""
+    facts = trap / "evil-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    points = "[mmx.models]\nbest = evil:Model\n[mmx.encoders]\nbest = evil:Encoder\n"
+    (facts / "entry_points.txt").write_text(points)
+    assert used(lambda: find_model("best"), lambda: mmx.open_encoder("best")) == 0
+    assert "best" not in {record.name for record in listing()}
 
 
 @pytest.mark.slow
