@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
-from pathlib import Path
 from typing import Any
 
 from mmx.errors import MmxError, OptionError, RunError
@@ -58,8 +58,8 @@ def offered(group: str, name: str) -> Offer | None:
 
 def _installed() -> Iterator[Distribution]:
     """All packages. What is in the working directory is a download as likely as an installation."""
-    here = Path.cwd()
-    places = [place for place in sys.path if place and Path(place).resolve() != here]
+    here = os.path.realpath("")
+    places = [place for place in sys.path if place and os.path.realpath(place) != here]
     return iter(distributions(path=places))
 
 
