@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,19 +76,20 @@ class Code:
 
         Raises OptionError without one, and ``kind`` for an error in it.
         """
-        _, module = self.whole(kind)
+        whole, module = self.whole(kind)
         if not hasattr(module, name):
             own = [key for key, value in vars(module).items() if _is_own(value, module)]
             raise OptionError(f"{self.name} has no {name}; it has {', '.join(own) or 'no class'}")
-        member = Member(f"{self.name}:{name}", self.sha256, str(module.__file__))
-        return member, getattr(module, name)
+        return replace(whole, name=f"{self.name}:{name}"), getattr(module, name)
 
     def whole(self, kind: type[MmxError] = RunError) -> tuple[Member, ModuleType]:
         """The module itself, run or imported once a process. Raises ``kind`` for an error in it."""
-        file = self.where if self.content is not None else str(source_file(self.where))
-        member = Member(self.name, self.sha256, file)
         if self.content is not None:
+            member = Member(self.name, self.sha256, self.where)
             return member, self._of_file(self.content, member, kind)
+        top, file = source_file(self.where.partition(".")[0]), str(source_file(self.where))
+        folder = str(top.parent) if top is not None and top.stem == "__init__" else ""
+        member = Member(self.name, self.sha256, file, folder=folder)
         with member.blamed(kind):
             return member, import_module(self.where)
 

@@ -23,6 +23,7 @@ class Member:
     sha256: str | None = None  # of the code's file; None where there is no file
     file: str | None = None  # whose lines are named
     package: str = ""  # "shopmodels 1.2", which offers it
+    folder: str = ""  # of the package that the file is in; its lines are named, too
 
     def record(self) -> dict[str, Any]:
         """What a run or a card keeps of it."""
@@ -56,23 +57,24 @@ class Member:
     def _said(self, error: BaseException, hook: str) -> str | None:
         """The line; None for an error that came from other code."""
         raised = f"{type(error).__name__}: {first_line(error)}"
-        if isinstance(error, SyntaxError) and error.filename == self.file:
-            return f"{self._short}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        if isinstance(error, SyntaxError) and self._is_own(str(error.filename)):
+            file = Path(str(error.filename)).name
+            return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
         frames = _frames(error)
-        own = [(code, line) for code, line in frames if code.co_filename == self.file]
+        own = [(code, line) for code, line in frames if self._is_own(code.co_filename)]
         if own:
-            first, line = own[0][0].co_qualname, own[-1][1]
+            first, (last, line) = own[0][0].co_qualname, own[-1]
             where = "importing it" if first == "<module>" else first
-            return f"{self._short}:{line}: {where} raised {raised}; --debug shows the traceback"
+            file = Path(last.co_filename).name
+            return f"{file}:{line}: {where} raised {raised}; --debug shows the traceback"
         if isinstance(error, AssertionError):  # of mmx.testing
             return None
         if all(_is_ours(code.co_filename) for code, _ in frames):  # a wrong signature, a gradient
             return f"{self.name}: {hook or 'calling it'} raised {raised}; --debug shows where"
         return None
 
-    @property
-    def _short(self) -> str:
-        return Path(self.file).name if self.file else self.name
+    def _is_own(self, file: str) -> bool:
+        return file == self.file or bool(self.folder and file.startswith(f"{self.folder}/"))
 
 
 def _frames(error: BaseException) -> list[tuple[CodeType, int]]:

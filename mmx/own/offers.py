@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, distributions
 from typing import Any
 
@@ -38,7 +38,7 @@ class Offer:
             member, found = code.member(self.attribute, kind)
         else:
             member, found = code.whole(kind)
-        return Member(self.name, code.sha256, member.file, self.package), found
+        return replace(member, name=self.name, package=self.package), found
 
 
 def offers(group: str) -> list[Offer]:

@@ -88,6 +88,8 @@ def written_record(member: Member, found: Any) -> OwnModel:
     facts = vars(found).get("facts", Facts()) if form is found else found.facts
     if not isinstance(facts, Facts):
         raise RunError(f"{member.name}: facts is a {type(facts).__name__}; Facts(…) is expected")
+    if facts.end_to_end and isinstance(form, ClosedForm):
+        raise RunError(f"{member.name}: facts say end_to_end, and it is not trained in steps")
     title = (inspect.getdoc(found) or member.name).partition("\n")[0]
     return OwnModel(
         member.name, title, member.name, **asdict(facts), closed_form=isinstance(form, ClosedForm),

@@ -148,6 +148,51 @@ def test_models_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert by_module["sha256"] == record.code["sha256"]
 
 
+SOLVED = """
+from dataclasses import dataclass
+from mmx.recommend.protocol import ClosedModel, Facts
+class Base(ClosedModel):
+    facts = Facts(features="required", cold_items=True, citation="Nobody, 2026")
+class Solved(Base):
+    '''Solved.'''
+    facts = Facts(features="required")
+    @dataclass(frozen=True)
+    class Config:
+        reg: float = 2.0
+    def fit(self, config, world):
+        raise KeyError("bad")
+"""
+
+
+def test_what_is_shown_is_what_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in place of a class, and a closed form."""
+    offers = {"whole": "ownlist.mf", "solved": "ownlist.solved:Solved", "lost": "ownlist.no:Model"}
+    install(tmp_path, monkeypatch, "ownlist", models=offers)
+    (tmp_path / "ownlist/ownlist/solved.py").write_text(SOLVED)
+    shown = {record.name: record for record in listing()}
+    assert shown["lost"].title.startswith("cannot be read: no source file of the module ownlist.no")
+    for name in ("whole", "solved"):
+        loaded, listed = find_model(name), shown[name]
+        for what in ("features", "closed_form", "cold_items", "new_users", "end_to_end"):
+            assert getattr(loaded, what) == getattr(listed, what), what
+        assert loaded.defaults() == listed.defaults()
+    assert shown["solved"].closed_form
+    with pytest.raises(OptionError, match=r"entry point lost of ownlist 1\.0: ownlist\.no is n"):
+        find_model("lost")
+
+
+def test_a_fault_anywhere_in_a_package(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "ownbase", models={"based": "ownbase.based:Based"})
+    (tmp_path / "ownbase/ownbase/based.py").write_text(
+        "from ownbase.mf import Config, Model\nclass Based(Model):\n    pass\n"
+    )
+    (tmp_path / "ownbase/ownbase/mf.py").write_text(MODEL.replace("return F.soft", "1 / 0  #"))
+    with pytest.raises(RunError, match=r"^mf\.py:\d+: Model\.loss raised ZeroDivisionError"):
+        fit(job(sample, "based"), tmp_path / "run")
+
+
 def test_a_name_that_two_packages_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("owntwo", "ownone"):
         install(tmp_path, monkeypatch, name, models={"same": f"{name}.mf:Model", "bpr": "x:Y"})

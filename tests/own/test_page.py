@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -32,6 +33,12 @@ def test_the_templates_from_python(own: Shop, monkeypatch: pytest.MonkeyPatch) -
     assert mmx.fit(job).path.name == "mine-Model-c"
     run = mmx.fit(mmx.TrainJob("data", "recent.py:Recent", code="recent.py"))
     assert run.config["settings"] == {"power": 0.5}
+
+
+def test_a_fault_is_one_line_of_the_command(own: Shop) -> None:
+    (own.path / "mine.py").write_text(MODEL.replace('features="required"', 'features="none"'))
+    said = own.refused("train", "--model", "mine.py:Model", "--data", "data", "--set", "dim=4")
+    assert re.search(r": mine\.py:\d+: Model\.__init__ raised \w+: .* --debug", said)  # cat of none
 
 
 @pytest.mark.slow
