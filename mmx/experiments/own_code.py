@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from mmx.errors import OptionError
 from mmx.experiments.plan import Plan
@@ -19,18 +18,21 @@ def check_code(plan: Plan, codes: tuple[Code, ...]) -> None:
     used = set()
     for where, text, encodes in _named(plan):
         try:
-            named = reference(text)
-            if encodes:
-                own_encoder(text, codes)
-            elif named is not None:
-                allowed(named, codes)
+            used.add(_code_of(text, codes, encodes))
         except OptionError as error:
             raise OptionError(f"{where}: {error}") from error
-        if named is not None:
-            used.add(str(Path(named.source).resolve()) if named.is_file else named.source)
     for code in codes:
-        if code.where not in used:
+        if code not in used:
             raise OptionError(f"--code {code.where}: the plan names nothing of it; drop it")
+
+
+def _code_of(text: str, codes: tuple[Code, ...], encodes: bool) -> Code | None:
+    """The code that a name in a plan is in; None for mmx's own and those of packages."""
+    if encodes:
+        own = own_encoder(text, codes)
+        return own[0] if isinstance(own, tuple) else None
+    named = reference(text)
+    return None if named is None else allowed(named, codes)
 
 
 def _named(plan: Plan) -> Iterator[tuple[str, str, bool]]:
