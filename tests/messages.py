@@ -22,7 +22,7 @@ FOREIGN = {"--help"}  # of every command
 SHELL = ("mmx ", "$ mmx ", "python ", "torchrun ", "pip ")  # how a line of a shell starts
 NAMED = re.compile(r"(?<![\w./-])mmx ([a-z][\w-]*)(?: ([a-z][\w-]*))?")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-MODEL = re.compile(r"--model ([a-z][\w-]*)")
+MODEL = re.compile(r"--model ([a-z][\w-]*)\b(?![\w.]*:[A-Z])")  # not mine.py:Model
 SETTING = re.compile(r"--set ([a-z]\w*)")
 
 

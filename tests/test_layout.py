@@ -11,6 +11,7 @@ LONGEST = 300  # lines of a file
 FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"cli"},
     {"experiments"},
+    {"testing"},
     {"recommend"},
     {"extract"},
     {"sql", "sql_statements", "sql_views"},
@@ -25,6 +26,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
         "locks",
         "logs",
         "mapped",
+        "own",
         "packages",
         "processes",
         "renaming",

@@ -83,6 +83,15 @@ class EncoderCard:
             if not isinstance(d, int) or isinstance(d, bool) or not 0 < d <= LARGEST:
                 raise ValueError(f"{modality} has dimension {str(d)[:40]!r}")
 
+    def code_hint(self, other: EncoderCard) -> str:
+        """For a message: that the file of an encoder of the user's own has changed, or nothing."""
+        was, now = self.extra.get("code"), other.extra.get("code")
+        if not isinstance(was, dict) or not isinstance(now, dict) or was == now:
+            return ""
+        if was.get("name") != now.get("name"):
+            return ""
+        return f"the code of {now.get('name')} has changed (its SHA-256 is another); "
+
     def differences(self, other: EncoderCard) -> list[str]:
         """Names of the fields that make vectors of the two cards incomparable.
 

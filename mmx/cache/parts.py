@@ -134,9 +134,10 @@ class Parts:
                 f"{path} is damaged or lost; delete the folder {self.directory}, or --overwrite"
             )
         elif differing:
+            hint = EncoderCard.from_json(json.dumps(there["card"])).code_hint(self.card)
             raise StoreError(
                 f"{self.directory} holds an unfinished extraction that differs in "
-                f"{', '.join(differing)}; finish it, set --out elsewhere, or --overwrite"
+                f"{', '.join(differing)}; {hint}finish it, set --out elsewhere, or --overwrite"
             )
         elif there.get("anew") and not self.job["anew"] and self.store.exists():
             raise StoreError(

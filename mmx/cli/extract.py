@@ -33,7 +33,12 @@ from mmx.cli.output import (
 
 
 def extract(
-    model: Annotated[str, of_input(help="Encoder: clip, vlmo …; `mmx encoders` lists them.")],
+    model: Annotated[
+        str,
+        of_input(
+            help="Encoder: clip, vlmo …; `mmx encoders` lists them. Your own: mine.py:Encoder."
+        ),
+    ],
     data: Data = None,
     images: Images = None,
     encoding: Encoding = None,
@@ -175,6 +180,7 @@ def extract(
     from mmx.bounds import check, whole
     from mmx.data.csvs.format import CsvFormat
     from mmx.extract.encode import encode
+    from mmx.extract.encoders import code_of
     from mmx.extract.lean import without_pandas
     from mmx.extract.options import ExtractOptions
     from mmx.extract.sources.web import LARGEST, Web
@@ -203,9 +209,9 @@ def extract(
             data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter),
             weights=weights, modalities=names or None,
             decode=_way_to_decode(exact, gpu_decode, device, engine), device=device,
-            processes=processes, engine=engine, ray_address=ray_address, web=web, work=work,
-            progress=drawer(bar, said), log=note, tokenizer=tokenizer, head=head,
-            image_size=image_size, resize=resize, resize_mode=resize_mode,
+            code=code_of(model), processes=processes, engine=engine, ray_address=ray_address,
+            web=web, work=work, progress=drawer(bar, said), log=note, tokenizer=tokenizer,
+            head=head, image_size=image_size, resize=resize, resize_mode=resize_mode,
             interpolation=interpolation, mean=_triple("mean", mean), std=_triple("std", std),
         )  # fmt: skip
     name_hosts(report.examples, said)

@@ -7,7 +7,7 @@ from mmx.cli.output import AsJson, Debug, Quiet, listed, print_json, print_table
 
 def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the recommenders that `mmx train --model` can name, with their settings."""
-    from mmx.recommend.models import MODELS
+    from mmx.recommend.models import listing
 
     rows = [
         {
@@ -21,7 +21,7 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "settings": record.defaults(),
             "citation": record.citation,
         }
-        for record in MODELS.values()
+        for record in listing()
     ]
     if as_json:
         print_json(rows)

@@ -43,6 +43,10 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Run only cells whose names match this pattern; repeatable."),
     ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(help="File or module of your own that the plan may run; repeatable."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …, instead of the plan's.")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also run cells again whose process died twice.")
@@ -63,10 +67,13 @@ def reproduce(
     """
     from mmx.experiments import Grid, load_plan, report
     from mmx.experiments.report import legend
+    from mmx.own.code import as_codes
 
     read = load_plan(plan, data=_directories(data or []), base=base)
     out = out or Path("runs") / plan.stem
-    grid = Grid(read, out, tuple(only) if only else "*", device, retry_failed)
+    grid = Grid(
+        read, out, tuple(only) if only else "*", device, retry_failed, code=as_codes(code or ())
+    )
     if dry_run:
         _show("", grid.listing(), as_json)
         return

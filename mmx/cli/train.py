@@ -37,7 +37,9 @@ def train(
         list[str] | None,
         of_input(help="Store, or STORE:image,text for some of its modalities; repeatable."),
     ] = None,
-    model: Annotated[str, of_input(help="Recommender; `mmx models` lists them.")] = "vbpr",
+    model: Annotated[
+        str, of_input(help="Recommender; `mmx models` lists them. Your own: mine.py:Model.")
+    ] = "vbpr",
     settings: Annotated[
         list[str] | None, of_input("--set", help="NAME=VALUE of the model; repeatable.")
     ] = None,
@@ -146,6 +148,7 @@ def train(
     """
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
+    from mmx.own.code import named_by
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import fit
     from mmx.recommend.job import TrainJob
@@ -174,13 +177,16 @@ def train(
         "device": device,
     }
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    if find_model(model).closed_form:
+    code = named_by(model)
+    closed = find_model(model, code).closed_form
+    if closed:
         _refuse(model, given)
     training = TrainOptions(**given, seed=seed)
     job = TrainJob(
         data=chosen_data(data),
         images=images,
         model=model,
+        code=code,
         features=specs,
         end_to_end=joint,
         settings=settings or [],
@@ -189,7 +195,6 @@ def train(
         csv=CsvFormat(encoding, delimiter),
         training=training,
     )
-    closed = find_model(model).closed_form
     if not closed:
         keeps("the same command continues after the epoch saved last (one every 30 s)")
     with progress_bar("state") as bar:

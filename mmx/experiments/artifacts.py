@@ -18,12 +18,14 @@ from mmx.data.tables import find_table
 from mmx.devices import AUTO
 from mmx.errors import MmxError, RunError
 from mmx.experiments.journal import Journal
-from mmx.experiments.plan import Dataset, Extraction, FineTuning, Plan
-from mmx.extract.encoders import open_encoder
+from mmx.experiments.plan import Dataset, EndToEndEntry, Extraction, FineTuning, Plan
+from mmx.extract.encoders import identity, open_encoder
 from mmx.extract.finetune import tune_encoder
+from mmx.extract.naming import default_name
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.files import Place
+from mmx.own.code import Code
 from mmx.recommend.features import FeatureSpec
 from mmx.sample.catalogue import write_sample
 
@@ -39,6 +41,7 @@ class Artifacts:
     journal: Journal
     device: str = AUTO
     log: Callable[[str], None] = lambda line: None
+    code: tuple[Code, ...] = ()  # that encoders of the user's own may run
     failed: dict[str, Exception] = field(default_factory=dict)  # not tried again for every cell
 
     def data(self, name: str) -> Path:
@@ -72,7 +75,9 @@ class Artifacts:
         ready = [
             [content(spec.path), sorted(spec.modalities)] for spec in self._ready(dataset, name)
         ]
-        made = [asdict(spec) for spec in (*entry.extract, entry.finetune, entry.end_to_end) if spec]
+        made = [
+            self._spelt(spec) for spec in (*entry.extract, entry.finetune, entry.end_to_end) if spec
+        ]
         return [ready, made]
 
     def specs(self, dataset: str, name: str) -> list[FeatureSpec]:
@@ -125,11 +130,13 @@ class Artifacts:
         )
 
     def _extracted(self, dataset: str, spec: Extraction, label: str = "") -> FeatureSpec:
-        encoded = {**asdict(replace(spec, use=())), "batch_size": None}
+        encoded = {**self._spelt(replace(spec, use=())), "batch_size": None}
         if label and spec.weights:  # made here, under a name that says all; --out may move
             encoded["weights"] = spec.weights.name
         key = digest([self.dataset_identity(dataset), encoded])
-        name = "-".join(part for part in (dataset, _slug(spec.model), label, key) if part)
+        name = "-".join(
+            part for part in (dataset, _slug(default_name(spec.model)), label, key) if part
+        )
         store = self.out / "cache" / f"{name}.parquet"
         if not store.exists() or store.with_name(f"{store.name}.parts").exists():
             self._once(store, lambda advanced: self._extract(dataset, spec, store, advanced))
@@ -154,11 +161,22 @@ class Artifacts:
         how = ExtractOptions(batch_size=spec.batch_size, part_size=PART, dtype=spec.dtype)
         extract(self.items(dataset), encoder, store, how, progress)
 
+    def _spelt(self, spec: Extraction | FineTuning | EndToEndEntry) -> dict[str, Any]:
+        """All that the plan says of an encoder; of code its name and SHA-256, not where it is."""
+        found = asdict(spec)
+        code = identity(spec.model, self.code) if isinstance(spec, Extraction) else None
+        return found if code is None else {**found, "model": code}
+
     def _encoder(self, spec: Extraction | FineTuning, **options: Any) -> Any:
         if spec.tokenizer is not None:
             options["tokenizer"] = spec.tokenizer
         return open_encoder(
-            spec.model, weights=spec.weights, device=self.device, log=self.log, **options
+            spec.model,
+            weights=spec.weights,
+            device=self.device,
+            code=self.code,
+            log=self.log,
+            **options,
         )
 
     def _once(self, target: Path, make: Callable[[Callable[[], None]], None]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from mmx.errors import OptionError, suggestion
 from mmx.experiments.plan import FeatureEntry, Plan, Recommender
 from mmx.experiments.yaml_records import Reader
+from mmx.own.code import Code
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
@@ -54,23 +55,23 @@ class Group:
         return [replace(chosen, training=replace(chosen.training, seed=s)) for s in self.seeds]
 
 
-def groups(plan: Plan) -> list[Group]:
-    """All the work of a plan, in its order.
+def groups(plan: Plan, code: tuple[Code, ...] = ()) -> list[Group]:
+    """All the work of a plan, in its order. ``code`` is what models of the user's own may run.
 
     Raises OptionError where a recommender is given features that it cannot use, or a setting
     or training option that there is not.
     """
+    records = {name: find_model(one.model, code) for name, one in plan.recommenders.items()}
     return [
-        _group(plan, dataset, features, name)
+        _group(plan, dataset, features, name, records[name])
         for dataset in plan.datasets
-        for name, recommender in plan.recommenders.items()
-        for features in _usable(plan, name, recommender)
+        for name in plan.recommenders
+        for features in _usable(plan, name, records[name])
     ]
 
 
-def _group(plan: Plan, dataset: str, features: str, name: str) -> Group:
+def _group(plan: Plan, dataset: str, features: str, name: str, record: ModelRecord) -> Group:
     recommender = plan.recommenders[name]
-    record = find_model(recommender.model)
     seeds = plan.seeds[:1] if record.closed_form else plan.seeds
     own = {**plan.training, **recommender.training, **plan.features[features].training}
     trials = []
@@ -82,7 +83,7 @@ def _group(plan: Plan, dataset: str, features: str, name: str) -> Group:
         options = _options(training, where, seeds[0])
         _check(record, recommender, words, where)
         trials.append(
-            Cell(dataset, features, name, record.name, words, options, _point_text(point))
+            Cell(dataset, features, name, recommender.model, words, options, _point_text(point))
         )
     return Group(
         tuple(trials), seeds, plan.features[features].search_as if recommender.search else None
@@ -117,14 +118,15 @@ def _check(
     if record.closed_form and trained:
         raise OptionError(f"{where}: {record.name} has a closed form; drop '{trained[0]}'")
     try:
-        parse_settings(record, words)
+        with record.blamed():
+            parse_settings(record, words)
     except OptionError as error:
         raise OptionError(f"{where}: {str(error).removeprefix('--set ')}") from error
 
 
-def _usable(plan: Plan, name: str, recommender: Recommender) -> list[str]:
+def _usable(plan: Plan, name: str, record: ModelRecord) -> list[str]:
     """The features entries a recommender is run with."""
-    record = find_model(recommender.model)
+    recommender = plan.recommenders[name]
     can = [key for key, entry in plan.features.items() if _fits(record, entry)]
     wanted = can if recommender.features is None else list(recommender.features)
     for key in wanted:

@@ -22,8 +22,10 @@ from mmx.experiments.artifacts import Artifacts, digest, one_line
 from mmx.experiments.cells import Cell, Group, groups
 from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
+from mmx.experiments.own_code import check_code
 from mmx.experiments.plan import EndToEndEntry, Plan
 from mmx.locks import locked
+from mmx.own.code import Code
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
@@ -50,12 +52,14 @@ class Grid:
     device: str | None = None  # instead of the plan's, for everything
     retry_failed: bool = False  # also what ended with its process twice
     progress: Callable[[GridProgress], None] = lambda state: None
+    code: tuple[Code, ...] = ()  # that the plan's models and encoders may run
 
     def __post_init__(self) -> None:
         if self.device is not None:
             usable_device(self.device)
         _refuse_foreign(self.out)
-        self.groups, self.idle = groups(self.plan), False
+        check_code(self.plan, self.code)
+        self.groups, self.idle = groups(self.plan, self.code), False
         if not any(self._selected(g) for g in self.groups):
             patterns = ", ".join(f"'{pattern}'" for pattern in self._patterns)
             raise OptionError(f"--only {patterns} matches no cell; --dry-run lists them")
@@ -66,7 +70,7 @@ class Grid:
         self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", AUTO))
-        self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log)
+        self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log, self.code)
 
     def run(self) -> Outcome:
         """Do what is not done yet. Raises TargetError when another process works in the folder."""
@@ -103,15 +107,15 @@ class Grid:
         """Where the cell's run is or will be. Raises MmxError when its data cannot be read."""
         entry = self.plan.datasets[cell.dataset]
         training = {k: v for k, v in asdict(cell.training).items() if k != "device"}
-        closed = find_model(cell.model).closed_form
+        record = find_model(cell.model, self.code)
         depends = {
             "dataset": self.artifacts.dataset_identity(cell.dataset),
             "split": asdict(entry.rule),
             "unknown_items": entry.unknown_items,
             "features": self.artifacts.features_identity(cell.dataset, cell.features),
-            "model": cell.model,
+            "model": record.code or cell.model,
             "settings": sorted(cell.settings),
-            "training": None if closed else training,
+            "training": None if record.closed_form else training,
         }
         return self.out / "runs" / f"{cell.name}-{digest(depends)}"
 
@@ -224,6 +228,7 @@ class Grid:
             data=data,
             images=None if features.end_to_end is None else entry.images,
             model=cell.model,
+            code=self.code,
             features=specs,
             end_to_end=self._end_to_end(features.end_to_end),
             settings=cell.settings,

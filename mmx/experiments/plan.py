@@ -207,14 +207,22 @@ def parse_plan(content: Any, base: Path) -> Plan:
     plan: Plan = Reader(base).build(Plan, content, "plan")
     features = {name: _placed(entry, base) for name, entry in plan.features.items()}
     recommenders = {
-        name: replace(entry, model=entry.model or name) for name, entry in plan.recommenders.items()
+        name: replace(entry, model=_placed_code(base, entry.model or name))
+        for name, entry in plan.recommenders.items()
     }
     return replace(plan, features=features, recommenders=recommenders)
 
 
 def _placed(entry: FeatureEntry, base: Path) -> FeatureEntry:
     stores = tuple(str(placed(base, text)) for text in entry.stores)
-    return replace(entry, stores=stores)
+    made = tuple(replace(one, model=_placed_code(base, one.model)) for one in entry.extract)
+    return replace(entry, stores=stores, extract=made)
+
+
+def _placed_code(base: Path, model: str) -> str:
+    """``mine.py:Model`` with the file's whole path; any other name as it is."""
+    source, _, member = model.rpartition(":")
+    return f"{placed(base, source)}:{member}" if source.endswith(".py") else model
 
 
 def _check_names(what: str, entries: dict[str, Any]) -> None:

@@ -124,7 +124,11 @@ def _result(one: Finished, out: Path) -> dict[str, Any]:
     cell = one.cell
     history = read_table(one.path / "history.parquet").to_pylist()
     row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
-    row |= {"recommender": cell.recommender, "model": cell.model, "seed": cell.training.seed}
+    row |= {
+        "recommender": cell.recommender,
+        "model": cell.model.rpartition("/")[2],
+        "seed": cell.training.seed,
+    }
     row |= {"settings": " ".join(cell.settings), "search": cell.point}
     row |= {"run": str(one.path.relative_to(out)), "rounds": len(history)}
     row["seconds"] = float(sum(r.get("seconds", 0.0) for r in history))

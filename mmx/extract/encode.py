@@ -25,6 +25,7 @@ from mmx.extract.workers.job import Recipe
 from mmx.files import Place, as_place, is_url
 from mmx.kinds import must_be, texts
 from mmx.logs import log_line
+from mmx.own.code import Codes, as_codes
 
 
 def encode(
@@ -42,6 +43,7 @@ def encode(
     processes: int | None = None,
     engine: str | None = None,
     ray_address: str | None = None,
+    code: Codes = (),
     web: Web | None = None,
     work: Path | str | None = None,
     progress: Callable[[Progress], None] = lambda state: None,
@@ -53,9 +55,9 @@ def encode(
     ``data`` is a dataset directory, a table, tar shards, or what ``load_items`` returns; ``images``
     the folder of its pictures and ``csv`` how its tables are written. ``model`` is the name of an
     encoder, see ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode``
-    (by default "fast") and ``encoder_options`` are; or an open encoder, which is used as it is.
-    ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder for
-    the parts. ``device`` is by default "auto", a GPU where there is one; several devices
+    (by default "fast"), ``code`` and ``encoder_options`` are; or an open encoder, which is used as
+    it is. ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder
+    for the parts. ``device`` is by default "auto", a GPU where there is one; several devices
     ("cuda:0,cuda:1", or a list), ``processes``, or the ``engine`` "ray" in place of "local"
     encode at once. ``web`` says how pictures are fetched. With an encoder by name, precision None
     in ``options`` means "auto".
@@ -73,7 +75,13 @@ def encode(
         check_encoder(model)
     target = _target(out, work, model)
     items = _items(data, images, csv)
-    opening = {"weights": weights, "modalities": modalities, "decode": decode, **encoder_options}
+    opening: dict[str, Any] = {
+        "code": as_codes(code) or None,
+        "weights": weights,
+        "modalities": modalities,
+        "decode": decode,
+        **encoder_options,
+    }
     where_to = {"processes": processes, "engine": engine, "address": ray_address}
     encoder = _encoder(model, _given(opening), device, _given(where_to), log)
     if isinstance(model, str) and options.precision is None:

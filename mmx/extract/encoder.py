@@ -89,6 +89,7 @@ class Encoder:
     card: EncoderCard
     image_rule: ImageRule | None  # None for text-only encoders
     hardware: Device = Plain()  # how a job divides the device
+    takes: tuple[str, ...] = ()  # of one of the user's own: which options of its Request it uses
     files: tuple[Path, ...] = ()  # all files and folders it was opened from; empty: not known
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ def check_store(out: Path, card: EncoderCard, dtype: str) -> None:
     differing = store.card.differences(card)
     if differing:
         hint = "" if "architecture" in differing else _decoding_hint(store.card, card)
+        hint += store.card.code_hint(card)
         raise StoreError(
             f"{out} was made by {store.card.name} ({store.card.precision}) and differs in "
             f"{', '.join(differing)}; {hint}"
@@ -66,4 +67,8 @@ def _decoding_hint(there: EncoderCard, here: EncoderCard) -> str:
     if there.image_rule is None or here.image_rule is None:
         return ""
     was, now = (rule.get("decode", "exact") for rule in (there.image_rule, here.image_rule))
-    return "" if was == now else f"its pictures were decoded {DECODED[was]}; "
+    return (
+        ""
+        if was == now
+        else f"its pictures were decoded {DECODED.get(str(was), 'in an unknown way')}; "
+    )

@@ -30,8 +30,10 @@ class Checkpoint:
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         generator: torch.Generator,
+        code: str | None = None,
     ) -> None:
-        self.path, self.model = path, model
+        """``code`` is the SHA-256 of the model's file, where it is of the user's own."""
+        self.path, self.model, self.code = path, model, code
         self.optimiser, self.schedule = optimiser, schedule
         # a model may have a generator of its own
         self.generators = [generator]
@@ -55,6 +57,8 @@ class Checkpoint:
             ) from error
 
     def _restore(self, saved: dict[str, Any], best: Trained) -> int:
+        if saved.get("code") != self.code:
+            raise ValueError("the model's file has changed since: its SHA-256 is another")
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
@@ -71,6 +75,7 @@ class Checkpoint:
             return
         state = {
             "epoch": epoch,
+            "code": self.code,
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 import torch
 
 from mmx.errors import RunError
+from mmx.recommend.blocks.item_item import ItemItem
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.protocol import FeatureTable, GradientModel
+from mmx.recommend.protocol import FeatureTable, GradientModel, World
+from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.soundness import check_scorer
 
 T = TypeVar("T")
 
@@ -80,6 +83,23 @@ def checked_tables(model: GradientModel, found: Any) -> list[FeatureTable]:
             model, "feature_tables", f"a {_name(found)}", "a list of modules with a matrix"
         )
     return listed
+
+
+def checked_scorer(found: Any, world: World) -> Scorer:
+    """What a closed form gave. Raises RunError unless it can be kept, and fits the world."""
+    if not isinstance(found, Factors | ItemItem):
+        raise RunError(f"fit gave a {_name(found)}; Factors or ItemItem is expected")
+    try:
+        check_scorer(found, world.n_users, world.n_items)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RunError(f"fit gave a scorer that is broken: {error}") from error
+    return found
+
+
+def hook_named(model: GradientModel, hook: str, said: str) -> str:
+    """A message with the hook that it is of, for the author of a model of the user's own."""
+    ours = type(model).__module__.startswith("mmx.")
+    return said if ours else f"{_name(model)}.{hook}: {said}"
 
 
 def _broken(model: GradientModel, method: str, found: str, expected: str) -> RunError:

@@ -6,13 +6,14 @@ Importing the module would import torch, which takes longer than all else that l
 from __future__ import annotations
 
 import ast
-from importlib.util import find_spec, resolve_name
-from pathlib import Path
-from typing import Any
+from importlib.util import resolve_name
+from typing import Any, NamedTuple
 
 from mmx.errors import RunError
+from mmx.own.code import source_file
 
 CLASS = "Config"
+SOLVED = "ClosedModel"  # of mmx.recommend.protocol
 
 
 def defaults_of(module: str) -> dict[str, Any]:
@@ -24,18 +25,60 @@ def defaults_of(module: str) -> dict[str, Any]:
     return _Source(module).fields(CLASS)
 
 
+class Outline(NamedTuple):
+    """What the source of a model says of it."""
+
+    title: str  # first line of the docstring
+    facts: dict[str, Any]  # keywords of its Facts
+    closed_form: bool
+    settings: dict[str, Any]
+
+
+def outline_of(module: str, name: str) -> Outline:
+    """Of the class ``name``, or of the whole module where it is empty. Raises RunError.
+
+    Nothing is imported; what is made by a program and not written down is not seen.
+    """
+    return _Source(module).outline(name)
+
+
 class _Source:
     """The syntax tree of a module."""
 
     def __init__(self, module: str) -> None:
-        try:
-            spec = find_spec(module)
-        except ModuleNotFoundError:  # the package that it would be in
-            spec = None
-        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        file = source_file(module)
+        if file is None:
             raise RunError(f"no source file of the module {module}; check its name")
-        self.module, self.package = module, spec.parent
-        self.body = ast.parse(Path(spec.origin).read_bytes()).body
+        self.module = module
+        self.package = module if file.stem == "__init__" else module.rpartition(".")[0]
+        try:
+            self.tree = ast.parse(file.read_bytes())
+        except (OSError, SyntaxError, ValueError) as error:
+            raise RunError(f"{file} cannot be read: {error}") from error
+        self.body = self.tree.body
+
+    def outline(self, name: str) -> Outline:
+        """See ``outline_of``."""
+        node = self._class(name)
+        if name and node is None:
+            raise RunError(f"{self.module} has no class {name}")
+        inner = self._config_of(node) if node else None
+        settings = _own(inner) if inner else self.fields(CLASS)
+        owner = node or self.tree
+        title = (ast.get_docstring(owner) or name or self.module).partition("\n")[0]
+        solved = self._is(node, SOLVED) if node else any(_is_fit(one) for one in self.body)
+        return Outline(title, _facts(owner), solved, settings)
+
+    def _config_of(self, node: ast.ClassDef) -> ast.ClassDef | None:
+        """A Config inside of the class."""
+        inner = (one for one in node.body if isinstance(one, ast.ClassDef) and one.name == CLASS)
+        return next(inner, None)
+
+    def _is(self, node: ast.ClassDef, base: str) -> bool:
+        """Whether a class inherits from ``base``, as far as this module says."""
+        names = [getattr(one, "id", getattr(one, "attr", "")) for one in node.bases]
+        known = [found for one in names if (found := self._class(one)) is not None]
+        return base in names or any(self._is(one, base) for one in known if one is not node)
 
     def fields(self, name: str) -> dict[str, Any]:
         """Those of a dataclass and of the dataclasses that it inherits from."""
@@ -80,6 +123,20 @@ def _own(node: ast.ClassDef) -> dict[str, Any]:
         and isinstance(inner.target, ast.Name)
         and "ClassVar" not in ast.unparse(inner.annotation)
     }
+
+
+def _facts(owner: ast.ClassDef | ast.Module) -> dict[str, Any]:
+    """The keywords of ``facts = Facts(…)``."""
+    for node in owner.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if getattr(target, "id", "") == "facts" and isinstance(value, ast.Call):
+            return {one.arg: _default(one.value) for one in value.keywords if one.arg}
+    return {}
+
+
+def _is_fit(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "fit"
 
 
 def _default(value: ast.expr | None) -> Any:

@@ -20,14 +20,15 @@ from mmx.files import as_path, as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.processes import Processes
-from mmx.recommend.contract import checked
+from mmx.recommend.contract import checked, checked_scorer
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, allocating, must_fit
-from mmx.recommend.models import ModelRecord, end_to_end_models, find_model
+from mmx.recommend.models import end_to_end_models
 from mmx.recommend.options import TrainProgress
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
+from mmx.recommend.records import ModelRecord
 from mmx.recommend.run import Run, claimed_run, open_run, save_run
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
@@ -84,13 +85,10 @@ def fit(
     must_be("overwrite", overwrite, bool)
     must_be("progress", progress, Callable)
     out = None if out is None else as_path(out)
-    record = find_model(job.model)
-    config = parse_settings(record, job.settings)
-    if not record.closed_form:
-        config = checked(config, ModelConfig)
+    record = job.record
+    with record.blamed():
+        config = _config(job, record)
     _check_options(job, record)
-    if job.end_to_end is not None:
-        config = config.end_to_end()
     if out is not None:
         _refuse_input(job, out)
     device = str(usable_device(job.training.device))  # the same in every process
@@ -99,11 +97,22 @@ def fit(
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
         inputs = load_inputs(job, str(processes.device), log, claim.path.parent)
         task = Task(job, record, config, inputs, progress, log)
-        fitted = _fitted(task, claim.path)
+        with record.blamed():
+            fitted = _fitted(task, claim.path)
         if processes.is_main:
             _write(task, fitted, claim)
         processes.wait()
         return open_run(claim.path)
+
+
+def _config(job: TrainJob, record: ModelRecord) -> Any:
+    """The settings of the model. Raises OptionError, RunError for what is not a ModelConfig."""
+    config = parse_settings(record, job.settings)
+    if not record.closed_form:
+        config = checked(config, ModelConfig)
+    if job.end_to_end is not None and record.end_to_end:
+        config = config.end_to_end()
+    return config
 
 
 def _fitted(task: Task, out: Path) -> Fitted:
@@ -113,7 +122,7 @@ def _fitted(task: Task, out: Path) -> Fitted:
         task.log(line)
     module = task.record.load()
     smaller = "" if task.record.closed_form else "lower --set dim or --batch-size, or "
-    with allocating(task.job.model, f"{smaller}choose another --model"):
+    with allocating(task.record.name, f"{smaller}choose another --model"):
         if isinstance(module, ClosedForm):
             return _solved(task, module)
         return _trained(task, module, out)
@@ -121,17 +130,21 @@ def _fitted(task: Task, out: Path) -> Fitted:
 
 def _solved(task: Task, module: ClosedForm) -> Fitted:
     start = time.perf_counter()
-    scorer = module.fit(task.config, task.world)
+    scorer = checked_scorer(module.fit(task.config, task.world), task.world)
     return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
 
 
 def _trained(task: Task, module: GradientForm, out: Path) -> Fitted:
     """By gradients: the recommender, or the recommender and the encoder together."""
-    checkpoint = _checkpoint(out, task.inputs.digest(_description(task)), task.log)
+    code = task.record.code or {}
+    told = {**_description(task), **({"code": code["name"]} if code else {})}  # its SHA-256 is
+    checkpoint = _checkpoint(out, task.inputs.digest(told), task.log)  # in the checkpoint
     model = _model(task, module)
     data, options = task.inputs.data, task.job.training
-    task.log(f"{task.job.model} on {described(options.device)}")
-    trained = train(model, data, options, task.progress, checkpoint, task.log)
+    task.log(f"{task.record.name} on {described(options.device)}")
+    trained = train(
+        model, data, options, task.progress, checkpoint, task.log, code.get("sha256")
+    )  # fmt: skip
     fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
     return fitted if task.job.end_to_end is None else _with_encoder(task, fitted)
 
@@ -198,7 +211,8 @@ def _description(task: Task) -> dict[str, Any]:
         assert inputs.catalogue is not None
         encoder = job.end_to_end.description(inputs.catalogue)
     return {
-        "model": job.model,
+        "model": record.name,
+        **({} if record.code is None else {"code": record.code}),
         "settings": asdict(task.config),
         "can": {"cold_items": record.cold_items, "new_users": record.new_users},
         "training": None if record.closed_form else asdict(job.training),
@@ -242,16 +256,16 @@ def _check_options(job: TrainJob, record: ModelRecord) -> None:
     if job.images is not None and job.end_to_end is None:
         raise OptionError("--images needs --end-to-end: ready features need no pictures")
     if record.features == "none" and job.features:
-        raise OptionError(f"{job.model} uses no features; drop --features, or --model vbpr")
+        raise OptionError(f"{record.name} uses no features; drop --features, or --model vbpr")
     if job.end_to_end is not None:
         _check_end_to_end(job, record)
     elif record.features == "required" and not job.features:
-        raise OptionError(f"{job.model} needs item features: give --features, or --model bpr")
+        raise OptionError(f"{record.name} needs item features: give --features, or --model bpr")
 
 
 def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
     if job.features:
         raise OptionError("--end-to-end makes its own features; drop --features")
     if not record.end_to_end:
-        raise OptionError(f"{job.model} cannot train an encoder; --end-to-end takes "
+        raise OptionError(f"{record.name} cannot train an encoder; --end-to-end takes "
                           f"{end_to_end_models()}")  # fmt: skip

@@ -11,14 +11,17 @@ from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.dataset import ON_UNKNOWN
 from mmx.data.splits import SplitRule
 from mmx.errors import one_of
-from mmx.extract.naming import default_store
+from mmx.extract.naming import default_name, default_store
 from mmx.files import Place, as_place
 from mmx.kinds import must_be, texts
+from mmx.own.code import Code, Codes, as_codes
 from mmx.recommend.features import FeatureSpec
+from mmx.recommend.models import find_model
 from mmx.recommend.options import TrainOptions
 
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end import EndToEndJob
+    from mmx.recommend.records import ModelRecord
 
 
 FeatureSource = FeatureSpec | Place | str  # a store, or "STORE:image,text"
@@ -37,7 +40,7 @@ class TrainJob:
     """Which recommender to train, on which data."""
 
     data: Place | str
-    model: str = "vbpr"
+    model: str | type = "vbpr"  # a name, mine.py:Model, or a GradientModel or ClosedModel
     features: FeatureSources = ()  # ``specs`` is what they become
     settings: Sequence[str] = ()  # of the model, each NAME=VALUE
     split: SplitRule = field(default_factory=SplitRule)
@@ -45,6 +48,7 @@ class TrainJob:
     csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
     training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
     end_to_end: EndToEndJob | None = None  # in place of ready features
+    code: Codes = ()  # files and modules that ``model`` may run; ``codes`` is what they become
     images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
 
     def __post_init__(self) -> None:
@@ -52,11 +56,13 @@ class TrainJob:
         as_place(self.data)  # refuses what is not a path
         specs = as_specs(self.features)
         self._check_kinds()
+        object.__setattr__(self, "code", as_codes(self.code))
         object.__setattr__(self, "features", specs)
         object.__setattr__(self, "settings", texts("settings", self.settings))
 
     def _check_kinds(self) -> None:
-        must_be("model", self.model, str)
+        if not isinstance(self.model, type):
+            must_be("model", self.model, str)
         must_be("split", self.split, SplitRule)
         must_be("csv", self.csv, CsvFormat)
         must_be("training", self.training, TrainOptions)
@@ -71,9 +77,14 @@ class TrainJob:
         return cast(list[FeatureSpec], self.features)
 
     @property
+    def record(self) -> ModelRecord:
+        """Of the model; see ``find_model``, which may run code of the user's own."""
+        return find_model(self.model, cast(tuple[Code, ...], self.code))
+
+    @property
     def name(self) -> str:
         """What the run is called where the user names none: ``vbpr-clip``."""
         stems = [spec.path.name.removesuffix(".parquet") for spec in self.specs]
         if self.end_to_end is not None:
             stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
-        return "-".join([self.model, *stems])
+        return "-".join([default_name(self.record.name), *stems])

@@ -2,19 +2,21 @@
 
 The module of a recommender is a ``ClosedForm`` or a ``GradientForm``; its record in
 ``mmx.recommend.models`` says which. A model trained by gradients needs two methods, ``loss`` and
-``factors``; every other hook is here with its default.
+``factors``; every other hook is here with its default. A model of the user's own is a class, a
+``GradientModel`` or a ``ClosedModel``, with a ``Config`` in it or beside it; see docs/own.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
 
 from mmx.errors import RunError
+from mmx.recommend.facts import Facts
 from mmx.recommend.features import Features
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.scoring import Scorer
@@ -72,6 +74,7 @@ class GradientModel(nn.Module):
     # Parameters with one row per item. A row of zeros must mean an item scored by contents alone:
     # `mmx recommend --new-items` gives one to an item that was not there in training.
     item_tables: Sequence[str] = ()
+    facts: ClassVar[Facts] = Facts()  # of a model of the user's own; ours have a record
     normalise: bool = False  # its tables hold vectors centred and of norm 1, else as read
 
     def loss(
@@ -107,6 +110,16 @@ class GradientModel(nn.Module):
         A model whose record says ``end_to_end`` has one or more for each of its modalities.
         """
         return []
+
+
+class ClosedModel:
+    """A recommender of the user's own that is solved at once; made without arguments."""
+
+    facts: ClassVar[Facts] = Facts()
+
+    def fit(self, config: Any, world: World) -> Scorer:
+        """The solution for a Config, Factors or ItemItem, as in ``ClosedForm``."""
+        raise RunError(f"{type(self).__name__} defines no method fit; see mmx.recommend.protocol")
 
 
 @runtime_checkable

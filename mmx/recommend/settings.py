@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from mmx.errors import OptionError, suggestion
-from mmx.recommend.models import ModelRecord
+from mmx.recommend.records import ModelRecord
 
 
 def parse_settings(record: ModelRecord, settings: Sequence[str]) -> Any:

@@ -32,6 +32,7 @@ LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
     "scorer": (dict,),
     "sha256": (dict,),
     "parts": (list,),
+    "code": (dict,),
     "training": (dict, type(None)),
     "end_to_end": (dict, type(None)),
 }

@@ -14,7 +14,13 @@ from mmx.errors import RunError
 from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
-from mmx.recommend.contract import check_rows, checked_factors, checked_groups, checked_loss
+from mmx.recommend.contract import (
+    check_rows,
+    checked_factors,
+    checked_groups,
+    checked_loss,
+    hook_named,
+)
 from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgress
@@ -34,14 +40,16 @@ def train(
     progress: Callable[[TrainProgress], None] = lambda p: None,
     checkpoint: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
+    code: str | None = None,
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
     ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
-    ``log`` gets a line on training pairs that are skipped. Raises RunError when the loss or an
-    embedding is not finite or the checkpoint is of another job, DataError when every user took
-    every item.
+    ``log`` gets a line on training pairs that are skipped, ``code`` is the SHA-256 of the model's
+    file, where it is of the user's own: no checkpoint of another is continued. Raises RunError when
+    the loss or an embedding is not finite or the checkpoint is of another job, DataError when
+    every user took every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)
@@ -50,13 +58,13 @@ def train(
         log(steps.sampler.skipped)
     best = Trained(score(model), {})
     check_rows(model, len(best.scorer.users), len(best.scorer.items), data.train)
-    keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator)
+    keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator, code)
     first = keeper.load(best) + 1
     for epoch in range(first, options.epochs + 1):
         if _is_over(best, epoch - 1, data, options, steps.count):
             break
         start = time.perf_counter()
-        loss = _finite(steps.epoch(), epoch)
+        loss = _finite(model, steps.epoch(), epoch)
         row = {"epoch": epoch, "loss": loss, "seconds": time.perf_counter() - start}
         start = time.perf_counter()
         if epoch == options.epochs or epoch % options.eval_every == 0:
@@ -132,7 +140,7 @@ def _validate(
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
     scorer, valid = score(model), {}
-    _finite_scores(scorer, epoch)
+    _finite_scores(model, scorer, epoch)
     judging = validates(data)
     if judging:
         valid = evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means
@@ -181,16 +189,18 @@ def _keep(state: dict[str, torch.Tensor], model: GradientModel) -> None:
             state[name] = value.detach().clone()
 
 
-def _finite(loss: float, epoch: int) -> float:
+def _finite(model: GradientModel, loss: float, epoch: int) -> float:
     if not np.isfinite(loss):
-        raise RunError(f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…")
+        said = f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…"
+        raise RunError(hook_named(model, "loss", said))
     return loss
 
 
-def _finite_scores(scorer: Factors, epoch: int) -> None:
+def _finite_scores(model: GradientModel, scorer: Factors, epoch: int) -> None:
     """Raise RunError when an update gave NaN or infinity, though the loss was finite."""
     if not (np.isfinite(scorer.users).all() and np.isfinite(scorer.items).all()):
-        raise RunError(f"embeddings are not finite after epoch {epoch}; lower --lr")
+        said = f"embeddings are not finite after epoch {epoch}; lower --lr"
+        raise RunError(hook_named(model, "factors", said))
 
 
 def _progress_of(row: dict[str, float], options: TrainOptions, best: Trained) -> TrainProgress:

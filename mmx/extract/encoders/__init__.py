@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeGuard, Unpack
 
 from mmx.devices import AUTO
-from mmx.errors import EncoderError, suggestion
+from mmx.errors import EncoderError, OptionError, suggestion
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders.records import DEFAULT_CLIP, ENCODERS, MINI, EncoderRecord, listing
+from mmx.extract.encoders.offered import listing
+from mmx.extract.encoders.records import DEFAULT_CLIP, ENCODERS, MINI, EncoderRecord
 from mmx.extract.encoders.request import OPTIONS, EncoderOptions, Request
 from mmx.extract.lean import config_of, open_clip_for, torchvision
 from mmx.files import as_path
 from mmx.kinds import must_be, texts
 from mmx.logs import log_line
+from mmx.own.code import (
+    Code,
+    Codes,
+    Reference,
+    allowed,
+    as_codes,
+    named_by,
+    reference,
+    source_file,
+)
+from mmx.own.offers import ENCODERS as GROUP
+from mmx.own.offers import Offer, offered
 from mmx.packages import importing
 
 __all__ = ["ENCODERS", "OPTIONS", "EncoderRecord", "listing", "open_encoder"]
@@ -28,6 +41,7 @@ def open_encoder(
     precision: str = "float32",
     decode: str = "exact",
     modalities: Sequence[str] | None = None,
+    code: Codes = (),
     log: Callable[[str], None] = log_line,
     **options: Unpack[EncoderOptions],
 ) -> Encoder:
@@ -35,7 +49,9 @@ def open_encoder(
 
     ``clip``, ``clip:ARCH/TAG``, ``clip:mini``, ``clip:hf:REPO``, ``clip:local-dir:PATH``,
     ``timm:ARCH[.TAG]``, ``torchvision:ARCH[.TAG]``, ``sbert:NAME_OR_PATH``,
-    ``vlmo[:VARIANT]``, ``toy``; a ``weights`` file replaces what the name would fetch.
+    ``vlmo[:VARIANT]``, ``toy``, the name of an installed package's, or ``mine.py:Encoder`` of the
+    files and modules in ``code``, which may then be run; a ``weights`` file replaces what the name
+    would fetch.
     ``precision`` is that of the passes: float32, bfloat16 or float16; vectors are float32.
     ``decode`` is "exact", "fast" or "gpu", see mmx.extract.pictures.decoding; the toy knows only
     the first. "gpu" means the encoder's ``device``; on a CPU the same code runs there, for tests.
@@ -51,11 +67,11 @@ def open_encoder(
     """
     request = check_request(
         spec, weights=weights, device=device, precision=precision, decode=decode,
-        modalities=modalities, log=log, **options,
+        modalities=modalities, code=code, log=log, **options,
     )  # fmt: skip
     request.hash_weights(request.weights)
     with importing():
-        encoder = _OPENERS[spec.partition(":")[0]](request)
+        encoder = _OPENERS.get(spec.partition(":")[0], _own)(request)
     if decode == "gpu":
         from mmx.extract.encoders.gpu_decode import must_decode
 
@@ -72,6 +88,7 @@ def check_request(
     precision: str = "float32",
     decode: str = "exact",
     modalities: Sequence[str] | None = None,
+    code: Codes = (),
     log: Callable[[str], None] = log_line,
     **options: Any,
 ) -> Request:
@@ -81,7 +98,8 @@ def check_request(
     """
     must_be("the encoder", spec, str)
     family, _, name = spec.partition(":")
-    if family not in _OPENERS:
+    own = own_encoder(spec, as_codes(code))
+    if family not in _OPENERS and own is None:
         raise EncoderError(f"no encoder '{spec}'{_hint(family, spec)}")
     return Request(
         spec,
@@ -93,7 +111,65 @@ def check_request(
         log,
         {key: value for key, value in options.items() if value is not None},
         decode,
+        own=own,
     )
+
+
+def identity(spec: str, codes: tuple[Code, ...]) -> dict[str, Any] | None:
+    """Name and SHA-256 of an encoder of the user's own; None for mmx's own. Runs nothing."""
+    own = own_encoder(spec, codes)
+    if own is None:
+        return None
+    if isinstance(own, Offer):
+        return {"name": spec, "sha256": own.code().sha256, "package": own.package}
+    return {"name": f"{own[0].name}:{own[1]}", "sha256": own[0].sha256}
+
+
+def code_of(spec: str) -> tuple[Code, ...]:
+    """The code that ``--model`` of this command names; none for an encoder by name."""
+    family = spec.partition(":")[0]
+    known = family in _OPENERS or (":" not in spec and not spec.endswith(".py"))
+    if known or offered(GROUP, family) is not None or not _is_code(reference(spec)):
+        return ()
+    return named_by(spec)
+
+
+def _is_code(named: Reference | None) -> TypeGuard[Reference]:
+    """Whether it is not just a misspelt name, as ``tim:resnet50``."""
+    if named is None:
+        return False
+    return named.is_file or "." in named.source or source_file(named.source) is not None
+
+
+def refuse_own(spec: str) -> None:
+    """Raise OptionError for an encoder of the user's own, which nothing trains. Runs nothing."""
+    family = spec.partition(":")[0]
+    if family not in _OPENERS and (offered(GROUP, family) or _is_code(_parts(spec))):
+        raise OptionError(
+            f"{spec} is an encoder of your own, which cannot be fine-tuned; clip… and vlmo… can"
+        )
+
+
+def _parts(spec: str) -> Reference | None:
+    """The reference, also of a file without a class."""
+    return reference(f"{spec}:Encoder" if spec.endswith(".py") else spec)
+
+
+def own_encoder(spec: str, codes: tuple[Code, ...]) -> Offer | tuple[Code, str] | None:
+    """What an installed package offers, or a class of ``codes``; None for mmx's own and unknown.
+
+    Raises OptionError for code that the user did not name. Nothing is imported.
+    """
+    family = spec.partition(":")[0]
+    if family in _OPENERS:
+        return None
+    offer = offered(GROUP, family)
+    if offer is not None:
+        return offer
+    named = reference(spec)
+    if not _is_code(named):
+        return None
+    return allowed(named, codes), named.member
 
 
 def _hint(family: str, spec: str) -> str:
@@ -150,6 +226,16 @@ def _vlmo(request: Request) -> Encoder:
         reads=request.reads,
         **request.options,
     )
+
+
+def _own(request: Request) -> Encoder:
+    from mmx.extract.encoders.own import open_own
+
+    assert request.own is not None
+    if isinstance(request.own, Offer):
+        return open_own(request, *request.own.member(EncoderError))
+    code, name = request.own
+    return open_own(request, *code.member(name, EncoderError))
 
 
 def _toy(request: Request) -> Encoder:

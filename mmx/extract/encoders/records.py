@@ -190,8 +190,3 @@ _RECORDS = [
 ]  # fmt: skip
 
 ENCODERS: dict[str, EncoderRecord] = {record.spec: record for record in _RECORDS}
-
-
-def listing() -> list[EncoderRecord]:
-    """All records, in the order in which they are shown."""
-    return list(ENCODERS.values())

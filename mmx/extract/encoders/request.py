@@ -15,6 +15,8 @@ from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_few, one_of, suggestion
 from mmx.extract.later import Later
 from mmx.extract.pictures.images import INTERPOLATION, Decode, ImageRule
+from mmx.own.code import Code
+from mmx.own.offers import Offer
 
 MODALITIES = ("image", "text", "fused")  # in store order
 DECODES = get_args(Decode)
@@ -52,6 +54,7 @@ class Request:
     log: Callable[[str], None] = lambda line: None  # gets a line on what takes long
     options: Mapping[str, Any] = field(default_factory=dict)
     decode: Any = "exact"  # a Decode, see mmx.extract.pictures.decoding
+    own: Offer | tuple[Code, str] | None = None  # of an encoder of the user's own
     files: list[Path] = field(default_factory=list)  # what was read, see ``reads``
     digests: dict[Path, Later[str]] = field(default_factory=dict)  # see ``hash_weights``
 

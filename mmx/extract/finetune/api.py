@@ -15,7 +15,7 @@ from mmx.data.splits import SplitRule, split_interactions
 from mmx.devices import AUTO, described
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
-from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders import open_encoder, refuse_own
 from mmx.extract.finetune.keeper import TUNED
 from mmx.extract.finetune.loop import tune_encoder
 from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
@@ -144,6 +144,7 @@ def _encoder(
     log: Callable[[str], None],
 ) -> Encoder:
     if isinstance(model, str):
+        refuse_own(model)
         here = str(Processes(device or AUTO).device)  # with torchrun each has a GPU of its own
         return open_encoder(model, weights=weights, device=here, tokenizer=tokenizer, log=log)
     for name, value in (("weights", weights), ("tokenizer", tokenizer), ("device", device)):

@@ -13,7 +13,7 @@ import torch
 
 from mmx.data.dataset import Items
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders import open_encoder, refuse_own
 from mmx.extract.finetune.trainable import choose_parameters, merged_state, open_trainable
 from mmx.extract.pipeline import extract
 from mmx.extract.pixels import cached_pixels
@@ -39,6 +39,7 @@ class EndToEndJob:
 
     def __post_init__(self) -> None:
         must_be("encoder", self.encoder, str)
+        refuse_own(self.encoder)
         must_be("options", self.options, EndToEndOptions)
         must_be("web", self.web, Web)
         for name in ("weights", "tokenizer", "pixels"):

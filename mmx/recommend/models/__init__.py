@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
-
 from mmx.errors import OptionError, suggestion
-from mmx.recommend.defaults import defaults_of
+from mmx.own.code import Codes, allowed, as_codes, reference
+from mmx.own.offers import MODELS as GROUP
+from mmx.own.offers import offered, offers
+from mmx.recommend.own import offered_record, record_of, written_record
+from mmx.recommend.records import ModelRecord
 
-if TYPE_CHECKING:
-    from mmx.recommend.protocol import ClosedForm, GradientForm
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """What ``mmx models`` shows of a recommender."""
-
-    name: str
-    title: str
-    module: str  # a ClosedForm or a GradientForm of mmx.recommend.protocol
-    features: str  # "none" or "required"
-    citation: str
-    closed_form: bool = False  # solved at once; else trained in epochs
-    cold_items: bool = False  # scores items that nobody took, by what they are
-    new_users: bool = True  # scores users given as a list of items
-    end_to_end: bool = False  # can train an encoder: its Model has ``feature_tables``
-
-    def load(self) -> ClosedForm | GradientForm:
-        """The module (imports torch)."""
-        return cast("ClosedForm | GradientForm", import_module(self.module))
-
-    def defaults(self) -> dict[str, Any]:
-        """The settings of its Config and their defaults; the module is not imported."""
-        return defaults_of(self.module)
-
+__all__ = ["MODELS", "ModelRecord", "end_to_end_models", "find_model", "listing"]
 
 MODELS = {
     record.name: record
@@ -237,11 +212,30 @@ MODELS = {
 }
 
 
-def find_model(name: str) -> ModelRecord:
-    """The record of a model. Raises OptionError with a suggestion when there is none."""
-    if name not in MODELS:
-        raise OptionError(f"unknown --model '{name}'{suggestion(name, MODELS)}")
-    return MODELS[name]
+def find_model(name: str | type, code: Codes = ()) -> ModelRecord:
+    """The record of a model: of mmx, of an installed package, or of ``code`` that the user named.
+
+    A class is its own name. Raises OptionError with a suggestion when there is none, and for
+    ``mine.py:Model`` where ``code`` does not hold the file; RunError for what is not a model.
+    """
+    if isinstance(name, type):
+        return record_of(name)
+    if name in MODELS:
+        return MODELS[name]
+    named = reference(name)
+    if named is not None:
+        return written_record(*allowed(named, as_codes(code)).member(named.member))
+    offer = offered(GROUP, name)
+    if offer is None:
+        known = [*MODELS, *(one.name for one in offers(GROUP))]
+        raise OptionError(f"unknown --model '{name}'{suggestion(name, known)}")
+    return written_record(*offer.member())
+
+
+def listing() -> list[ModelRecord]:
+    """All that ``mmx models`` shows: mmx's own, then those of installed packages, not imported."""
+    theirs = [one for one in offers(GROUP) if one.name not in MODELS]
+    return [*MODELS.values(), *map(offered_record, theirs)]
 
 
 def end_to_end_models() -> str:
