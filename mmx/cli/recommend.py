@@ -54,6 +54,13 @@ def recommend(
             help="With --new-items: a store that the run was trained with, if it has moved.",
         ),
     ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --new-items: mine.py or a module, if the run's model is in it.",
+        ),
+    ] = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     seen: Annotated[
@@ -76,8 +83,9 @@ def recommend(
         raise OptionError("give either --user ID or --all or --items-from A,B,C")
     if everyone and out is None:
         raise OptionError("--all needs --out FILE.parquet")
-    if features and not new_items:
-        raise OptionError("--features goes with --new-items; drop it")
+    for option, given in (("--features", features), ("--code", code)):
+        if given and not new_items:
+            raise OptionError(f"{option} goes with --new-items; drop it")
     lists = [*(exclude or []), *(only or []), *(items_from or [])]
     inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
     csv = CsvFormat(encoding, delimiter)
@@ -98,7 +106,7 @@ def recommend(
     if new_items:
         from mmx.recommend.new_items import with_new_items  # imports torch
 
-        opened = with_new_items(opened, new_items, features or (), log=note)
+        opened = with_new_items(opened, new_items, features or (), code=code or (), log=note)
     if taken is not None:
         tables = iter([recommend_from(opened, taken, options)])
     else:

@@ -25,11 +25,12 @@ from mmx.errors import OptionError, RunError, StoreError, first_few, first_line
 from mmx.files import as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
+from mmx.own.code import Code, Codes, as_codes
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.features import Features, FeatureSpec, refuse_absurd
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import FeatureSources, as_specs
-from mmx.recommend.models import MODELS, find_model
+from mmx.recommend.models import MODELS, ModelRecord, find_model
 from mmx.recommend.protocol import ClosedForm, GradientModel, World
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Factors, Scorer
@@ -71,24 +72,29 @@ def with_new_items(
     stores: FeatureSources,
     features: FeatureSources = (),
     *,
+    code: Codes = (),
     log: Callable[[str], None] = log_line,
 ) -> Run:
     """The run with the items of ``stores`` that its table does not have, after its own.
 
     Items that the run knows are left as they are. ``features`` are the stores that the run was
-    trained with, where these are no longer in their place. ``log`` gets a line on how many items
-    are new. Raises RunError when the model cannot score such items, StoreError when the vectors
-    are of another encoder or no item is new.
+    trained with, where these are no longer in their place; ``code`` the file or module of a model
+    of the user's own, which is run. ``log`` gets a line on how many items are new. Raises RunError
+    when the model cannot score such items, StoreError when the vectors are of another encoder or
+    no item is new.
     """
     must_be("run", run, Run)
     _must_score_by_contents(run)
+    record = _record(run, as_codes(code))
     sources = _sources(run, as_specs(stores), as_specs(features))
     ids = _new_ids(sources, run)
     data = run.data.with_items(ids)
     vectors = {source.modality: source.of(data, len(ids)) for source in sources}
     log(f"{len(ids):,} new items; {run.path} has {len(run.items):,}")
     table = pa.concat_tables([run.items, pa.table({"item_id": ids})], promote_options="default")
-    return replace(run, data=data, items=table, scorer=_scorer(run, World(data.train, vectors)))
+    with record.blamed():
+        scorer = _scorer(run, record, World(data.train, vectors))
+    return replace(run, data=data, items=table, scorer=scorer)
 
 
 def _must_score_by_contents(run: Run) -> None:
@@ -100,6 +106,25 @@ def _must_score_by_contents(run: Run) -> None:
         others = ", ".join(record.name for record in MODELS.values() if record.cold_items)
         raise RunError(f"{model} cannot score items outside the table it was trained with; models "
                        f"that score by contents can: {others}")  # fmt: skip
+
+
+def _record(run: Run, codes: tuple[Code, ...]) -> ModelRecord:
+    """Of the run's model. What the run says of code is compared with ``codes``, and never run.
+
+    Raises OptionError where the code of a model is not given, RunError where it has changed.
+    """
+    kept = run.config.get("code")
+    if kept is None:
+        return find_model(run.config["model"])
+    source, _, member = str(kept.get("name")).rpartition(":")
+    mine = next((code for code in codes if source in (code.where, code.name)), None)
+    if mine is None:
+        raise OptionError(f"{run.path} is of {source}:{member}, and its code is needed: "
+                          f"--code {source or 'FILE'}")  # fmt: skip
+    if mine.sha256 != kept.get("sha256"):
+        raise RunError(f"{mine.where} has changed since {run.path} was trained; restore it, or "
+                       "train again")  # fmt: skip
+    return find_model(f"{mine.where}:{member}", codes)
 
 
 def _sources(run: Run, new: Sequence[FeatureSpec], moved: Sequence[FeatureSpec]) -> list[_Vectors]:
@@ -174,9 +199,9 @@ def _new_ids(sources: Sequence[_Vectors], run: Run) -> pa.Array:
     return new
 
 
-def _scorer(run: Run, world: World) -> Scorer:
+def _scorer(run: Run, record: ModelRecord, world: World) -> Scorer:
     """The scorer of the run, over its items and the new ones."""
-    module = find_model(run.config["model"]).load()
+    module = record.load()
     config = _config(module.Config, run)
     if isinstance(module, ClosedForm):
         return module.fit(config, world)
@@ -209,6 +234,15 @@ def _load(model: GradientModel, run: Run, known: int) -> None:
         table = state[name]
         state[name] = table.new_zeros(shapes[name].shape)
         state[name][:known] = table
+    for name, table in state.items():
+        if (
+            name in shapes
+            and table.shape[1:] == shapes[name].shape[1:]
+            and table.shape[:1] == (known,) != shapes[name].shape[:1]
+        ):
+            raise RunError(f"{run.config['model']}: its parameter {name} has a row for each item; "
+                           "its item_tables must name it, see mmx.recommend.protocol"
+                           )  # fmt: skip
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

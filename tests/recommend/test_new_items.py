@@ -12,11 +12,16 @@ from mmx.cache.store import open_store
 from mmx.errors import MmxError
 from mmx.recommend.blocks.knn import knn_edges
 from mmx.recommend.features import Features
+from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS
 from mmx.recommend.new_items import with_new_items
+from mmx.recommend.options import TrainOptions
 from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import Run
+from mmx.testing.clubs import DIMENSIONS
+from tests.own.pages import MODEL
 from tests.recommend import kit
 
 BY_CONTENTS = [name for name, record in MODELS.items() if record.cold_items]
@@ -31,7 +36,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[kit.Place, kit.Pla
     whole = kit.write_place(tmp_path_factory.mktemp("whole"))
     less = tmp_path_factory.mktemp("less")
     kit.write_place(less)
-    keep = [i for i in kit.item_ids() if i not in LEFT]
+    items = pq.read_table(less / "items.parquet")["item_id"].to_pylist()
+    keep = [i for i in items if i not in LEFT]
     pq.write_table(pa.table({"item_id": keep}), less / "items.parquet")
     return whole, kit.Place(less, whole.store)
 
@@ -88,7 +94,7 @@ def test_vbpr_scores_by_the_equation(places: tuple[kit.Place, kit.Place], tmp_pa
     run = trained(less, "vbpr", tmp_path / "run")
     p = {k: v.astype(np.float64) for k, v in load_arrays(run.path / "model.safetensors").items()}
     expected = np.zeros((len(run.data.users), len(LEFT)))
-    for modality in kit.DIMENSIONS:
+    for modality in DIMENSIONS:
         old, there = open_store(whole.store).vectors(modality, run.data.items.ids)
         f = vectors(whole, modality, list(LEFT)) - old[there].astype(np.float64).mean(0)
         f /= np.linalg.norm(f, axis=1, keepdims=True)
@@ -124,7 +130,7 @@ def test_pgl_scores_by_the_equation(places: tuple[kit.Place, kit.Place], tmp_pat
     p = {k: v.astype(np.float64) for k, v in load_arrays(run.path / "model.safetensors").items()}
     ids = [*run.data.items.ids.to_pylist(), *LEFT]
     parts, near = [], np.zeros(0)
-    for modality in sorted(kit.DIMENSIONS):
+    for modality in sorted(DIMENSIONS):
         matrix, there = open_store(whole.store).vectors(modality, ids)
         old = there & (np.arange(len(ids)) < len(ids) - len(LEFT))
         f = np.where(there[:, None], matrix - matrix[old].astype(np.float64).mean(0), 0)
@@ -210,7 +216,7 @@ def test_what_cannot_be_scored_says_why(
             with_new_items(run, new, old)
     turned = [
         pa.array([None if v is None else v[::-1] for v in table[n].to_pylist()], table[n].type)
-        if n in kit.DIMENSIONS else table[n]
+        if n in DIMENSIONS else table[n]
         for n in table.column_names
     ]  # fmt: skip
     pq.write_table(pa.table(turned, schema=table.schema), tmp_path / "turned.parquet")
@@ -219,3 +225,32 @@ def test_what_cannot_be_scored_says_why(
     fused = fuse([run.path, trained(less, "itemknn-cbf", tmp_path / "knn").path], tmp_path / "two")
     with pytest.raises(MmxError, match="is a fusion, which cannot score new items; take one of"):
         with_new_items(fused, whole.store)
+
+
+def test_a_model_of_ones_own_needs_its_code(
+    places: tuple[kit.Place, kit.Place], tmp_path: Path
+) -> None:
+    whole, less = places
+    file = tmp_path / "mine.py"
+    for text in (MODEL, MODEL.replace("    item_tables", "    other")):
+        file.write_text(text)
+        job = TrainJob(
+            less.data, f"{file}:Model", whole.store, ["dim=8"], code=file,
+            training=TrainOptions(epochs=2, patience=2),
+        )  # fmt: skip
+        run = fit(job, tmp_path / "own", overwrite=True)
+        with pytest.raises(
+            MmxError, match=r"is of mine\.py:Model, and its code .* --code mine\.py"
+        ):
+            with_new_items(run, whole.store)
+        if text == MODEL:
+            before, after = (
+                scores(one) for one in (run, with_new_items(run, whole.store, code=file))
+            )
+            assert set(after) - set(before) == set(LEFT)
+        else:
+            with pytest.raises(MmxError, match="its parameter item has a row for each item; its"):
+                with_new_items(run, whole.store, code=file)
+    file.write_text(MODEL + "\n")
+    with pytest.raises(MmxError, match=r"mine\.py has changed since .* restore it, or train again"):
+        with_new_items(run, whole.store, code=file)
