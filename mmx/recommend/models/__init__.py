@@ -233,6 +233,15 @@ MODELS = {
             "Recommendation, AAAI 2025",
             cold_items=True,
         ),
+        ModelRecord(
+            "alpharec",
+            "AlphaRec: language vectors of users and items through one network, no ids",
+            "mmx.recommend.models.alpharec",
+            "required",
+            "Sheng et al., Language Representations Can be What Recommenders Need, ICLR 2025",
+            cold_items=True,
+            end_to_end=True,
+        ),
     )
 }
 
