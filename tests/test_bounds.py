@@ -108,6 +108,8 @@ SMALLEST = [
              "dropout": 0.0, "ssl_weight": 0.0, "components": 0}),
     ("pgl", {"layers": DEEPEST, "item_layers": DEEPEST, "pruned": 0.999, "dropout": 0.999}),
     ("mgcn", {"layers": DEEPEST, "item_layers": DEEPEST, "neighbours": 2**31 - 1}),
+    ("grcn", {"dim": 1, "layers": 0, "routings": 0, "reg": 0.0, "components": 0}),
+    ("grcn", {"layers": DEEPEST, "routings": DEEPEST}),
     ("alpharec", {"dim": 1, "hidden": 0, "layers": 0, "negatives": 1}),
     ("alpharec", {"layers": DEEPEST, "hidden": 1, "negatives": 1000}),
 ]  # fmt: skip

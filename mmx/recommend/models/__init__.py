@@ -191,6 +191,15 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "grcn",
+            "GRCN: ids over a user-item graph that contents refine",
+            "mmx.recommend.models.grcn",
+            "required",
+            "Wei et al., Graph-Refined Convolutional Network for Multimedia Recommendation with "
+            "Implicit Feedback, MM 2020",
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mmgcl",
             "Graph channels contrasted over two augmented views",
             "mmx.recommend.models.mmgcl",
