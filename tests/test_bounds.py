@@ -110,6 +110,9 @@ SMALLEST = [
     ("mgcn", {"layers": DEEPEST, "item_layers": DEEPEST, "neighbours": 2**31 - 1}),
     ("grcn", {"dim": 1, "layers": 0, "routings": 0, "reg": 0.0, "components": 0}),
     ("grcn", {"layers": DEEPEST, "routings": DEEPEST}),
+    ("ugnn", {"dim": 1, "layers": 0, "ssl_weight": 0.0, "edge_dropout": 0.0, "reg": 0.0,
+              "components": 0}),
+    ("ugnn", {"layers": DEEPEST, "edge_dropout": 0.999}),
     ("alpharec", {"dim": 1, "hidden": 0, "layers": 0, "negatives": 1}),
     ("alpharec", {"layers": DEEPEST, "hidden": 1, "negatives": 1000}),
 ]  # fmt: skip

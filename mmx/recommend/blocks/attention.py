@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmx.recommend.blocks.graph import ENTRIES_AT_ONCE, Sparse, sum_rows
+from mmx.recommend.blocks.graph import Sparse, products_at, sum_rows
 
 SMALL = 1e-12  # least sum of weights that is divided by; a row with entries has more
 
@@ -28,9 +28,7 @@ class _EntryProducts(torch.autograd.Function):
     def forward(ctx: Any, left: torch.Tensor, right: torch.Tensor, matrix: Sparse) -> torch.Tensor:
         ctx.matrix = matrix
         ctx.save_for_backward(left, right)
-        at_once = max(1, ENTRIES_AT_ONCE // left.shape[1])
-        pairs = zip(matrix.rows.split(at_once), matrix.columns.split(at_once), strict=True)
-        return torch.cat([(left[r] * right[c]).sum(1) for r, c in pairs])
+        return products_at(matrix, left, right)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from mmx.recommend.interactions import UserItems
 
-ENTRIES_AT_ONCE = 1 << 20  # of a gradient with respect to the entries' values
+NUMBERS_AT_ONCE = 1 << 18  # gathered for the products of vectors at entries; fit the cache
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")  # tested here
 
@@ -102,13 +102,15 @@ class _Product(torch.autograd.Function):
             turned = matrix.turned(values)
             to_x = sum_rows(matrix.back_indptr, matrix.back_columns, turned, gradient)
         if ctx.needs_input_grad[1]:
-            pairs = zip(
-                matrix.rows.split(ENTRIES_AT_ONCE),
-                matrix.columns.split(ENTRIES_AT_ONCE),
-                strict=True,
-            )
-            to_values = torch.cat([(gradient[r] * x[c]).sum(1) for r, c in pairs])
+            to_values = products_at(matrix, gradient, x)
         return to_x, to_values, None
+
+
+def products_at(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left_r · right_c of each entry (r, c) → (entries,), of (rows, d) and (columns, d)."""
+    at_once = max(1, NUMBERS_AT_ONCE // left.shape[1])
+    entries = zip(matrix.rows.split(at_once), matrix.columns.split(at_once), strict=True)
+    return torch.cat([(F.embedding(r, left) * F.embedding(c, right)).sum(1) for r, c in entries])
 
 
 def sum_rows(

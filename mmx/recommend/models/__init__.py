@@ -217,6 +217,15 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "ugnn",
+            "UGNN: graph channels with shared users, contrasted over a graph with fewer edges",
+            "mmx.recommend.models.ugnn",
+            "required",
+            "Yi et al., Enhancing Recommender Systems: Deep Modality Alignment with Large "
+            "Multi-Modal Encoders, ACM TORS 2025",
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mgcn",
             "MGCN: purified contents over item graphs, fused by behaviour",
             "mmx.recommend.models.mgcn",
