@@ -216,6 +216,14 @@ MODELS = {
             "MM 2023",
         ),
         ModelRecord(
+            "smore",
+            "SMORE: contents filtered and fused in their spectrum, purified, over item graphs",
+            "mmx.recommend.models.smore",
+            "required",
+            "Ong and Khong, Spectrum-based Modality Representation Fusion Graph Convolutional "
+            "Network for Multimodal Recommendation, WSDM 2025",
+        ),
+        ModelRecord(
             "lgmrec",
             "LGMRec: local graph embeddings and global ones over hyperedges",
             "mmx.recommend.models.lgmrec",
