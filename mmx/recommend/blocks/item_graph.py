@@ -45,6 +45,15 @@ def largest_of(graphs: Sequence[Sparse]) -> Sparse:
     return Sparse(keys // count, keys % count, values, graphs[0].shape)
 
 
+def common_edges(graphs: Sequence[Sparse]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The edges between different items that all graphs have → (edges,) rows and columns."""
+    keys, counts = edge_keys(graphs).unique(return_counts=True)
+    keys, items = keys[counts == len(graphs)], graphs[0].shape[1]
+    rows, columns = keys // items, keys % items
+    apart = rows != columns
+    return rows[apart], columns[apart]
+
+
 def edge_keys(graphs: Sequence[Sparse]) -> torch.Tensor:
     """row * items + column of every edge of one graph, of the next, and so on → (entries,)."""
     return torch.cat([graph.rows * graph.shape[1] + graph.columns for graph in graphs])

@@ -224,6 +224,14 @@ MODELS = {
             "Network for Multimodal Recommendation, WSDM 2025",
         ),
         ModelRecord(
+            "gume",
+            "GUME: MGCN over a graph that joins similar items, users' contents contrasted",
+            "mmx.recommend.models.gume",
+            "required",
+            "Lin et al., GUME: Graphs and User Modalities Enhancement for Long-Tail Multimodal "
+            "Recommendation, CIKM 2024",
+        ),
+        ModelRecord(
             "lgmrec",
             "LGMRec: local graph embeddings and global ones over hyperedges",
             "mmx.recommend.models.lgmrec",
