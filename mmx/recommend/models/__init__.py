@@ -241,6 +241,15 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "dragon",
+            "DRAGON: contents over the user-item graph, then graphs of users and of items",
+            "mmx.recommend.models.dragon",
+            "required",
+            "Zhou et al., Enhancing Dyadic Relations with Homogeneous Graphs for Multimodal "
+            "Recommendation, ECAI 2023",
+            cold_items=True,
+        ),
+        ModelRecord(
             "pgl",
             "PGL: contents alone over the principal part of the graph",
             "mmx.recommend.models.pgl",
