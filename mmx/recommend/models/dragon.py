@@ -27,19 +27,16 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.content import ProjectedContent
+from mmx.recommend.blocks.content_net import ContentNet
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import UserItemGraph
-from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.initial import xavier_normal
 from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.modalities import parse_weights
 from mmx.recommend.blocks.naming import module_key
-from mmx.recommend.blocks.propagation import mean_of_layers
+from mmx.recommend.blocks.propagation import sum_of_layers
 from mmx.recommend.blocks.user_graph import user_graph
-from mmx.recommend.features import Features
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
-
-HIDDEN = 4  # times dim: the inner layer of a modality's network
 
 
 @dataclass(frozen=True)
@@ -75,20 +72,6 @@ class Config(ModelConfig):
         parse_weights(self.weights)
 
 
-class ContentNet(nn.Module):
-    """One modality's frozen vectors through two layers."""
-
-    def __init__(self, given: Features, config: Config, generator: torch.Generator) -> None:
-        super().__init__()
-        shortened, wide = given.principal(config.components), HIDDEN * config.dim
-        self.project = ProjectedContent(shortened, wide, generator, normalise=False)  # W₁, b₁
-        self.out = linear(wide, config.dim, generator)  # W₂, b₂
-
-    def forward(self) -> torch.Tensor:
-        """W₂ leaky(W₁ f + b₁) + b₂ of all items → (items, k)."""
-        return self.out(F.leaky_relu(self.project())).float()
-
-
 class Model(GradientModel):
     """ŷ_ui = (ū_u + Σ_v s_uv ū_v) · (ȳ_i + h_i), h = S^l ȳ.
 
@@ -102,7 +85,7 @@ class Model(GradientModel):
         super().__init__()
         if not world.features:
             raise OptionError("dragon needs item features; give --features")
-        self.config, users = config, world.n_users
+        self.config = config
         self.graph = UserItemGraph(world.train)
         features = {n: f.normalised() if config.normalise else f for n, f in world.features.items()}
         shares = graph_shares(config.weights, features)
@@ -110,11 +93,10 @@ class Model(GradientModel):
         self.sharing = user_graph(world.train, config.user_neighbours)  # s
         self.content, self.user = nn.ModuleDict(), nn.ParameterDict()
         for name, found in sorted(features.items()):
-            self.content[module_key(name)] = ContentNet(found, config, generator)
-            own = torch.empty(users, config.dim)
-            self.user[module_key(name)] = nn.init.xavier_normal_(own, generator=generator)
-        drawn = torch.randn(users, len(features), generator=generator)
-        drawn *= math.sqrt(2 / (users + len(features)))
+            shortened = found.principal(config.components)
+            self.content[module_key(name)] = ContentNet(shortened, config.dim, generator)
+            self.user[module_key(name)] = xavier_normal(world.n_users, config.dim, generator)
+        drawn = xavier_normal(world.n_users, len(features), generator).data
         self.weight = nn.Parameter(drawn.softmax(1))  # w (users, M)
 
     def loss(
@@ -134,9 +116,8 @@ class Model(GradientModel):
         """(users, M k) and (items, M k)."""
         pairs = zip(self.user.values(), self.content.values(), strict=True)
         nodes = [F.normalize(torch.cat([own, content()])) for own, content in pairs]  # x_m
-        layers = self.config.layers
-        total = mean_of_layers(self.graph, torch.cat(nodes, 1), layers) * (layers + 1)
-        of_users, of_items = self.graph.split(total)
+        y = sum_of_layers(self.graph, torch.cat(nodes, 1), self.config.layers)  # (nodes, M k)
+        of_users, of_items = self.graph.split(y)
         of_users = of_users * self.weight.repeat_interleave(self.config.dim, 1)  # ū
         similar = of_items
         for _ in range(self.config.item_layers):
