@@ -185,3 +185,10 @@ class UserItemGraph(Sparse):
     def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(nodes, d) → (users, d) and (items, d), both views."""
         return nodes[: self.n_users], nodes[self.n_users :]
+
+
+def histories(graph: UserItemGraph) -> Sparse:
+    """The users' rows of the graph: what users are, as sums of their items → (users, items)."""
+    everything = torch.ones_like(graph.users, dtype=torch.bool)
+    shape = (graph.n_users, graph.n_items)
+    return Sparse(graph.users, graph.items, graph.weights(everything), shape)

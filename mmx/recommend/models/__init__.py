@@ -234,6 +234,22 @@ MODELS = {
             "MM 2023",
         ),
         ModelRecord(
+            "smore",
+            "SMORE: contents filtered and fused in their spectrum, purified, over item graphs",
+            "mmx.recommend.models.smore",
+            "required",
+            "Ong and Khong, Spectrum-based Modality Representation Fusion Graph Convolutional "
+            "Network for Multimodal Recommendation, WSDM 2025",
+        ),
+        ModelRecord(
+            "gume",
+            "GUME: MGCN over a graph that joins similar items, users' contents contrasted",
+            "mmx.recommend.models.gume",
+            "required",
+            "Lin et al., GUME: Graphs and User Modalities Enhancement for Long-Tail Multimodal "
+            "Recommendation, CIKM 2024",
+        ),
+        ModelRecord(
             "lgmrec",
             "LGMRec: local graph embeddings and global ones over hyperedges",
             "mmx.recommend.models.lgmrec",
@@ -241,6 +257,15 @@ MODELS = {
             "Guo et al., LGMRec: Local and Global Graph Learning for Multimodal Recommendation, "
             "AAAI 2024",
             end_to_end=True,
+        ),
+        ModelRecord(
+            "dragon",
+            "DRAGON: contents over the user-item graph, then graphs of users and of items",
+            "mmx.recommend.models.dragon",
+            "required",
+            "Zhou et al., Enhancing Dyadic Relations with Homogeneous Graphs for Multimodal "
+            "Recommendation, ECAI 2023",
+            cold_items=True,
         ),
         ModelRecord(
             "pgl",
