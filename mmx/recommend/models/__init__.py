@@ -200,6 +200,16 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "dualgnn",
+            "DualGNN: contents over the user-item graph, then a graph of users",
+            "mmx.recommend.models.dualgnn",
+            "required",
+            "Wang et al., DualGNN: Dual Graph Neural Network for Multimedia Recommendation, TMM "
+            "2023",
+            cold_items=True,
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mmgcl",
             "Graph channels contrasted over two augmented views",
             "mmx.recommend.models.mmgcl",
