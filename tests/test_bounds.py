@@ -124,6 +124,8 @@ SMALLEST = [
     ("grcn", {"layers": DEEPEST, "routings": DEEPEST}),
     ("dualgnn", {"dim": 1, "layers": 0, "user_neighbours": 1, "reg": 0.0, "components": 0}),
     ("dualgnn", {"layers": DEEPEST, "user_neighbours": 2**31 - 1}),
+    ("mmgcf", {"dim": 1, "layers": 0, "pruned": 0.0, "reg": 0.0, "components": 0}),
+    ("mmgcf", {"layers": DEEPEST, "pruned": 0.999}),
     ("ugnn", {"dim": 1, "layers": 0, "ssl_weight": 0.0, "edge_dropout": 0.0, "reg": 0.0,
               "components": 0}),
     ("ugnn", {"layers": DEEPEST, "edge_dropout": 0.999}),

@@ -210,6 +210,15 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "mmgcf",
+            "MMGCF: LightGCN on a pruned graph, items fused with their contents at the end",
+            "mmx.recommend.models.mmgcf",
+            "required",
+            "Multimodal Graph Collaborative Filtering for Recommendation with Graph Convolutional "
+            "Networks, UMAP 2026",
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mmgcl",
             "Graph channels contrasted over two augmented views",
             "mmx.recommend.models.mmgcl",
