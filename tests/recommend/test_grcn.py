@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from mmx.recommend.blocks.attention import attended, entry_products, shares
+from mmx.recommend.blocks.attention import attended, entry_products
 from mmx.recommend.blocks.graph import Sparse
 from tests.recommend.slow import feature
 from tests.recommend.toy import (
@@ -141,11 +141,22 @@ def test_attention_over_entries_with_an_empty_row_and_an_empty_column() -> None:
     expected = torch.stack([left[0] @ right[1], left[0] @ right[3], left[2] @ right[1]])
     torch.testing.assert_close(found, expected)
     weights = torch.tensor([1.0, 3.0, 5.0])
-    means = attended(matrix, weights, right)
+    means, sums = attended(matrix, weights, right)
     torch.testing.assert_close(means[0], (right[1] + 3 * right[3]) / 4)
     torch.testing.assert_close(means[2], right[1])
     assert not means[1].any()
-    assert shares(matrix, weights, matrix.rows).tolist() == [0.25, 0.75, 1.0]
+    assert sums.tolist() == [4, 0, 5]
+
+
+def test_attention_has_the_gradients_of_its_formula() -> None:
+    generator = torch.Generator().manual_seed(2)
+    rows, columns = torch.tensor([2, 0, 0, 2, 2]), torch.tensor([1, 3, 1, 0, 3])
+    matrix = Sparse(rows, columns, torch.ones(5), (3, 4)).double()
+    given = [torch.rand(5, generator=generator), torch.randn(4, 2, generator=generator)]
+    weights, x = (one.double().requires_grad_() for one in given)
+    assert torch.autograd.gradcheck(lambda w, y: attended(matrix, w, y), (weights, x))
+    left = torch.randn(3, 2, generator=generator).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: entry_products(a, b, matrix), (left, x))
 
 
 def test_features_are_needed() -> None:

@@ -39,16 +39,36 @@ class _EntryProducts(torch.autograd.Function):
         return to_left, sum_rows(matrix.back_indptr, matrix.back_columns, turned, left), None
 
 
-def attended(matrix: Sparse, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The mean of each row's neighbours, weighed by (entries,) ``weights`` > 0 → (rows, k).
+def attended(
+    matrix: Sparse, weights: torch.Tensor, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of each row's neighbours, weighed by (entries,) ``weights`` > 0, and their sums.
 
-    ``x`` is (columns, k); a row without entries has zeros.
+    ``x`` is (columns, k); returns (rows, k) and (rows,). A row without entries has zeros.
     """
-    sums = matrix(torch.cat([x, torch.ones_like(x[:, :1])], 1), weights)  # (rows, k + 1)
-    return sums[:, :-1] / sums[:, -1:].clamp(min=SMALL)
+    return _Attended.apply(matrix, weights, x)
 
 
-def shares(matrix: Sparse, weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Those weights over their row's sum → (entries,). ``rows`` are the matrix's own."""
-    sums = matrix(weights.new_ones(matrix.shape[1], 1), weights)[:, 0]
-    return weights / sums[rows]
+class _Attended(torch.autograd.Function):
+    """y_r = Σ_c w_rc x_c / d_r, d_r = Σ_c w_rc: so ∂w_rc = g_r · (x_c - y_r) / d_r + ∂d_r."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, matrix: Sparse, weights: torch.Tensor, x: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        sums = weights.new_zeros(matrix.shape[0]).index_add_(0, matrix.rows, weights)
+        means = sum_rows(matrix.indptr, matrix.columns, weights, x)
+        means /= sums.clamp(min=SMALL)[:, None]
+        ctx.matrix = matrix
+        ctx.save_for_backward(weights, x, means, sums)
+        return means, sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        weights, x, means, sums = ctx.saved_tensors
+        matrix, (to_means, to_sums) = ctx.matrix, gradients
+        scaled = to_means / sums.clamp(min=SMALL)[:, None]  # (rows, k)
+        each = to_sums - (scaled * means).sum(1)  # (rows,)
+        to_weights = products_at(matrix, scaled, x).add_(each.index_select(0, matrix.rows))
+        turned = matrix.turned(weights)
+        return None, to_weights, sum_rows(matrix.back_indptr, matrix.back_columns, turned, scaled)

@@ -64,15 +64,18 @@ class Sparse(nn.Module):
         self._keep("back_columns", rows[order][back])
         self._keep("back_values", self.values[back])
         self._keep("back_order", back)  # entry of A that each entry of its transpose is
+        self._rows: torch.Tensor | None = None
 
     def _keep(self, name: str, tensor: torch.Tensor) -> None:
         self.register_buffer(name, tensor, persistent=False)
 
     @property
     def rows(self) -> torch.Tensor:
-        """(entries,) row numbers, in the order of ``columns``."""
-        numbers = torch.arange(self.shape[0], device=self.indptr.device)
-        return numbers.repeat_interleave(self.indptr.diff())
+        """(entries,) row numbers, in the order of ``columns``; made once on each device."""
+        if self._rows is None or self._rows.device != self.indptr.device:
+            numbers = torch.arange(self.shape[0], device=self.indptr.device)
+            self._rows = numbers.repeat_interleave(self.indptr.diff())
+        return self._rows
 
     def forward(self, x: torch.Tensor, values: torch.Tensor | None = None) -> torch.Tensor:
         """(columns, d) → (rows, d)."""

@@ -25,7 +25,7 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.attention import attended, entry_products, shares
+from mmx.recommend.blocks.attention import attended, entry_products
 from mmx.recommend.blocks.content import ProjectedContent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier
@@ -88,7 +88,7 @@ class Prototypes(nn.Module):
         v = F.normalize(F.leaky_relu(self.project(), SLOPE))  # (items, k)
         p = F.normalize(self.user)  # (users, k)
         for _ in range(self.routings):
-            p = F.normalize(p + attended(history, self._near(p, v, history), v))
+            p = F.normalize(p + attended(history, self._near(p, v, history), v)[0])
         return torch.cat([p, v]), self._near(p, v, history)
 
     @staticmethod
@@ -104,8 +104,6 @@ class Model(GradientModel):
     relu(max_m a^m_rc s_cm), s_cm being the confidence in modality m at node c.
     """
 
-    rows: torch.Tensor
-
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
         super().__init__()
@@ -115,7 +113,6 @@ class Model(GradientModel):
             )
         self.config = config
         self.graph = UserItemGraph(world.train)
-        self.register_buffer("rows", self.graph.rows, persistent=False)  # (entries,)
         ones = torch.ones(len(self.graph.users))
         shape = (world.n_users, world.n_items)
         self.history = Sparse(self.graph.users, self.graph.items, ones, shape)
@@ -159,8 +156,9 @@ class Model(GradientModel):
         for modality in self.modalities.values():
             x, of_pairs = modality(self.history)
             weights = self.graph.values_of(of_pairs)  # (entries,)
-            vectors.append(x + attended(self.graph, weights, x))
-            near.append(shares(self.graph, weights, self.rows))
+            means, sums = attended(self.graph, weights, x)
+            vectors.append(x + means)
+            near.append(weights / sums.index_select(0, self.graph.rows))  # a^m
         trusted = torch.stack(near, 1) * F.embedding(self.graph.columns, self.trust)
         return torch.cat([self._ids(torch.relu(trusted.amax(1))), *vectors], 1)
 
