@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 MODELS = ("bpr", "vbpr", "lightgcn", "layergcn", "slmrec", "lattice", "freedom", "bm3", "mmgcn",
-          "mmgcl", "mgcn", "smore", "gume", "lgmrec", "dragon", "pgl", "ease",
+          "mmgcl", "mgcn", "smore", "gume", "lgmrec", "dragon", "mentor", "pgl", "ease",
           "itemknn-cbf")  # fmt: skip
 USERS, ITEMS, TRAIN, HELD_OUT = 19_445, 7_050, 118_551, 20_559
 COMMUNITIES = 120
