@@ -24,7 +24,7 @@ from pathlib import Path
 
 MODELS = ("bpr", "vbpr", "lightgcn", "layergcn", "slmrec", "lattice", "freedom", "bm3", "mmgcn",
           "grcn", "dualgnn", "mmgcf", "mmgcl", "ugnn", "mgcn", "smore", "gume", "lgmrec", "dragon",
-          "pgl", "alpharec", "ease", "itemknn-cbf")  # fmt: skip
+          "mentor", "pgl", "alpharec", "ease", "itemknn-cbf")  # fmt: skip
 USERS, ITEMS, TRAIN, HELD_OUT = 19_445, 7_050, 118_551, 20_559
 COMMUNITIES = 120
 

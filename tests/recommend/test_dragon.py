@@ -115,10 +115,10 @@ def scored(parts: tuple[list[torch.Tensor], list[torch.Tensor]]) -> torch.Tensor
 def test_users_are_joined_to_those_they_share_most_with(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In blocks of two users as at once; a user who shares nothing has an empty row."""
+    """In blocks of a user or two as at once."""
     expected = sharing(count)
-    for rows in (2, N_USERS):
-        monkeypatch.setattr("mmx.recommend.blocks.user_graph.block_rows", lambda n, r=rows: r)
+    for terms in (5, 10**6):
+        monkeypatch.setattr("mmx.recommend.blocks.user_graph.TERMS_AT_ONCE", terms)
         found = user_graph(toy_train(), count)(torch.eye(N_USERS))
         torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-7)
 

@@ -287,6 +287,15 @@ MODELS = {
             cold_items=True,
         ),
         ModelRecord(
+            "mentor",
+            "MENTOR: contents over the user-item graph, aligned with ids and contrasted in noise",
+            "mmx.recommend.models.mentor",
+            "required",
+            "Xu et al., MENTOR: Multi-level Self-supervised Learning for Multimodal "
+            "Recommendation, AAAI 2025",
+            cold_items=True,
+        ),
+        ModelRecord(
             "pgl",
             "PGL: contents alone over the principal part of the graph",
             "mmx.recommend.models.pgl",
