@@ -35,7 +35,7 @@ DIFFERENCES = {
     7: "MMRec's LATTICE propagates by D⁻¹(A + I); ours by D^-½ A D^-½, LightGCN's own",
     8: "MMRec's LATTICE normalises the learned graphs after they are mixed, ours before "
     "(equations 5 and 6)",
-    9: "MMRec's MMGCN and SLMRec score with the embeddings that the last training batch left, from "
+    9: "MMRec's GRCN, MMGCN and SLMRec score with the embeddings that the last batch left, from "
     "before its step",
     10: "MMRec's MMGCN never trains the id embeddings and the users' preferences: they are not "
     "registered as parameters",
@@ -45,6 +45,9 @@ DIFFERENCES = {
     13: "MMRec's SLMRec passes scores through a sigmoid, which keeps their order",
     14: "MMRec's ItemKNNCBF counts an item among its own neighbours",
     15: "MMRec's ItemKNNCBF takes vectors that are not centred on the catalogue's mean",
+    16: "MMRec's GRCN routes along edges from users to items, so that users' prototypes stay as "
+    "they were; ours along the others, as in the paper",
+    17: "MMRec's GRCN adds the mean square of all users' image prototypes to the loss",
 }
 
 
@@ -237,6 +240,23 @@ def _mgcn(get: Get) -> dict[str, Any]:
     return found
 
 
+# SMORE
+
+
+def _smore(get: Get) -> dict[str, Any]:
+    found = {"nodes": _ids(get), "filter": get("fusion_complex_weight")[0]}
+    found |= _linear(get, "purify_fused", "gate_f.0")
+    found |= _linear(get, "prefer_fused", "gate_fusion_prefer.0")
+    for name, short in (("image", "v"), ("text", "t")):
+        found[f"filters.{name}"] = get(f"{name}_complex_weight")[0]
+        found[f"query.{name}"] = get(f"query_{short}.2.weight")
+        found |= _projected(get, f"project.{name}", f"{name}_trs")
+        found |= _linear(get, f"purify.{name}", f"gate_{short}.0")
+        found |= _linear(get, f"prefer.{name}", f"gate_{name}_prefer.0")
+        found |= _linear(get, f"attend.{name}", f"query_{short}.0")
+    return found
+
+
 # LGMRec
 
 
@@ -273,6 +293,34 @@ def _no_noise_in_scoring(ours: Any, theirs: Any) -> None:
         return drawn(logits, tau, **more) if theirs.training else logits.softmax(1)
 
     functions.gumbel_softmax = sample
+
+
+# GRCN
+
+
+def _grcn(get: Get) -> dict[str, Any]:
+    found = {"nodes": get("id_gcn.id_embedding"), "trust": get("model_specific_conf")}
+    for name, short in (("image", "v"), ("text", "t")):
+        found |= _projected(get, f"modalities.{name}.project", f"{short}_gcn.MLP")
+        found[f"modalities.{name}.user"] = get(f"{short}_gcn.preference")
+    return found
+
+
+def _routed(ours: Any, theirs: Any) -> None:
+    """Edges lead from items to users while prototypes are routed; those have each pair once."""
+    pairs = theirs.edge_index.shape[1]
+    for net in (theirs.v_gcn, theirs.t_gcn):
+        plain = net.conv_embed_1.forward
+        net.conv_embed_1.forward = lambda x, edges, plain=plain: plain(
+            x, edges[[1, 0]] if edges.shape[1] == pairs else edges
+        )
+
+
+def _touched_only(ours: Any, theirs: Any) -> None:
+    plain = theirs.calculate_loss
+    theirs.calculate_loss = lambda batch: (
+        plain(batch) - theirs.reg_weight * theirs.v_gcn.preference.square().mean()
+    )
 
 
 # MMGCN, SLMRec
@@ -408,6 +456,15 @@ ENTRIES = (
           {"dim": K, "layers": 2, "dropout": 0.0, "reg": 0.1} | RAW, {1: _freeze}),
     Entry("mgcn", "MGCN", _mgcn, {"embedding_size": K, "cl_loss": 0.1, "reg_weight": 0.1},
           {"dim": K, "ssl_weight": 0.1, "reg": 0.1} | WHOLE, {1: _freeze}),
+    Entry("smore", "SMORE", _smore,
+          {"embedding_size": K, "n_ui_layers": 3, "image_knn_k": 10, "text_knn_k": 15,
+           "dropout_rate": 0.0, "cl_loss": 0.1, "reg_weight": 0.1},
+          {"dim": K, "layers": 3, "neighbours": 15, "neighbours_of": "image:10,text:15",
+           "dropout": 0.0, "ssl_weight": 0.1, "reg": 0.1} | WHOLE, {1: _freeze}),
+    Entry("grcn", "GRCN", _grcn,
+          {"embedding_size": K, "latent_embedding": K, "n_layers": 3, "reg_weight": 0.1},
+          {"dim": K, "routings": 3, "reg": 0.1} | WHOLE,
+          {9: _forward_first, 16: _routed, 17: _touched_only}),
     Entry("lgmrec", "LGMRec", _lgmrec,
           {"embedding_size": K, "feat_embed_dim": K, "n_hyper_layer": 2, "hyper_num": 4,
            "keep_rate": 1.0, "alpha": 0.3, "cl_weight": 0.01, "reg_weight": 0.1},

@@ -72,6 +72,17 @@ def train(
         float | None,
         of_training(help="Largest norm of the gradient; 0: no limit.", show_default="0.0"),
     ] = None,
+    mirror_gradient: Annotated[
+        float | None,
+        of_training(
+            help="Mirror Gradient: share of the loss that some steps raise again; 0: off.",
+            show_default="0.0",
+        ),
+    ] = None,
+    mirror_every: Annotated[
+        int | None,
+        of_training(help="Batches from one mirrored step to the next.", show_default="3"),
+    ] = None,
     patience: Annotated[
         int | None,
         of_training(
@@ -148,6 +159,7 @@ def train(
     """
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
+    from mmx.errors import OptionError
     from mmx.own.code import named_by
     from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import fit
@@ -170,6 +182,8 @@ def train(
         "lr": lr,
         "lr_decay": lr_decay,
         "clip": clip,
+        "mirror_gradient": mirror_gradient,
+        "mirror_every": mirror_every,
         "patience": patience,
         "eval_every": eval_every,
         "negatives": negatives,
@@ -181,6 +195,8 @@ def train(
     closed = find_model(model, code).closed_form
     if closed:
         _refuse(model, given)
+    if mirror_every is not None and not mirror_gradient:
+        raise OptionError("--mirror-every needs --mirror-gradient, e.g. --mirror-gradient 0.1")
     training = TrainOptions(**given, seed=seed)
     job = TrainJob(
         data=chosen_data(data),

@@ -106,7 +106,7 @@ class Grid:
     def path(self, cell: Cell) -> Path:
         """Where the cell's run is or will be. Raises MmxError when its data cannot be read."""
         entry = self.plan.datasets[cell.dataset]
-        training = {k: v for k, v in asdict(cell.training).items() if k != "device"}
+        training = {k: v for k, v in cell.training.described().items() if k != "device"}
         record = find_model(cell.model, self.code)
         depends = {
             "dataset": self.artifacts.dataset_identity(cell.dataset),

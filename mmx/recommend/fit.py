@@ -215,7 +215,7 @@ def _description(task: Task) -> dict[str, Any]:
         **({} if record.code is None else {"code": record.code}),
         "settings": asdict(task.config),
         "can": {"cold_items": record.cold_items, "new_users": record.new_users},
-        "training": None if record.closed_form else asdict(job.training),
+        "training": None if record.closed_form else job.training.described(),
         "data": str(job.data),
         **({} if job.images is None else {"images": str(job.images)}),
         "split": asdict(inputs.rule),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from mmx.bounds import SEED, check_options, number, whole
 from mmx.devices import AUTO, usable_device
@@ -25,6 +26,8 @@ class TrainOptions:
     # Evaluations without a better validation Recall@20 before stopping. None: 20, and STEPS steps,
     # as an epoch of a small catalogue has few steps and the first plateau of a model may be long.
     patience: int | None = None
+    mirror_gradient: float = 0.0  # α: share of the loss that a mirrored step raises again; 0: none
+    mirror_every: int = 3  # β: of an epoch's batches, the first and each β-th after it is mirrored
     eval_every: int = 1  # epochs between evaluations
     negatives: str = "uniform"  # how negative items are drawn: uniform or popularity
     precision: str = "float32"  # of the forward pass; bfloat16 through autocast
@@ -39,6 +42,8 @@ class TrainOptions:
             lr=number(0, above=True),
             lr_decay=number(0, 1, above=True),
             clip=number(0),
+            mirror_gradient=number(0, 1, below=True),
+            mirror_every=whole(1),
             patience=whole(1),
             eval_every=whole(1),
             seed=SEED,
@@ -46,6 +51,16 @@ class TrainOptions:
         one_of("--negatives", self.negatives, NEGATIVES)
         one_of("--precision", self.precision, PRECISIONS)
         usable_device(self.device)
+
+    def described(self) -> dict[str, Any]:
+        """The options as a run's config and the names of a plan's runs have them.
+
+        Those of Mirror Gradient only where it is on: files that are older than it know no other.
+        """
+        found = asdict(self)
+        if not self.mirror_gradient:
+            del found["mirror_gradient"], found["mirror_every"]
+        return found
 
 
 @dataclass

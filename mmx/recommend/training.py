@@ -102,7 +102,7 @@ class TrainSteps:
         """A step for each batch; the mean of the losses."""
         self.model.train()
         self.model.epoch_start(self.generator)
-        losses = [self._step(batch) for batch in self._batches()]
+        losses = [self._step(batch, number) for number, batch in enumerate(self._batches())]
         self.optimiser.zero_grad(set_to_none=True)  # their memory, for the validation
         self.schedule.step()
         return torch.stack(losses).mean().item()
@@ -117,8 +117,21 @@ class TrainSteps:
         parts = (x.split(self.options.batch_size) for x in (users, positives, negatives))
         yield from zip(*parts, strict=True)
 
-    def _step(self, batch: Triples) -> torch.Tensor:
-        """The loss of this process's share, as a constant."""
+    def _step(self, batch: Triples, number: int) -> torch.Tensor:
+        """The loss before the step, this process's share, as a constant.
+
+        Mirror Gradient (Zhong et al., "Mirror Gradient: Towards Robust Multimodal Recommender
+        Systems via Exploring Flat Local Minima", WWW 2024, arXiv 2402.11262): every β-th batch
+        of an epoch is followed by a step that raises α times its loss. Both are steps of one
+        Adam, as in the authors' code, and both are clipped.
+        """
+        loss = self._descend(batch, 1.0)
+        if self.options.mirror_gradient and number % self.options.mirror_every == 0:
+            self._descend(batch, -self.options.mirror_gradient)
+        return loss
+
+    def _descend(self, batch: Triples, factor: float) -> torch.Tensor:
+        """A step of Adam down ``factor`` times the loss, which is returned without it."""
         mine, share = self.processes.share(*batch, whole=self.model.whole_batch)
         if not share:  # fewer rows than processes: the mean of none would be NaN
             mine = batch
@@ -126,7 +139,7 @@ class TrainSteps:
         with torch.autocast(self.processes.device.type, torch.bfloat16, half):
             loss = checked_loss(self.model, self.model.loss(*mine)) * share
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (factor * loss).backward()
         self.model.after_backward()
         self.processes.sum_gradients(self.parameters)
         if self.options.clip:

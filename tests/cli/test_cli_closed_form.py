@@ -121,6 +121,16 @@ def test_sql_over_a_run_without_embeddings(store: Shop) -> None:
     ("arguments", "code", "said"),
     [
         (("train", "--model", "ease", "--data", "data", "--lr-decay", "0.9"), 2, "drop --lr-decay"),
+        (
+            ("train", "--model", "ease", "--data", "data", "--mirror-gradient", "0.1"),
+            2,
+            "ease has a closed form and no epochs; drop --mirror-gradient",
+        ),
+        (
+            ("train", "--model", "bpr", "--data", "data", "--mirror-every", "2"),
+            2,
+            "--mirror-every needs --mirror-gradient",
+        ),
         (("train", "--model", "itemknn-cbf", "--data", "data"), 2, "needs item features"),
         (
             ("train", "--model", "ease", "--data", "data", "--set", "reg=-1"),

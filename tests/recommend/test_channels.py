@@ -1,4 +1,4 @@
-"""SLMRec and MMGCL against slow float64 references with loops over nodes and modalities."""
+"""SLMRec, MMGCL and UGNN against slow float64 references with loops over nodes and modalities."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 
+from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Spread
 from mmx.recommend.blocks.losses import in_batch
 from mmx.recommend.models.mmgcl import Draws
@@ -19,6 +20,7 @@ from tests.recommend.toy import (
     same_step,
     toy_features,
     toy_model,
+    triples,
 )  # fmt: skip
 
 Parameters = Mapping[str, torch.Tensor]
@@ -211,3 +213,42 @@ def test_mmgcl_draws_follow_the_generator() -> None:
     assert not (torch.equal(a.kept, c.kept) and torch.equal(a.masked, c.masked))
     shares = torch.stack([first.draw().kept.float().mean() for _ in range(300)])
     assert abs(shares.mean().item() - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("modalities", [["image"], ["audio", "image", "text"]])
+def test_ugnn(monkeypatch: pytest.MonkeyPatch, modalities: list[str]) -> None:
+    model = toy_model("ugnn", *modalities, dim=DIM, layers=LAYERS, ssl_weight=0.5, temperature=0.3)
+    lost, pairs = {2, 7}, sorted(PAIRS)
+    monkeypatch.setattr(model, "draw", lambda: torch.tensor([n not in lost for n in range(16)]))
+
+    def scores(p: Parameters) -> torch.Tensor:
+        u, i = channels(p, starts(p, modalities), PAIRS)
+        return mapped(p, "read_user", u) @ mapped(p, "read_item", i).T
+
+    def loss(p: Parameters, triples: list[tuple[int, int, int]]) -> torch.Tensor:
+        s = scores(p)
+        total = torch.stack([-torch.log(torch.sigmoid(s[a, b] - s[a, c])) for a, b, c in triples])
+        kept = [pair for n, pair in enumerate(pairs) if n not in lost]
+        u, i = channels(p, starts(p, modalities), kept)
+        left = [unit(mapped(p, "read_user", u[a])) for a, _, _ in triples]
+        right = [unit(mapped(p, "read_item", i[b])) for _, b, _ in triples]
+        return total.mean() + 0.5 * infonce(torch.stack(left), torch.stack(right), 0.3)
+
+    same_scores(model, scores)
+    same_step(model, loss)
+
+
+def test_ugnn_drops_pairs_in_training_alone() -> None:
+    model = toy_model("ugnn", "image", "text", edge_dropout=0.5)
+    shares = torch.stack([model.draw().float().mean() for _ in range(300)])
+    assert abs(shares.mean().item() - 0.5) < 0.05
+    with torch.no_grad():
+        assert torch.equal(model.factors()[0], model.factors()[0])
+        assert model.loss(*triples()) != model.loss(*triples())
+
+
+def test_ugnn_needs_features_and_decays_all_its_weights() -> None:
+    with pytest.raises(OptionError, match="ugnn needs item features"):
+        toy_model("ugnn")
+    (group,) = toy_model("ugnn", "image", reg=0.25).parameter_groups(0.1)
+    assert group["weight_decay"] == 0.25

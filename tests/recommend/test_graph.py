@@ -89,8 +89,8 @@ def test_value_gradients_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     matrix, _ = random_matrix(4)
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     gradients = []
-    for size in (1 << 20, 2):
-        monkeypatch.setattr(graph_module, "ENTRIES_AT_ONCE", size)
+    for size in (1 << 20, 6):
+        monkeypatch.setattr(graph_module, "NUMBERS_AT_ONCE", size)
         values = matrix.values.clone().requires_grad_()
         matrix(x, values).square().sum().backward()
         gradients.append(values.grad)

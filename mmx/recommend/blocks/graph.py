@@ -19,7 +19,7 @@ from torch import nn
 
 from mmx.recommend.interactions import UserItems
 
-ENTRIES_AT_ONCE = 1 << 20  # of a gradient with respect to the entries' values
+NUMBERS_AT_ONCE = 1 << 18  # gathered for the products of vectors at entries; fit the cache
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")  # tested here
 
@@ -64,15 +64,18 @@ class Sparse(nn.Module):
         self._keep("back_columns", rows[order][back])
         self._keep("back_values", self.values[back])
         self._keep("back_order", back)  # entry of A that each entry of its transpose is
+        self._rows: torch.Tensor | None = None
 
     def _keep(self, name: str, tensor: torch.Tensor) -> None:
         self.register_buffer(name, tensor, persistent=False)
 
     @property
     def rows(self) -> torch.Tensor:
-        """(entries,) row numbers, in the order of ``columns``."""
-        numbers = torch.arange(self.shape[0], device=self.indptr.device)
-        return numbers.repeat_interleave(self.indptr.diff())
+        """(entries,) row numbers, in the order of ``columns``; made once on each device."""
+        if self._rows is None or self._rows.device != self.indptr.device:
+            numbers = torch.arange(self.shape[0], device=self.indptr.device)
+            self._rows = numbers.repeat_interleave(self.indptr.diff())
+        return self._rows
 
     def forward(self, x: torch.Tensor, values: torch.Tensor | None = None) -> torch.Tensor:
         """(columns, d) → (rows, d)."""
@@ -102,13 +105,15 @@ class _Product(torch.autograd.Function):
             turned = matrix.turned(values)
             to_x = sum_rows(matrix.back_indptr, matrix.back_columns, turned, gradient)
         if ctx.needs_input_grad[1]:
-            pairs = zip(
-                matrix.rows.split(ENTRIES_AT_ONCE),
-                matrix.columns.split(ENTRIES_AT_ONCE),
-                strict=True,
-            )
-            to_values = torch.cat([(gradient[r] * x[c]).sum(1) for r, c in pairs])
+            to_values = products_at(matrix, gradient, x)
         return to_x, to_values, None
+
+
+def products_at(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left_r · right_c of each entry (r, c) → (entries,), of (rows, d) and (columns, d)."""
+    at_once = max(1, NUMBERS_AT_ONCE // left.shape[1])
+    entries = zip(matrix.rows.split(at_once), matrix.columns.split(at_once), strict=True)
+    return torch.cat([(F.embedding(r, left) * F.embedding(c, right)).sum(1) for r, c in entries])
 
 
 def sum_rows(
@@ -183,3 +188,10 @@ class UserItemGraph(Sparse):
     def split(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(nodes, d) → (users, d) and (items, d), both views."""
         return nodes[: self.n_users], nodes[self.n_users :]
+
+
+def histories(graph: UserItemGraph) -> Sparse:
+    """The users' rows of the graph: what users are, as sums of their items → (users, items)."""
+    everything = torch.ones_like(graph.users, dtype=torch.bool)
+    shape = (graph.n_users, graph.n_items)
+    return Sparse(graph.users, graph.items, graph.weights(everything), shape)

@@ -11,6 +11,11 @@ def xavier(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator))
 
 
+def xavier_normal(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    """A (rows, columns) parameter, normal after Glorot and Bengio."""
+    return nn.Parameter(nn.init.xavier_normal_(torch.empty(rows, columns), generator=generator))
+
+
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer, its weight drawn by ``xavier`` and its bias by ``bias``."""
     layer = nn.Linear(inputs, outputs)

@@ -46,6 +46,17 @@ def in_batch(
     return _InBatch.apply(left, right, temperature, place, counts, weights / weights.sum())
 
 
+def contrast_of_nodes(
+    left: torch.Tensor, right: torch.Tensor, temperature: float, counts: torch.Tensor
+) -> torch.Tensor:
+    """InfoNCE of two views (n, k) of the same nodes by cosine, their rows brought to norm 1.
+
+    Node r is in ``counts[r]`` rows of the batch, among them and among each row's negatives.
+    """
+    each = torch.arange(len(left), device=left.device)
+    return in_batch(F.normalize(left), F.normalize(right), temperature, each, counts, counts)
+
+
 class _InBatch(torch.autograd.Function):
     """Two (B, n) matrices, where the usual expression makes eight of them."""
 

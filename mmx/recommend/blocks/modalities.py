@@ -1,9 +1,10 @@
-"""How much each modality weighs, for models that mix several in a closed form."""
+"""Settings that differ from one modality to the next: what each weighs, how many neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from mmx.bounds import MOST
 from mmx.errors import OptionError, suggestion
 from mmx.recommend.features import Features
 
@@ -17,10 +18,7 @@ def modality_weights(text: str, features: Mapping[str, Features]) -> dict[str, f
     weights = parse_weights(text)
     if not weights:
         return dict.fromkeys(features, 1 / len(features))
-    for name in weights:
-        if name not in features:
-            raise OptionError(f"--set weights={text}: no modality '{name}'"
-                              f"{suggestion(name, features)}")  # fmt: skip
+    _refuse_unknown(weights, features, f"--set weights={text}")
     total = sum(weights.values())
     return {name: value / total for name, value in weights.items() if value}
 
@@ -50,3 +48,35 @@ def _number(text: str, value: str) -> float:
     if not 0 <= number < float("inf"):
         raise OptionError(f"--set weights={text}: MODALITY:NUMBER is expected, none negative")
     return number
+
+
+def modality_neighbours(text: str, k: int, features: Mapping[str, Features]) -> dict[str, int]:
+    """k of each modality's item graph: ``image:40,text:15``, and ``k`` where none is given.
+
+    Raises OptionError as ``parse_neighbours`` and on a name that the features lack.
+    """
+    own = parse_neighbours(text)
+    _refuse_unknown(own, features, f"--set neighbours_of={text}")
+    return {name: own.get(name, k) for name in features}
+
+
+def parse_neighbours(text: str) -> dict[str, int]:
+    """``image:40,text:15`` as written; empty for empty text.
+
+    Raises OptionError on a modality that is named twice and on what is not a whole number from 1.
+    """
+    found: dict[str, int] = {}
+    for part in text.split(",") if text else ():
+        name, _, value = (piece.strip() for piece in part.partition(":"))
+        if name in found:
+            raise OptionError(f"--set neighbours_of={text}: '{name}' is given twice; drop one")
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST):
+            raise OptionError(f"--set neighbours_of={text}: MODALITY:NUMBER is expected, from 1")
+        found[name] = int(value)
+    return found
+
+
+def _refuse_unknown(names: Iterable[str], features: Mapping[str, Features], option: str) -> None:
+    for name in names:
+        if name not in features:
+            raise OptionError(f"{option}: no modality '{name}'{suggestion(name, features)}")

@@ -24,6 +24,11 @@ def mean_of_layers(
     return _MeanOfLayers.apply(x, values, matrix, layers)
 
 
+def sum_of_layers(matrix: Sparse, x: torch.Tensor, layers: int) -> torch.Tensor:
+    """x + A x + … + A^L x of (nodes, d) → (nodes, d)."""
+    return mean_of_layers(matrix, x, layers) * (layers + 1)
+
+
 class _MeanOfLayers(torch.autograd.Function):
     """By Horner's rule, x + A(x + A(x + …)), in two buffers."""
 

@@ -166,6 +166,34 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "grcn",
+            "GRCN: ids over a user-item graph that contents refine",
+            "mmx.recommend.models.grcn",
+            "required",
+            "Wei et al., Graph-Refined Convolutional Network for Multimedia Recommendation with "
+            "Implicit Feedback, MM 2020",
+            end_to_end=True,
+        ),
+        ModelRecord(
+            "dualgnn",
+            "DualGNN: contents over the user-item graph, then a graph of users",
+            "mmx.recommend.models.dualgnn",
+            "required",
+            "Wang et al., DualGNN: Dual Graph Neural Network for Multimedia Recommendation, TMM "
+            "2023",
+            cold_items=True,
+            end_to_end=True,
+        ),
+        ModelRecord(
+            "mmgcf",
+            "MMGCF: LightGCN on a pruned graph, items fused with their contents at the end",
+            "mmx.recommend.models.mmgcf",
+            "required",
+            "Multimodal Graph Collaborative Filtering for Recommendation with Graph Convolutional "
+            "Networks, UMAP 2026",
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mmgcl",
             "Graph channels contrasted over two augmented views",
             "mmx.recommend.models.mmgcl",
@@ -183,12 +211,37 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "ugnn",
+            "UGNN: graph channels with shared users, contrasted over a graph with fewer edges",
+            "mmx.recommend.models.ugnn",
+            "required",
+            "Yi et al., Enhancing Recommender Systems: Deep Modality Alignment with Large "
+            "Multi-Modal Encoders, ACM TORS 2025",
+            end_to_end=True,
+        ),
+        ModelRecord(
             "mgcn",
             "MGCN: purified contents over item graphs, fused by behaviour",
             "mmx.recommend.models.mgcn",
             "required",
             "Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, "
             "MM 2023",
+        ),
+        ModelRecord(
+            "smore",
+            "SMORE: contents filtered and fused in their spectrum, purified, over item graphs",
+            "mmx.recommend.models.smore",
+            "required",
+            "Ong and Khong, Spectrum-based Modality Representation Fusion Graph Convolutional "
+            "Network for Multimodal Recommendation, WSDM 2025",
+        ),
+        ModelRecord(
+            "gume",
+            "GUME: MGCN over a graph that joins similar items, users' contents contrasted",
+            "mmx.recommend.models.gume",
+            "required",
+            "Lin et al., GUME: Graphs and User Modalities Enhancement for Long-Tail Multimodal "
+            "Recommendation, CIKM 2024",
         ),
         ModelRecord(
             "lgmrec",
@@ -200,6 +253,24 @@ MODELS = {
             end_to_end=True,
         ),
         ModelRecord(
+            "dragon",
+            "DRAGON: contents over the user-item graph, then graphs of users and of items",
+            "mmx.recommend.models.dragon",
+            "required",
+            "Zhou et al., Enhancing Dyadic Relations with Homogeneous Graphs for Multimodal "
+            "Recommendation, ECAI 2023",
+            cold_items=True,
+        ),
+        ModelRecord(
+            "mentor",
+            "MENTOR: contents over the user-item graph, aligned with ids and contrasted in noise",
+            "mmx.recommend.models.mentor",
+            "required",
+            "Xu et al., MENTOR: Multi-level Self-supervised Learning for Multimodal "
+            "Recommendation, AAAI 2025",
+            cold_items=True,
+        ),
+        ModelRecord(
             "pgl",
             "PGL: contents alone over the principal part of the graph",
             "mmx.recommend.models.pgl",
@@ -207,6 +278,15 @@ MODELS = {
             "Yu et al., Mind Individual Information! Principal Graph Learning for Multimedia "
             "Recommendation, AAAI 2025",
             cold_items=True,
+        ),
+        ModelRecord(
+            "alpharec",
+            "AlphaRec: language vectors of users and items through one network, no ids",
+            "mmx.recommend.models.alpharec",
+            "required",
+            "Sheng et al., Language Representations Can be What Recommenders Need, ICLR 2025",
+            cold_items=True,
+            end_to_end=True,
         ),
     )
 }

@@ -30,14 +30,13 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
-from mmx.recommend.blocks.content import ProjectedContent
-from mmx.recommend.blocks.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks.fuser import fused
+from mmx.recommend.blocks.graph import UserItemGraph, histories
 from mmx.recommend.blocks.initial import linear, xavier
-from mmx.recommend.blocks.item_graph import cosine_graph
-from mmx.recommend.blocks.losses import bpr_loss, in_batch, l2_of_batch
+from mmx.recommend.blocks.losses import bpr_loss, contrast_of_nodes, l2_of_batch
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
-from mmx.recommend.features import Features
+from mmx.recommend.blocks.purified import PurifiedView
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
 
@@ -69,26 +68,6 @@ class Config(ModelConfig):
         )
 
 
-class PurifiedView(nn.Module):
-    """The item-item view of one modality: its purifier and its frozen graph."""
-
-    def __init__(self, given: Features, config: Config, generator: torch.Generator) -> None:
-        super().__init__()
-        self.steps = config.item_layers
-        known = given.normalised() if config.normalise else given
-        self.graph = cosine_graph(known, config.neighbours)  # S
-        shortened = known.principal(config.components)
-        self.project = ProjectedContent(shortened, config.dim, generator, normalise=False)  # W, b
-        self.purify = linear(config.dim, config.dim, generator)  # W', b'
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """S^l (e_id ⊙ σ(W'(W f + b) + b')) of the items' (items, k) embeddings."""
-        x = ids * torch.sigmoid(self.purify(self.project())).float()  # behaviour-guided purifier
-        for _ in range(self.steps):
-            x = self.graph(x)
-        return x  # (items, k)
-
-
 class Model(GradientModel):
     """ŷ_ui = e_u · e_i with e = ē_id + e_mul: the behaviour view plus the fused contents."""
 
@@ -103,18 +82,18 @@ class Model(GradientModel):
             )
         self.config, k = config, config.dim
         self.graph = UserItemGraph(world.train)
-        everything = torch.ones(len(self.graph.users), dtype=torch.bool)
-        shape = (world.n_users, world.n_items)
-        self.history = Sparse(  # the users' rows of the graph
-            self.graph.users, self.graph.items, self.graph.weights(everything), shape
-        )
+        self.history = histories(self.graph)
         self.nodes = nn.Parameter(torch.empty(self.graph.shape[0], k))  # e_id
         for part in self.graph.split(self.nodes.data):  # of users, of items
             nn.init.xavier_uniform_(part, generator=generator)
         self.modalities = nn.ModuleDict()
         self.prefer = nn.ModuleDict()  # P: a gate of each modality
         for name, features in sorted(world.features.items()):
-            self.modalities[module_key(name)] = PurifiedView(features, config, generator)
+            self.modalities[module_key(name)] = PurifiedView(
+                features, k, generator,
+                neighbours=config.neighbours, steps=config.item_layers,
+                components=config.components, normalise=config.normalise,
+            )  # fmt: skip
             self.prefer[module_key(name)] = linear(k, k, generator)
         self.attend = linear(k, k, generator)  # Q, which all modalities share
         self.query = xavier(1, k, generator)  # q
@@ -136,7 +115,10 @@ class Model(GradientModel):
                    for (_, place, _), part in zip(found, final, strict=True))  # fmt: skip
         loss = bpr_loss((u * i).sum(1), (u * j).sum(1))
         contrasts = zip(found[:2], side.split(sizes), behaviour.split(sizes), strict=False)
-        ssl = sum(self._contrast(left, right, counts) for (_, _, counts), left, right in contrasts)
+        ssl = sum(
+            contrast_of_nodes(left, right, self.config.temperature, counts)
+            for (_, _, counts), left, right in contrasts
+        )
         return loss + self.config.reg * l2_of_batch(u, i, j) + self.config.ssl_weight * ssl
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,23 +137,5 @@ class Model(GradientModel):
         return list(of_nodes.split(self.config.dim, 1)), behaviour
 
     def _fused(self, views: list[torch.Tensor], behaviour: torch.Tensor) -> torch.Tensor:
-        """The behaviour-aware fuser: (n, k) of each modality, (n, k) → e_mul (n, k).
-
-        e_c = Σ_m softmax_m(qᵀ tanh(Q e_m)) e_m,
-        e_mul = (e_c + Σ_m σ(P_m ē_id) ⊙ (e_m - e_c)) / (M + 1)
-        """
-        scores = [torch.tanh(self.attend(x)) @ self.query.T for x in views]  # (n, 1) each
-        shares = torch.cat(scores, 1).float().softmax(1)[:, :, None]  # (n, M, 1)
-        common = (shares * torch.stack(views, 1)).sum(1)  # e_c
-        total = common
-        for x, prefer in zip(views, self.prefer.values(), strict=True):
-            total = total + torch.sigmoid(prefer(behaviour)).float() * (x - common)
-        return total / (1 + len(views))
-
-    def _contrast(
-        self, side: torch.Tensor, behaviour: torch.Tensor, counts: torch.Tensor
-    ) -> torch.Tensor:
-        """InfoNCE of (n, k) nodes' two views, node r being in ``counts[r]`` rows of the batch."""
-        left, right = F.normalize(side), F.normalize(behaviour)
-        each = torch.arange(len(left), device=left.device)
-        return in_batch(left, right, self.config.temperature, each, counts, counts)
+        """The behaviour-aware fuser: (n, k) of each modality, (n, k) → e_mul (n, k)."""
+        return fused(views, behaviour, self.attend, self.query, self.prefer.values())
