@@ -102,6 +102,7 @@ def fit(
         if processes.is_main:
             _write(task, fitted, claim)
         processes.wait()
+        del task, inputs, fitted  # their memory, for the run
         return open_run(claim.path)
 
 

@@ -65,18 +65,26 @@ def check_metrics(metrics: Any) -> dict[str, dict[str, float]]:
 
 def embeddings_of(table: pa.Table, file: str) -> np.ndarray:
     """(rows, k) float32 of the column ``embedding``, finite."""
-    column = table["embedding"].combine_chunks()
+    column = table["embedding"]
     kind = column.type
     if not isinstance(kind, LISTS) or not pa.types.is_floating(kind.value_type):
         raise ValueError(f"the embeddings in {file} are {kind}, lists of numbers are expected")
-    if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
+    lengths = pc.unique(pc.list_value_length(column))
+    if column.null_count or len(lengths) > 1:
         raise ValueError(f"the embeddings in {file} are not all present, or of several lengths")
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    matrix = flat.astype(np.float32, copy=False).reshape(len(column), -1) if len(column) else None
-    if matrix is None or not matrix.shape[1]:
+    if not len(column) or not lengths[0].as_py():
         raise ValueError(f"{file} holds no embeddings")
+    matrix, at = np.empty((len(column), lengths[0].as_py()), np.float32), 0
+    for chunk in column.chunks:  # one copy, which the table's can be dropped for
+        matrix[at : at + len(chunk)] = _numbers(chunk).reshape(len(chunk), -1)
+        at += len(chunk)
     _finite(matrix, f"the embeddings in {file}")
-    return np.require(matrix, requirements="W")  # torch warns of others
+    return matrix
+
+
+def _numbers(lists: pa.Array) -> np.ndarray:
+    found: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
+    return found
 
 
 def check_scorer(scorer: Scorer, users: int, items: int) -> None:
