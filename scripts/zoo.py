@@ -4,7 +4,7 @@
     python scripts/zoo.py            # writes docs/zoo.md
     python scripts/zoo.py --check    # exit status 1 where it is not up to date
 
-The rows are from the records (mmx/recommend/models/__init__.py) and the docstrings of the models,
+The rows are from the records (mmx/recommend/models/table.py) and the docstrings of the models,
 the figures from benchmarks/measured/, which train_epoch.py and parity.py of benchmarks/ write.
 """
 
