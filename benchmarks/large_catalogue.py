@@ -124,7 +124,12 @@ def train(options: argparse.Namespace) -> None:
     job = TrainJob(data_of(options), options.model, stores, options.set, training=training)
     epochs: list[float] = []
     start = time.perf_counter()
-    fit(job, options.folder / "run", overwrite=True, progress=lambda p: epochs.append(p.seconds))
+    fit(
+        job,
+        options.folder / f"run-{options.model}",
+        overwrite=True,
+        progress=lambda p: epochs.append(p.seconds),
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     which = f"mapped: {', '.join(mapped)}" if mapped else "nothing mapped"
     print(json.dumps({"peak": peak / 1e9, "seconds": time.perf_counter() - start,

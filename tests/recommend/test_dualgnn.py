@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from mmx.errors import OptionError
 from tests.recommend import kit
-from tests.recommend.test_dragon import modality, sharing
+from tests.recommend.sharing import modality, sharing
 from tests.recommend.toy import N_ITEMS, N_USERS, same_scores, same_step, toy_model
 
 Parameters = Mapping[str, torch.Tensor]
