@@ -16,7 +16,7 @@ from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
-from mmx.recommend.options import TrainOptions
+from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 
@@ -174,5 +174,7 @@ def test_the_help_names_the_true_defaults() -> None:
     train = vars(typer.main.get_command(app))["commands"]["train"]
     shown = {p.name: p.show_default for p in train.params}
     for name, parameter in inspect.signature(TrainOptions).parameters.items():
-        if name != "seed":  # of the split too, and so always used
+        if name == "patience":
+            assert shown[name] == f"{EVALUATIONS}, and at least {STEPS:,} steps"
+        elif name != "seed":  # of the split too, and so always used
             assert shown[name] == str(parameter.default), name

@@ -89,6 +89,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the contrast is drawn for the whole batch
+    item_tables = ("ids",)  # which are not in the scores
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
