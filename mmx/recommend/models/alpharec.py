@@ -8,12 +8,16 @@ sides, so the parameters do not depend on how many users and items there are: th
 catalogue as they are, and an item that nobody took, or that is not in the table, by its vector
 alone, norm(MLP(z)).
 
-Where this differs from the authors' program: vectors are centred and scaled to norm 1 first
+Equations: those of the whole method, without their numbers.
+
+Released code: takes vectors as they are; here they are centred and scaled to norm 1 first
 (``normalise=false`` is the paper's), every training pair is in an epoch once (theirs draws a user
 and then one of their items), of a pair's negatives the first is the training loop's, and the
 hidden layer has 512 numbers whatever the vectors are (theirs has 6,144 to 1,536 for vectors of 768
-to 3,072, so that all encoders have as many parameters). ``hidden=0`` is the paper's linear
-mapping. Its learning rate is 0.0005; its temperature 0.15 for books and films, 0.2 for games.
+to 3,072, so that all encoders have as many parameters).
+
+``hidden=0`` is the paper's linear mapping. The program's learning rate is 0.0005; its temperature
+0.15 for books and films, 0.2 for games.
 """
 
 from __future__ import annotations

@@ -4,11 +4,13 @@ Zhou, Zhou, Zhang and Shen, "Enhancing Dyadic Relations with Homogeneous Graphs 
 Recommendation", ECAI 2023 (arXiv 2301.12097). The paper has two modalities; here there are as many
 as the world has.
 
-Where this differs from the authors' code. The code scores with embeddings that the last batch of
-training left behind, from before that batch's step; here scoring makes them. A user with fewer than
-40 others in the graph takes those that there are, while the code fills up by repeating some at
-random, again in each epoch. The code also makes graphs without a tenth of the
-items, which nothing reads. Its loss takes the logarithm to base 2, and so does this.
+Equations: those of the whole method, without their numbers.
+
+Released code: scores with embeddings that the last batch of training left behind, from before that
+batch's step; here scoring makes them. A user with fewer than 40 others in the graph takes those
+that there are, while the code fills up by repeating some at random, again in each epoch. It also
+makes graphs without a tenth of the items, which nothing reads. Its loss takes the logarithm to base
+2, and so does this.
 
 Items have no embedding of their own, so one that nobody took is scored as it is seen and read.
 

@@ -4,14 +4,16 @@ Wang, Wei, Yin, Wu, Song and Nie, "DualGNN: Dual Graph Neural Network for Multim
 Recommendation", IEEE Transactions on Multimedia 2023. The paper has three modalities; here there
 are as many as the world has.
 
-Where this differs from the released code (MMRec's). The code adds the modalities of items up in the
-place where the first one's vectors are, so that users, who weigh their modalities, weigh the sum of
-all in place of that one; here users weigh each for itself. It scores with
-embeddings that the last batch of training left behind, from before that batch's step; here scoring
-makes them. A user with fewer than 40 others in the graph takes those that there are, while the code
-fills up by repeating some at random, again in each epoch. The code also makes graphs without a
-tenth of the items, and weights of items' modalities, which no score reads. Its loss takes the
-logarithm to base 2, and so does this.
+Equations: the networks over both graphs and users' weights of modalities, as MMRec has them,
+without their numbers.
+
+Released code: MMRec's adds the modalities of items up in the place where the first one's vectors
+are, so that users, who weigh their modalities, weigh the sum of all in place of that one; here
+users weigh each for itself. It scores with embeddings that the last batch of training left behind,
+from before that batch's step; here scoring makes them. A user with fewer than 40 others in the
+graph takes those that there are, while the code fills up by repeating some at random, again in each
+epoch. It also makes graphs without a tenth of the items, and weights of items' modalities, which no
+score reads. Its loss takes the logarithm to base 2, and so does this.
 
 Items have no embedding of their own, so one that nobody took is scored as it is seen and read.
 """

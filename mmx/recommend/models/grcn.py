@@ -5,9 +5,11 @@ with Implicit Feedback", MM 2020 (arXiv 2008.10294). In each modality a user is 
 is routed to the items taken; how near it is to an item weighs the edge between them. The paper has
 three modalities, here there are as many as the world has.
 
-Where the authors' program differs: its edges lead from users to items while it routes, so that
-nothing reaches the users and their prototypes stay as they were (MMRec's copy has the same; it is
-``routings=0`` here). This follows the paper. MMRec also adds the mean square of all users' image
+Equations: those of the whole method, without their numbers.
+
+Released code: edges lead from users to items while it routes, so that nothing reaches the users and
+their prototypes stay as they were (MMRec's copy has the same; it is ``routings=0`` here); this
+follows the paper. MMRec also adds the mean square of all users' image
 prototypes to the loss; the authors do not, nor does this. Both score with the embeddings that the
 last training batch left behind; here they are of the parameters as they are.
 

@@ -4,18 +4,19 @@ Lin, Meng, Wang, Long, Zhou and Xiao, "GUME: Graphs and User Modalities Enhancem
 Multimodal Recommendation", CIKM 2024 (arXiv 2407.12338). The paper has two modalities; here there
 are as many as the world has: items are joined that are near in all of them, each pair of them is
 aligned, and the mean over the coarse vector and M residuals divides by M + 1 (the paper's 3). One
-modality alone joins items to its neighbours and aligns nothing.
+modality alone joins items to its neighbours and aligns nothing. An item without a vector of some
+modality is its own only neighbour there, with the modality's learned default vector, and no item is
+joined to it.
 
-The paper gives users a table for each modality's extended interests. Propagation is linear and only
-the mean over modalities is used, so that all tables get the same gradient: here their mean is
-trained, from the mean of their initial values, and propagated once.
+Equations: those of the whole method, without their numbers. Users have a table for each modality's
+extended interests in it; propagation is linear and only the mean over modalities is used, so that
+all tables get the same gradient: here their mean is trained, from the mean of their initial values,
+and propagated once.
 
-Where the authors' code is not well defined this follows MGCN's here: the vectors of items are
-frozen (the code trains them along, though its graphs stay those of the first vectors), a negative
-cosine counts as 0 in an item graph, L2 terms are divided by the batch's own size, and an item
-without a vector of some modality is its own only neighbour there, with the modality's learned
-default vector; no item is joined to it. The code joins items by ten neighbours whatever the
-setting, and reads them from a file that it made for other vectors; here k is the setting.
+Released code: trains the vectors of items along, though its graphs stay those of the first vectors;
+here they are frozen. As in MGCN here, a negative cosine counts as 0 in an item graph and L2 terms
+are divided by the batch's own size. It joins items by ten neighbours whatever the setting, and
+reads them from a file that it made for other vectors; here k is the setting.
 
 Defaults are the paper's for Sports. Baby has 2 item layers, ``behaviour_temperature`` 0.4 and
 ``align_weight`` 0.1; Clothing ``user_weight`` 0.1, ``user_temperature`` 0.2 and ``align_weight``

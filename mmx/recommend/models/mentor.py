@@ -5,13 +5,15 @@ Recommendation", AAAI 2025 (arXiv 2402.19407). The paper has two modalities; her
 as the world has, and each pair of views is aligned: the one that is scored, the ids', and each
 modality's.
 
-Where this differs from the authors' code. Its contrast of two noised networks gives these weights
-of their own, which nothing scores with; here they are the network that scores, with noise, as the
-paper has it. It contrasts all users and all items in every step; here those of the batch, with all.
-Its masking of features is computed without gradient, so that it changes nothing: it is left out.
-It scores with embeddings that the last batch of training left behind; here scoring makes them. It
-loads a graph of users and makes graphs without a tenth of the items, and reads neither. Its loss
-takes the logarithm to base 2, and so does this.
+Equations: those of the whole method but for the masking of features, without their numbers.
+
+Released code: its contrast of two noised networks gives these weights of their own, which nothing
+scores with; here they are the network that scores, with noise, as the paper has it. It contrasts
+all users and all items in every step; here those of the batch, with all. Its masking of features is
+computed without gradient, so that it changes nothing: it is left out. It scores with embeddings
+that the last batch of training left behind; here scoring makes them. It loads a graph of users and
+makes graphs without a tenth of the items, and reads neither. Its loss takes the logarithm to base
+2, and so does this.
 
 Items that are scored have no embedding of their own, so one that nobody took is scored as it is
 seen and read. Defaults are those of the authors' code; its learning rate is a tenth of mmx's:

@@ -1,7 +1,7 @@
 """MMGCF: LightGCN, whose items' embeddings are fused with their projected contents at the end.
 
 "Multimodal Graph Collaborative Filtering for Recommendation with Graph Convolutional Networks",
-UMAP 2026, as MMRec has it. Its ``fusion`` is the mean, the sum or a linear map of vectors side by
+UMAP 2026. Its ``fusion`` is the mean, the sum or a linear map of vectors side by
 side; its ``weighting`` of ids and contents is one of
 
     equal       contents are fused first, and the result with the id
@@ -11,7 +11,11 @@ side; its ``weighting`` of ids and contents is one of
 Each epoch trains on a part of the pairs, drawn as FREEDOM draws them. Users are ids alone. An item
 that nobody took has its own id, which was a negative only, and its contents.
 
-The code searches 1 to 3 layers, ``pruned`` in 0.2, 0.5 and 0.8, ``reg`` in 0.1 to 1e-4.
+Equations: all three fusions and weightings as MMRec has them, without their numbers.
+
+Released code: MMRec's, which this follows.
+
+It searches 1 to 3 layers, ``pruned`` in 0.2, 0.5 and 0.8, ``reg`` in 0.1 to 1e-4.
 """
 
 from __future__ import annotations

@@ -4,14 +4,16 @@ Ong and Khong, "Spectrum-based Modality Representation Fusion Graph Convolutiona
 Multimodal Recommendation", WSDM 2025 (arXiv 2412.14978). The paper has two modalities; here there
 are as many as the world has: the fusion's spectrum is the product of all, its graph the union of
 all, and the mean over the M modalities and the fusion divides by M + 1 (the paper's 3). The Fourier
-transform is over the columns of a projection, whose order is arbitrary.
+transform is over the columns of a projection, whose order is arbitrary. An item without a vector of
+some modality is its own only neighbour there, with the modality's learned default vector.
 
-Where the authors' code is not well defined this follows MGCN's here: the vectors of items are
-frozen (the code trains them along, though its item graphs stay those of the first vectors and are
-kept in files whose names hold the number of neighbours alone); a negative cosine counts as 0 in an
-item graph; the L2 term is divided by the batch's own size. An item without a vector of some
-modality is its own only neighbour there, with the modality's learned default vector. The code's
-``temperature`` is a constant 0.2 whatever the setting; here it is the setting.
+Equations: those of the whole method, without their numbers.
+
+Released code: trains the vectors of items along, though its item graphs stay those of the first
+vectors and are kept in files whose names hold the number of neighbours alone; here they are frozen.
+As in MGCN here, a negative cosine counts as 0 in an item graph and the L2 term is divided by the
+batch's own size. Its ``temperature`` is a constant 0.2 whatever the setting; here it is the
+setting.
 
 Defaults are what two of the paper's three data sets have: Baby has 4 layers, neighbours image:40
 and text:15, dropout 0.1; Sports ``ssl_weight`` 0.03; Clothing image:40 and ``reg`` 1e-5. The paper

@@ -4,12 +4,15 @@ The sixth recommender of Yi, Long, Ounis, Macdonald and Mccreadie, "Enhancing Re
 Deep Modality Alignment with Large Multi-Modal Encoders", ACM TORS 2025 (arXiv 2310.20343), there
 only with an encoder that trains along: the graph network of Yi and Ounis, "A Unified Graph
 Transformer for Overcoming Isolations in Multi-modal Recommendation", RecSys 2024 (arXiv
-2407.19886). This follows the authors' program for the former. The latter's text fuses modalities
-by attention where that has the linear maps, and its loss is BPR and the encoder's own alone.
+2407.19886).
 
-The program's contrast is said to be of two views, edges dropped and a modality masked. Both of its
-terms take the first, so that the second, which also exchanges image and text, changes nothing; its
-exchanged negatives are not used either. So the contrast here is of the first view, once, with
+Equations: those of the authors' program for the former, without their numbers. The latter's text
+fuses modalities by attention where that has the linear maps, and its loss is BPR and the encoder's
+own alone.
+
+Released code: its contrast is said to be of two views, edges dropped and a modality masked. Both of
+its terms take the first, so that the second, which also exchanges image and text, changes nothing;
+its exchanged negatives are not used either. So the contrast here is of the first view, once, with
 twice the program's weight (0.4 to 0.8). Its items start from the encoder's vectors as they are,
 which needs ids as long as those (768); here each modality is projected, as in its other models. It
 draws how many pairs are dropped exactly, here each pair is dropped with that chance.
