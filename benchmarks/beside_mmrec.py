@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(SETTINGS), help="names, by commas")
     parser.add_argument("--epochs", type=int, default=2, help="the fastest one counts")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-bfloat16", action="store_true", help="as on processors without it")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--theirs", type=Path, help=argparse.SUPPRESS)  # data, in a process of its
     options = parser.parse_args()
@@ -72,10 +74,9 @@ def compared(options: argparse.Namespace, name: str, data: Path) -> dict[str, An
     """One line of the table."""
     same = [f"--epochs={options.epochs}", f"--threads={options.threads}"]
     theirs = last_line([__file__, options.mmrec, "--theirs", data, "--models", name, *same])
-    ours, half = (
-        last_line([HERE / "train_epoch.py", "--one", name, *same, "--precision", precision])
-        for precision in ("float32", "bfloat16")
-    )
+    precisions = ["float32"] if options.no_bfloat16 else ["float32", "bfloat16"]
+    mine = [HERE / "train_epoch.py", "--one", name, *same, "--precision"]
+    ours, half = ([last_line([*mine, one]) for one in precisions] + [{"epoch": math.nan}])[:2]
     if "error" in theirs:
         print(f"| {name} | {theirs['error']} |", flush=True)
         return {"error": theirs["error"]}
