@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from mmx.array_files import load_arrays
 from mmx.cache.store import Store, open_store
 from mmx.errors import OptionError, RunError, StoreError, first_few, first_line
 from mmx.files import as_place
@@ -30,9 +29,10 @@ from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.features import Features, FeatureSpec, refuse_absurd
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import FeatureSources, as_specs
+from mmx.recommend.memory import allocating
 from mmx.recommend.models import MODELS, ModelRecord, find_model
 from mmx.recommend.protocol import ClosedForm, GradientModel, World
-from mmx.recommend.run import Run
+from mmx.recommend.run import Run, read_parameters
 from mmx.recommend.scoring import Factors, Scorer
 
 NEAR = 0.05  # of a row's norm, that rounding on another device or in bfloat16 may change
@@ -92,7 +92,7 @@ def with_new_items(
     vectors = {source.modality: source.of(data, len(ids)) for source in sources}
     log(f"{len(ids):,} new items; {run.path} has {len(run.items):,}")
     table = pa.concat_tables([run.items, pa.table({"item_id": ids})], promote_options="default")
-    with record.blamed():
+    with record.blamed(), allocating(str(run.path), "train it again with smaller settings"):
         scorer = _scorer(run, record, World(data.train, vectors))
     return replace(run, data=data, items=table, scorer=scorer)
 
@@ -157,9 +157,9 @@ def _trained_with(run: Run, moved: Sequence[FeatureSpec]) -> dict[str, Store]:
     }
     found = {}
     for record in run.config["features"]:
-        name = record["modality"]
+        name, place = (str(record.get(key)) for key in ("modality", "store"))
         try:
-            found[name] = elsewhere.get(name) or open_store(as_place(record["store"]))
+            found[name] = elsewhere.get(name) or open_store(as_place(place))
         except StoreError as error:
             raise StoreError(f"the vectors that {run.path} was trained with are needed: "
                              f"{first_line(error)}; say where they are now with --features STORE"
@@ -227,13 +227,13 @@ def _config(kind: type[Any], run: Run) -> Any:
 
 def _load(model: GradientModel, run: Run, known: int) -> None:
     """The parameters of the run; the rows of new items in tables of items are zero."""
-    arrays = load_arrays(run.path / "model.safetensors")
-    state = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    state = {name: torch.from_numpy(value) for name, value in read_parameters(run).items()}
     shapes: Mapping[str, torch.Tensor] = model.state_dict()
-    for name in model.item_tables:
+    for name in state.keys() & set(model.item_tables) & shapes.keys():
         table = state[name]
-        state[name] = table.new_zeros(shapes[name].shape)
-        state[name][:known] = table
+        if len(table) == known:
+            more = table.new_zeros(len(shapes[name]) - known, *table.shape[1:])
+            state[name] = torch.cat([table, more])
     for name, table in state.items():
         if (
             name in shapes

@@ -158,6 +158,15 @@ def read_metrics(path: Path) -> dict[str, dict[str, float]]:
         raise _broken(path, error) from error
 
 
+def read_parameters(run: Run) -> dict[str, np.ndarray]:
+    """The parameters of a model trained by gradients. Raises RunError when they are damaged."""
+    try:
+        _compare(run.path, run.config, "model.safetensors")
+        return load_arrays(run.path / "model.safetensors")
+    except BROKEN as error:
+        raise _broken(run.path, error) from error
+
+
 def _config(path: Path) -> dict[str, Any]:
     """config.json. Raises RunError for that of another version, ValueError on damage."""
     config = parse_json((path / "config.json").read_bytes())

@@ -1,5 +1,6 @@
 """Items that a run's table does not have are scored by their vectors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,18 @@ def test_a_model_of_ones_own_needs_its_code(
     file.write_text(MODEL + "\n")
     with pytest.raises(MmxError, match=r"mine\.py has changed since .* restore it, or train again"):
         with_new_items(run, whole.store, code=file)
+
+
+def test_a_damaged_run_is_one_line(places: tuple[kit.Place, kit.Place], tmp_path: Path) -> None:
+    whole, less = places
+    run = trained(less, "vbpr", tmp_path / "run")
+    for changed in ({"features": [{}]}, {"settings": {"nothing": 1}}, {"settings": {"dim": -1}}):
+        with pytest.raises(MmxError):
+            with_new_items(replace(run, config={**run.config, **changed}), whole.store)
+    smaller = {**run.config, "settings": {**run.config["settings"], "dim": 4}}
+    with pytest.raises(MmxError, match="is of another version of vbpr; train it again"):
+        with_new_items(replace(run, config=smaller), whole.store)
+    file = run.path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-8] + b"12345678")
+    with pytest.raises(MmxError, match=r"is broken: model\.safetensors is not what was written"):
+        with_new_items(run, whole.store)
