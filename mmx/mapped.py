@@ -72,8 +72,9 @@ def gather(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
     found = np.empty((len(rows), matrix.shape[1]), np.float32)
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of runs of neighbours
     for start, stop in zip(starts, np.append(starts, len(rows))[1:], strict=True):
-        at = int(rows[start]) * found.strides[0]
-        os.preadv(matrix.file.fileno(), [found[start:stop].data], at)
+        part, at = found[start:stop], int(rows[start]) * found.strides[0]
+        if os.preadv(matrix.file.fileno(), [part.data], at) != part.nbytes:
+            raise StoreError("rows of the mapped vectors could not be read; is the disk damaged?")
     return found
 
 

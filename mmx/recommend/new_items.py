@@ -193,7 +193,7 @@ def _new_ids(sources: Sequence[_Vectors], run: Run) -> pa.Array:
     together = pc.unique(pa.chunked_array(ids, pa.string()))
     new = together.filter(pc.invert(pc.is_in(together, value_set=run.data.items.ids)))
     if not len(new):
-        names = " and ".join(source.modality for source in sources)
+        names = " or ".join(source.modality for source in sources)
         raise StoreError(f"--new-items has no item with vectors of {names} that {run.path} "
                          "does not have already")  # fmt: skip
     return new

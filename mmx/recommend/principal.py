@@ -39,12 +39,13 @@ def along_the_same(vectors: np.ndarray, along: np.ndarray, others: np.ndarray) -
     ``along`` (n, axes) is what ``along_principal_axes`` made of the vectors. With X the vectors
     about their mean and Z their coordinates the axes are XᵀZ, each column divided by its ‖z‖².
     """
+    if not len(others):
+        return np.zeros((0, along.shape[1]), np.float32)
     middle = vectors.mean(0, dtype=np.float64)
     axes = np.zeros((vectors.shape[1], along.shape[1]))
-    if len(others):
-        for rows in _blocks(*vectors.shape):
-            axes += (vectors[rows] - middle).T @ along[rows]
-        axes /= _squares("ij,ij->j", along)
+    for rows in _blocks(*vectors.shape):
+        axes += (vectors[rows] - middle).T @ along[rows]
+    axes /= _squares("ij,ij->j", along)
     return np.asarray((others - middle) @ axes, dtype=np.float32)
 
 

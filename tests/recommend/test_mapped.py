@@ -109,6 +109,8 @@ def test_gathered_rows_are_those_of_the_matrix(tmp_path: Path) -> None:
             gather(matrix, np.array(rows, int)), np.asarray(matrix)[np.array(rows, int)]
         )
     np.testing.assert_array_equal(gather(matrix[10:], np.array([1])), matrix[11:12])
+    with pytest.raises(StoreError, match="could not be read"):
+        gather(matrix, np.array([49, 50]))
 
 
 def test_blocks_cover_every_row_once(tmp_path: Path) -> None:

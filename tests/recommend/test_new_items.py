@@ -201,7 +201,7 @@ def test_what_cannot_be_scored_says_why(
         with_new_items(run, whole.store)
     assert LEFT[0] in scores(with_new_items(run, whole.store, tmp_path / "elsewhere.parquet"))
     full = trained(whole, "vbpr", tmp_path / "full")
-    with pytest.raises(MmxError, match="has no item with vectors of image and text that"):
+    with pytest.raises(MmxError, match="has no item with vectors of image or text that"):
         with_new_items(full, whole.store)
     table = pq.read_table(whole.store)
     other = {k: v.replace(b'"toy"', b'"else"') for k, v in table.schema.metadata.items()}

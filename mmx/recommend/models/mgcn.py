@@ -29,14 +29,13 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.fuser import fused
 from mmx.recommend.blocks.graph import UserItemGraph, histories
 from mmx.recommend.blocks.initial import linear, xavier
-from mmx.recommend.blocks.losses import bpr_loss, contrast_of_nodes, l2_of_batch
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.blocks.purified import PurifiedView
+from mmx.recommend.blocks.side import side_loss
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
 
@@ -101,25 +100,17 @@ class Model(GradientModel):
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
-        """BPR over (B,) triples, L2, and InfoNCE of the fused contents with the behaviour.
+        """BPR over (B,) triples, L2, and InfoNCE of the fused contents with the behaviour."""
+        config = self.config
 
-        A user or item that is in several rows of the batch is in the contrast as often.
-        """
-        found = [unique_padded(part) for part in (users, positives, negatives)]
-        items = [part + self.graph.n_users for part, _, _ in found[1:]]
-        sizes = [len(part) for part, _, _ in found]
-        views, behaviour = self._views(torch.cat([found[0][0], *items]))  # (n, k) each
-        side = self._fused(views, behaviour)
-        final = (behaviour + side).split(sizes)
-        u, i, j = (F.embedding(place, part)
-                   for (_, place, _), part in zip(found, final, strict=True))  # fmt: skip
-        loss = bpr_loss((u * i).sum(1), (u * j).sum(1))
-        contrasts = zip(found[:2], side.split(sizes), behaviour.split(sizes), strict=False)
-        ssl = sum(
-            contrast_of_nodes(left, right, self.config.temperature, counts)
-            for (_, _, counts), left, right in contrasts
-        )
-        return loss + self.config.reg * l2_of_batch(u, i, j) + self.config.ssl_weight * ssl
+        def parts(nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            views, behaviour = self._views(nodes)
+            return self._fused(views, behaviour), behaviour
+
+        return side_loss(
+            (users, positives, negatives), self.graph.n_users, parts,
+            config.reg, config.ssl_weight, config.temperature,
+        )  # fmt: skip
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final (users, k) and (items, k)."""
