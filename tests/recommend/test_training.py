@@ -94,6 +94,20 @@ def test_without_a_number_few_steps_an_epoch_make_patience_longer(
     assert len(trained.history) == trained.best_epoch + max(3, -(-12 // steps))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_scorer_is_not_changed_by_further_training(bias: bool) -> None:
+    """Without the bias the factors are the parameters themselves."""
+    world = World(log().train)
+    model = bpr.Model(bpr.Config(dim=8, item_bias=bias), world, torch.Generator().manual_seed(0))
+    scorer = training.score(model)
+    users, items = scorer.users.copy(), scorer.items.copy()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    np.testing.assert_array_equal(scorer.users, users)
+    np.testing.assert_array_equal(scorer.items, items)
+
+
 def test_without_validation_the_last_epoch_counts() -> None:
     data = log()
     nobody = data.valid.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
