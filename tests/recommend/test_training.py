@@ -103,7 +103,7 @@ def test_a_scorer_is_not_changed_by_further_training(bias: bool) -> None:
     users, items = scorer.users.copy(), scorer.items.copy()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 1
+            parameter.add_(1)
     np.testing.assert_array_equal(scorer.users, users)
     np.testing.assert_array_equal(scorer.items, items)
 
