@@ -24,7 +24,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmx.recommend.interactions import UserItems
 
 HERE = Path(__file__).parent
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -40,10 +43,13 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "mgcn": ("MGCN", {"cl_loss": 0.01}),
     "lgmrec": ("LGMRec", {}),
     "pgl": ("PGL", {}),
-    "smore": ("SMORE", {}),
-    "grcn": ("GRCN", {}),
-    "dragon": ("DRAGON", {}),
+    "smore": ("SMORE", {"n_ui_layers": 3, "reg_weight": 1e-4}),
+    "grcn": ("GRCN", {"reg_weight": 1e-3, "learning_rate": 1e-3}),
+    "dragon": ("DRAGON", {"reg_weight": 1e-3, "learning_rate": 1e-3}),
+    "dualgnn": ("DualGNN", {"reg_weight": 1e-3, "learning_rate": 1e-3}),
+    "mmgcf": ("MMGCF", {"n_ui_layers": 2, "reg_weight": 1e-3, "dropout": 0.2}),
 }
+NEIGHBOURS = 50  # of a user, in the file that two models read; they take the first 40
 
 
 def main() -> None:
@@ -116,6 +122,28 @@ def write_data(folder: Path) -> None:
     (folder / "baby.inter").write_text("\n".join(lines) + "\n")
     for name, found in features.items():
         np.save(folder / f"{name}_feat.npy", found.matrix)
+    sharing: Any = users_who_share(data.train)
+    np.save(folder / "user_graph_dict.npy", sharing, allow_pickle=True)
+
+
+def users_who_share(train: UserItems) -> dict[int, list[list[Any]]]:
+    """A user → those with whom they share items, most first, and how many these are."""
+    import numpy as np
+    from scipy import sparse
+
+    ones = np.ones(len(train.indices))
+    taken = sparse.csr_matrix(
+        (ones, train.indices, train.indptr), shape=(train.n_users, train.n_items)
+    )
+    common = (taken @ taken.T).tocsr()
+    common.setdiag(0)
+    common.eliminate_zeros()
+    found = {}
+    for user in range(common.shape[0]):
+        row = common[user]
+        first = (-row.data).argsort(kind="stable")[:NEIGHBOURS]
+        found[user] = [row.indices[first].tolist(), row.data[first].tolist()]
+    return found
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -138,7 +166,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for method, found in seconds.items():
         setattr(Trainer, method, timed(getattr(Trainer, method), found))
     theirs, chosen = SETTINGS[options.models]
-    settings = {name: [value] for name, value in chosen.items()} | {
+    settings = {name: [value] for name, value in one_of_each(theirs, chosen).items()} | {
         "data_path": f"{options.theirs}/", "use_gpu": False, "epochs": options.epochs,
         "vision_feature_file": "image_feat.npy", "text_feature_file": "text_feat.npy",
         "inter_file_name": "baby.inter", "save_recommended_topk": False,
@@ -149,6 +177,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "evaluation": min(seconds["_valid_epoch"]),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
+
+
+def one_of_each(model: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    """What is chosen, and of what MMRec would try in turn the first."""
+    from utils.configurator import Config
+
+    config = Config(model, "baby", {"use_gpu": False})
+    tried = {name: config[name] for name in config["hyper_parameters"]}
+    return {name: v[0] for name, v in tried.items() if isinstance(v, list)} | chosen
 
 
 def timed(method: Any, seconds: list[float]) -> Any:
