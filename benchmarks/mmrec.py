@@ -85,11 +85,14 @@ def build(
         left.unlink()
     np.save(folder / "image.npy", features["image"])
     np.save(folder / "text.npy", features["text"])
+    np.save(folder / "users.npy", _sharing(users, pairs), allow_pickle=True)  # type: ignore[arg-type]
     module = importlib.reload(importlib.import_module(f"models.{name.lower()}"))
     torch.manual_seed(0)
+    np.random.seed(0)  # which DualGNN and DRAGON draw from
     config = Settings(_configured(module, name))
     config |= {"data_path": f"{folder.parent}/", "dataset": folder.name, "device": "cpu"}
-    config |= {"vision_feature_file": "image.npy", "text_feature_file": "text.npy"} | settings
+    config |= {"vision_feature_file": "image.npy", "text_feature_file": "text.npy"}
+    config |= {"user_graph_dict_file": "users.npy"} | settings
     with redirect_stdout(StringIO()):
         model = getattr(module, name)(Settings(config), Training(users, items, pairs))
     return _in_float64(model)
@@ -98,6 +101,17 @@ def build(
 def module_of(model: nn.Module) -> Any:
     """The module that a model's class is in."""
     return sys.modules[type(model).__module__]
+
+
+def _sharing(users: int, pairs: np.ndarray) -> dict[int, list[list[Any]]]:
+    """A user → those with whom they share items, most first, and the numbers of these items."""
+    taken = np.zeros((users, pairs.max() + 1), dtype=np.int64)
+    taken[tuple(pairs.T)] = 1
+    common = taken @ taken.T
+    np.fill_diagonal(common, 0)
+    order = np.argsort(-common, axis=1, kind="stable")
+    found = {user: order[user, : np.count_nonzero(common[user])] for user in range(users)}
+    return {u: [v.tolist(), common[u, v].astype(float).tolist()] for u, v in found.items()}
 
 
 def _configured(module: ModuleType, name: str) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def trained(entry: Entry, ours: Any, theirs: Any, batch: torch.Tensor) -> Deltas
     theirs.pre_epoch_processing()
     entry.epoch(ours, theirs)
     ours.epoch_start(torch.Generator())
-    mine, other = ours.loss(*batch), theirs.calculate_loss(batch).sum()
+    mine = ours.loss(*batch)
+    other = theirs.calculate_loss(batch.clone()).sum()  # some change it in place
     mine.backward()
     other.backward()
     loss, gradients = distance(mine, other), gradients_of(entry, ours, theirs, used)
@@ -188,20 +189,21 @@ def copied(entry: Entry, ours: Any, theirs: Any, *, draw: bool) -> set[str]:
 def gradients_of(entry: Entry, ours: Any, theirs: Any, used: set[str]) -> tuple[float, bool]:
     """What the optimisers see; a parameter that one of the two does not train has gradient 0."""
     assert entry.weights
-    trains = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
+    trains = {id(p): p for p in theirs.parameters() if p.requires_grad}  # some have two names
 
     def gradient(name: str) -> torch.Tensor | None:
         tensor = find(theirs, name)
         if tensor is None:
             return None
-        seen = name in trains and tensor.grad is not None
+        seen = id(tensor) in trains and tensor.grad is not None
         return tensor.grad if seen else torch.zeros_like(tensor)
 
     matched = {name: g for name, g in entry.weights(gradient).items() if g is not None}
     pairs = [(torch.zeros_like(p) if p.grad is None else p.grad, matched.get(name))
              for name, p in ours.named_parameters() if p.requires_grad]  # fmt: skip
     pairs = [(mine, torch.zeros_like(mine) if g is None else g) for mine, g in pairs]
-    alone = [p.grad for name, p in trains.items() if name not in used and p.grad is not None]
+    known = {id(find(theirs, name)) for name in used}
+    alone = [p.grad for key, p in trains.items() if key not in known and p.grad is not None]
     pairs += [(torch.zeros_like(g), g) for g in alone]
     mine, other = (torch.cat([part.flatten() for part in side])
                    for side in zip(*pairs, strict=True))  # fmt: skip

@@ -138,6 +138,49 @@ def forward_first(ours: Any, theirs: Any) -> None:
     theirs.full_sort_predict = predict
 
 
+def fewer_users(ours: Any, theirs: Any) -> None:
+    """Users' neighbours are fewer than some users have; ``result_embed`` is not a parameter."""
+    theirs.k = ours.config.user_neighbours
+    del theirs.result_embed  # of random numbers, which a tensor replaces in the first batch
+
+
+def forward_of_batch_first(ours: Any, theirs: Any) -> None:
+    stale = theirs.full_sort_predict
+
+    def predict(batch: Any) -> torch.Tensor:
+        theirs.forward(torch.zeros(3, 1, dtype=torch.int64))
+        return stale(batch)
+
+    theirs.full_sort_predict = predict
+
+
+def not_filled_up(ours: Any, theirs: Any) -> None:
+    """Places without a neighbour weigh 0."""
+
+    def neighbours(k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        index = torch.zeros(theirs.n_users, k, dtype=torch.int64)
+        weights = torch.zeros(theirs.n_users, k)
+        for user, (others, common) in theirs.user_graph_dict.items():
+            index[user, : len(others)] = torch.tensor(others[:k], dtype=torch.int64)
+            weights[user, : len(others)] = torch.tensor(common[:k]).softmax(0)
+        return index, weights
+
+    theirs.topk_sample = neighbours
+
+
+def each_for_itself(ours: Any, theirs: Any) -> None:
+    """What is read of ``v_rep`` is a copy, so that adding to it leaves it as it is."""
+
+    def replace_it(self: Any, value: Any) -> None:
+        self.kept = value
+
+    type(theirs).v_rep = property(lambda self: self.kept.clone(), replace_it)
+
+
+def no_item_weights(ours: Any, theirs: Any) -> None:
+    theirs.weight_i.requires_grad_(False).zero_()
+
+
 def register(ours: Any, theirs: Any) -> None:
     theirs.id_embedding = nn.Parameter(theirs.id_embedding.detach())
     for net in (theirs.v_gcn, theirs.t_gcn):

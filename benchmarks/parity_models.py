@@ -13,7 +13,7 @@ from typing import Any
 
 import parity_changes as changes
 import parity_weights as weights
-from parity_weights import Get, K
+from parity_weights import FIXED, Get, K
 
 Change = Callable[[Any, Any], None]  # of our model and MMRec's
 
@@ -31,8 +31,8 @@ DIFFERENCES = {
     7: "MMRec's LATTICE propagates by D⁻¹(A + I); ours by D^-½ A D^-½, LightGCN's own",
     8: "MMRec's LATTICE normalises the learned graphs after they are mixed, ours before "
     "(equations 5 and 6)",
-    9: "MMRec's GRCN, MMGCN and SLMRec score with the embeddings that the last batch left, from "
-    "before its step",
+    9: "MMRec's DRAGON, DualGNN, GRCN, MMGCN and SLMRec score with the embeddings that the last "
+    "batch left, from before its step",
     10: "MMRec's MMGCN never trains the id embeddings and the users' preferences: they are not "
     "registered as parameters",
     11: "MMRec's MMGCN weighs the mean square of the ids of a batch and of all users' image "
@@ -44,6 +44,12 @@ DIFFERENCES = {
     16: "MMRec's GRCN routes along edges from users to items, so that users' prototypes stay as "
     "they were; ours along the others, as in the paper",
     17: "MMRec's GRCN adds the mean square of all users' image prototypes to the loss",
+    18: "MMRec's DRAGON and DualGNN fill the neighbours of a user who has too few up with some of "
+    "them again, drawn at random in each epoch; ours takes those that there are",
+    19: "MMRec's DualGNN adds items' vectors up in the place where the image's are, so that users "
+    "weigh the sum of both in place of the image's; ours weighs each for itself",
+    20: "MMRec's DualGNN adds the mean square of items' weights of modalities to the loss, which "
+    "no score reads",
 }
 
 
@@ -100,6 +106,18 @@ ENTRIES = (
           {"embedding_size": K, "latent_embedding": K, "n_layers": 3, "reg_weight": 0.1},
           {"dim": K, "routings": 3, "reg": 0.1} | WHOLE,
           {9: changes.forward_first, 16: changes.routed, 17: changes.touched_only}),
+    Entry("mmgcf", "MMGCF", weights.mmgcf,
+          {"embedding_size": K, "feat_embed_dim": K, "n_ui_layers": 2, "reg_weight": 0.1,
+           "fusion_mode": "concat", "weighting": "equal", "dropout": 0.0},
+          {"dim": K, "layers": 2, "reg": 0.1, "fusion": "concat", "pruned": 0.0} | WHOLE),
+    Entry("dualgnn", "DualGNN", weights.dualgnn, {"embedding_size": FIXED, "reg_weight": 0.1},
+          {"dim": FIXED, "reg": 0.1, "user_neighbours": 30} | WHOLE,
+          {9: changes.forward_of_batch_first, 18: changes.not_filled_up,
+           19: changes.each_for_itself, 20: changes.no_item_weights}, setup=changes.fewer_users),
+    Entry("dragon", "DRAGON", weights.dualgnn, {"embedding_size": FIXED, "reg_weight": 0.1},
+          {"dim": FIXED, "reg": 0.1, "user_neighbours": 30} | WHOLE,
+          {9: changes.forward_of_batch_first, 18: changes.not_filled_up},
+          setup=changes.fewer_users),
     Entry("lgmrec", "LGMRec", weights.lgmrec,
           {"embedding_size": K, "feat_embed_dim": K, "n_hyper_layer": 2, "hyper_num": 4,
            "keep_rate": 1.0, "alpha": 0.3, "cl_weight": 0.01, "reg_weight": 0.1},

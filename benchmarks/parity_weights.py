@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 Get = Callable[[str], Any]  # a name in MMRec's model → its value or gradient, None if it has none
-K = 8  # dim of all embeddings; MMRec's embedding_size
+K = 8  # dim of embeddings; MMRec's embedding_size
+FIXED = 64  # dim_latent of DualGNN and DRAGON
 
 
 def nodes(user: Any, item: Any) -> Any:
@@ -164,4 +165,24 @@ def slmrec(get: Get) -> dict[str, Any]:
         found[f"channels.offset.{name}"] = get(f"{short}_dense.bias")
     for number, (coarse, fine) in enumerate((("g_i_iv", "g_v_iv"), ("g_iva_ivat", "g_t_ivat"))):
         found |= linear(get, f"coarse.{number}", coarse) | linear(get, f"fine.{number}", fine)
+    return found
+
+
+def mmgcf(get: Get) -> dict[str, Any]:
+    found = {"nodes": ids(get)}
+    found |= linear(get, "join_contents", "mm_concat_layer")
+    found |= linear(get, "join", "id_mm_concat_layer")
+    for name in ("image", "text"):
+        found |= projected(get, f"project.{name}", f"{name}_trs")
+    return found
+
+
+def dualgnn(get: Get) -> dict[str, Any]:
+    """DRAGON's, too."""
+    found = {"weight": get("weight_u")[:, :, 0]}
+    for name, short in (("image", "v"), ("text", "t")):
+        net = f"{short}_gcn"
+        found[f"user.{name}"] = get(f"{net}.preference")
+        found |= projected(get, f"content.{name}.project", f"{net}.MLP")
+        found |= linear(get, f"content.{name}.out", f"{net}.MLP_1")
     return found

@@ -42,7 +42,7 @@ class Group:
     """The cells of one dataset, features and recommender: a search, then the seeds."""
 
     trials: tuple[Cell, ...]  # the points of the search with the first seed; one without a search
-    seeds: tuple[int, ...]  # one for a closed form, which draws nothing
+    seeds: tuple[int, ...]  # one for a closed form that draws nothing
     search_as: str | None = None  # the features whose choice this group takes over
 
     @property
@@ -72,7 +72,7 @@ def groups(plan: Plan, code: tuple[Code, ...] = ()) -> list[Group]:
 
 def _group(plan: Plan, dataset: str, features: str, name: str, record: ModelRecord) -> Group:
     recommender = plan.recommenders[name]
-    seeds = plan.seeds[:1] if record.closed_form else plan.seeds
+    seeds = plan.seeds if record.uses_seed else plan.seeds[:1]
     own = {**plan.training, **recommender.training, **plan.features[features].training}
     trials = []
     for point in _points(recommender.search):

@@ -106,8 +106,10 @@ class Grid:
     def path(self, cell: Cell) -> Path:
         """Where the cell's run is or will be. Raises MmxError when its data cannot be read."""
         entry = self.plan.datasets[cell.dataset]
-        training = {k: v for k, v in cell.training.described().items() if k != "device"}
         record = find_model(cell.model, self.code)
+        training = cell.training.described_for(record)
+        if training is not None:
+            training.pop("device", None)
         depends = {
             "dataset": self.artifacts.dataset_identity(cell.dataset),
             "split": asdict(entry.rule),
@@ -115,7 +117,7 @@ class Grid:
             "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": record.code or cell.model,
             "settings": sorted(cell.settings),
-            "training": None if record.closed_form else training,
+            "training": training,
         }
         return self.out / "runs" / f"{cell.name}-{digest(depends)}"
 

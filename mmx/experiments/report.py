@@ -25,7 +25,7 @@ from mmx.recommend.validation import VALIDATED_ON
 VALID = f"valid {VALIDATED_ON}"
 LEGEND = (
     "Test metrics, mean ± standard deviation over the seeds, and validation Recall@20. A closed "
-    "form has no seed: it runs once."
+    "form that draws nothing runs once."
 )
 TESTED = (
     " * and †: differs from the features '{}' on the same recommender with p < 0.05 (two-sided "

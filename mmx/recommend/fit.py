@@ -50,7 +50,7 @@ class Task:
     @property
     def world(self) -> World:
         """What the model may learn from."""
-        return World(self.inputs.data.train, self.inputs.features)
+        return World(self.inputs.data.train, self.inputs.features, self.job.training.seed)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _description(task: Task) -> dict[str, Any]:
         **({} if record.code is None else {"code": record.code}),
         "settings": asdict(task.config),
         "can": {"cold_items": record.cold_items, "new_users": record.new_users},
-        "training": None if record.closed_form else job.training.described(),
+        "training": job.training.described_for(record),
         "data": str(job.data),
         **({} if job.images is None else {"images": str(job.images)}),
         "split": asdict(inputs.rule),

@@ -9,10 +9,13 @@ vectors p_u are regressed on a sum of their items' vectors q_i,
 W' is W without the row of the constant, and λ is relative to the size of X. The sum over √n is how
 SVD++ folds a user's items in (Koren, "Factorization Meets the Neighborhood", KDD 2008, section 4).
 The map is linear, so that it holds for any model whose scores are inner products, those
-with a constant 1 for an item bias included.
+with a constant 1 for an item bias included. Where users are the solution of an equation, as in
+iALS, a new one is, too.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,6 +37,8 @@ def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
     if isinstance(scorer, ItemItem):
         return scorer.of(histories)
     if isinstance(scorer, Factors):
+        if scorer.solve is not None:
+            return replace(scorer, users=scorer.solve.solved(scorer.items, histories))
         return Factors(_folded_in(scorer, train, histories), scorer.items)
     if isinstance(scorer, Ensemble):
         parts = tuple(newcomers(part, train, histories) for part in scorer.parts)

@@ -46,7 +46,7 @@ class TrainJob:
     split: SplitRule = field(default_factory=SplitRule)
     unknown_items: str = "error"  # or "drop"
     csv: CsvFormat = PLAIN  # how CSV tables in ``data`` are written
-    training: TrainOptions = field(default_factory=TrainOptions)  # a closed form has none
+    training: TrainOptions = field(default_factory=TrainOptions)  # of a closed form: its seed
     end_to_end: EndToEndJob | None = None  # in place of ready features
     code: Codes = ()  # files and modules that ``model`` may run; ``codes`` is what they become
     images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it

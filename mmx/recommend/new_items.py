@@ -93,7 +93,7 @@ def with_new_items(
     log(f"{len(ids):,} new items; {run.path} has {len(run.items):,}")
     table = pa.concat_tables([run.items, pa.table({"item_id": ids})], promote_options="default")
     with record.blamed(), allocating(str(run.path), "train it again with smaller settings"):
-        scorer = _scorer(run, record, World(data.train, vectors))
+        scorer = _scorer(run, record, World(data.train, vectors, _seed(run)))
     return replace(run, data=data, items=table, scorer=scorer)
 
 
@@ -215,6 +215,11 @@ def _scorer(run: Run, record: ModelRecord, world: World) -> Scorer:
         items = model.factors()[1].float().cpu().numpy()
     _must_be_the_same(items[: len(known)], known, run)
     return Factors(run.scorer.users, np.concatenate([known, items[len(known) :]]))
+
+
+def _seed(run: Run) -> int:
+    """0 of a run that has none, whose model draws nothing."""
+    return int((run.config.get("training") or {}).get("seed", 0))
 
 
 def _config(kind: type[Any], run: Run) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmx.bounds import SEED, check_options, number, whole
 from mmx.devices import AUTO, usable_device
 from mmx.errors import one_of
+
+if TYPE_CHECKING:
+    from mmx.recommend.records import ModelRecord
 
 NEGATIVES = ("uniform", "popularity")
 EVALUATIONS, STEPS = 20, 1000  # without a better one, where --patience names no number
@@ -51,6 +54,12 @@ class TrainOptions:
         one_of("--negatives", self.negatives, NEGATIVES)
         one_of("--precision", self.precision, PRECISIONS)
         usable_device(self.device)
+
+    def described_for(self, record: ModelRecord) -> dict[str, Any] | None:
+        """Those that a model goes by: of a closed form the seed, or none."""
+        if record.closed_form:
+            return {"seed": self.seed} if record.seeded else None
+        return self.described()
 
     def described(self) -> dict[str, Any]:
         """The options as a run's config and the names of a plan's runs have them.

@@ -28,6 +28,7 @@ class World:
 
     train: UserItems
     features: dict[str, Features] = field(default_factory=dict)  # modality → vectors
+    seed: int = 0  # of what a ClosedForm draws; a Model has its generator
 
     @property
     def n_users(self) -> int:
@@ -132,7 +133,7 @@ class ClosedForm(Protocol):
         ...
 
     def fit(self, config: Any, world: World) -> Scorer:
-        """The solution for a Config; nothing is drawn.
+        """The solution for a Config. What it draws is from ``world.seed``; its record says so.
 
         The Scorer is one that ``mmx.recommend.serialize`` can save: Factors or ItemItem.
         """

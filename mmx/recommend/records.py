@@ -23,6 +23,7 @@ class ModelRecord:
     features: str  # "none" or "required"
     citation: str
     closed_form: bool = False  # solved at once; else trained in epochs
+    seeded: bool = False  # a closed form that draws something; else it is the same for all seeds
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
     end_to_end: bool = False  # can train an encoder: its Model has ``feature_tables``
@@ -34,6 +35,11 @@ class ModelRecord:
     def defaults(self) -> dict[str, Any]:
         """The settings of its Config and their defaults; the module is not imported."""
         return defaults_of(self.module)
+
+    @property
+    def uses_seed(self) -> bool:
+        """Whether another ``--seed`` makes another model."""
+        return self.seeded or not self.closed_form
 
     def blamed(self) -> AbstractContextManager[None]:
         """Around what runs the model: names the file of one of the user's own in its errors."""

@@ -34,7 +34,7 @@ from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.scoring import Factors, Scorer
-from mmx.recommend.serialize import pack, unpack
+from mmx.recommend.serialize import factors, pack, unpack
 from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
 
 if TYPE_CHECKING:  # opening and scoring a run loads no torch
@@ -200,7 +200,9 @@ def _scorer(
 ) -> Scorer:
     record = config.get("scorer", {"kind": "factors"})
     if record["kind"] == "factors":
-        return Factors(embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet"))
+        return factors(
+            record, embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet")
+        )
     _compare(path, config, "model.safetensors")
     return unpack(record, load_arrays(path / "model.safetensors"), data.train)
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.threads import in_blocks
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
@@ -46,6 +47,8 @@ class Factors:
 
     users: np.ndarray  # (users, k) float32
     items: np.ndarray  # (items, k) float32
+    # The equation of a user's vector; None: mmx.recommend.inductive estimates a new user's.
+    solve: LeastSquares | None = None
 
     @property
     def n_items(self) -> int:

@@ -1,6 +1,7 @@
 """How a run keeps its scorer: numbers in arrays, everything else in a record for JSON.
 
 {"kind": "factors"}                                  users, items
+{"kind": "factors", "least_squares": {"confidence": 40, "reg": 100}}    those of iALS
 {"kind": "item-item", "columns": 7050}               weights, or indptr, indices, values
 {"kind": "fused", "weights": […], "parts": [{…}, …]} those of part 0 as 0.users …, and so on
 """
@@ -8,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,15 @@ from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.scoring import Factors, Scorer
 
 
 def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The record and the arrays of a scorer."""
     if isinstance(scorer, Factors):
-        return {"kind": "factors"}, {"users": scorer.users, "items": scorer.items}
+        solve = {} if scorer.solve is None else {"least_squares": asdict(scorer.solve)}
+        return {"kind": "factors"} | solve, {"users": scorer.users, "items": scorer.items}
     if isinstance(scorer, ItemItem):
         record: dict[str, Any] = {"kind": "item-item", "columns": scorer.n_items}
         if isinstance(scorer.weights, np.ndarray):
@@ -38,16 +42,22 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     raise RunError(f"a {type(scorer).__name__} cannot be saved")
 
 
+def factors(record: Mapping[str, Any], users: np.ndarray, items: np.ndarray) -> Factors:
+    """Those of a record. Raises ValueError or TypeError for least squares that are none."""
+    found = record.get("least_squares")
+    return Factors(users, items, None if found is None else LeastSquares(**found))
+
+
 def unpack(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], train: UserItems) -> Scorer:
     """The scorer that was packed. Raises KeyError when an array is missing."""
     if record["kind"] == "factors":
-        return Factors(arrays["users"], arrays["items"])
+        return factors(record, arrays["users"], arrays["items"])
     if record["kind"] == "item-item":
         if "weights" in arrays:
             return ItemItem(arrays["weights"], train)
         indptr, indices, values = (arrays[name] for name in ("indptr", "indices", "values"))
         return ItemItem(SparseRows(indptr, indices, values, record["columns"]), train)
-    parts = []
+    parts: list[Scorer] = []
     for number, part in enumerate(record["parts"]):
         mine = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(f"{number}.")}
         parts.append(unpack(part, mine, train))

@@ -34,6 +34,11 @@ def test_the_whole_grid() -> None:
     ]
 
 
+def test_a_closed_form_that_draws_something_runs_with_every_seed() -> None:
+    (group,) = groups(tiny_plan(recommenders={"ials": None}, baseline=None, features=FEATURES))
+    assert group.seeds == (3, 4)
+
+
 def test_seeds_go_to_training_and_the_winner_is_kept() -> None:
     group = groups(tiny_plan())[1]
     cells = group.cells(group.trials[1])

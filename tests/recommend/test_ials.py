@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,14 @@ import torch
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import memory
+from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.models import ials
 from mmx.recommend.protocol import World
+from mmx.recommend.scoring import Factors
+from mmx.recommend.serialize import pack, unpack
+from tests.recommend import kit
 from tests.recommend.closed import X
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, toy_train, toy_world
 
@@ -128,10 +134,36 @@ def test_taken_items_score_near_one() -> None:
         np.testing.assert_allclose(scores[user, items], 1, atol=0.05)
 
 
-def test_the_seed_setting_draws_the_start() -> None:
-    one, same, other = (
-        ials.fit(ials.Config(dim=2, sweeps=1, seed=s), toy_world()).items for s in (1, 1, 2)
-    )
+def test_a_list_of_items_is_solved_by_equation_4() -> None:
+    config, train = ials.Config(dim=3, reg=2.0, sweeps=3), toy_train()
+    known = ials.fit(config, toy_world())
+    users = ials._solved(config, train, torch.from_numpy(known.items).double())  # a half-step more
+    assert not np.allclose(known.users, users, atol=1e-5)
+    found = newcomers(known, train, train)
+    assert isinstance(found, Factors)
+    np.testing.assert_allclose(found.users, users, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.users, solved(X, known.items, config), rtol=1e-5, atol=1e-5)
+    nothing = UserItems.from_pairs(np.array([1, 1]), np.array([8, 2]), 3, N_ITEMS)
+    some = newcomers(known, train, nothing).scores(np.arange(3))
+    assert np.isneginf(some).all(1).tolist() == [True, False, True]
+
+
+def test_a_run_keeps_the_equation(tmp_path: Path) -> None:
+    place = kit.write_place(tmp_path)
+    run = kit.trained(place, "ials", tmp_path / "run", settings=["dim=4", "confidence=7"], seed=5)
+    assert run.config["training"] == {"seed": 5}
+    assert isinstance(run.scorer, Factors)
+    assert run.scorer.solve == LeastSquares(7.0, 100.0)
+    again = unpack(*pack(run.scorer), run.data.train)
+    assert isinstance(again, Factors)
+    assert again.solve == run.scorer.solve
+    with pytest.raises(ValueError, match="least squares with -1, a number above 0 is expected"):
+        LeastSquares(-1, 2.0)
+
+
+def test_the_runs_seed_draws_the_start() -> None:
+    config = ials.Config(dim=2, sweeps=1)
+    one, same, other = (ials.fit(config, World(toy_train(), seed=s)).items for s in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
 
@@ -142,9 +174,7 @@ def test_it_says_when_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> No
         ials.fit(ials.Config(), toy_world())
 
 
-@pytest.mark.parametrize(
-    "bad", [{"dim": 0}, {"confidence": 0.0}, {"reg": 0.0}, {"sweeps": 0}, {"seed": -1}]
-)
+@pytest.mark.parametrize("bad", [{"dim": 0}, {"confidence": 0.0}, {"reg": 0.0}, {"sweeps": 0}])
 def test_settings_are_checked(bad: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         ials.Config(**bad)

@@ -8,6 +8,12 @@ sides, so the parameters do not depend on how many users and items there are: th
 catalogue as they are, and an item that nobody took, or that is not in the table, by its vector
 alone, norm(MLP(z)).
 
+A user given as a list of items is estimated as in the other models (``mmx.recommend.inductive``)
+and not by the network. That needs W₁ z_i of the items, 512 numbers each, or their vectors, and a
+run has neither. Nor was it better where it was tried: of 120 users of the sample left out of
+training, with half of their items given, Recall@20 was 0.327 by the estimate and 0.289 by the
+network after 150 epochs, of 120 others 0.292 and 0.275 after 60.
+
 Equations: those of the whole method, without their numbers.
 
 Released code: takes vectors as they are; here they are centred and scaled to norm 1 first

@@ -15,8 +15,10 @@ Equations: 3 to 5.
 Released code: not compared. The library `implicit` gives the same factors for its ``alpha`` of
 1 + α, which it takes for the whole confidence of a pair.
 
+A user given as a list of items is solved from the items' last vectors by equation 4.
+
 Nothing is learned of a user or an item without pairs: their vectors are 0. The sweeps start from
-small normal vectors of the items, whose seed is a setting, since a closed form draws nothing.
+small normal vectors of the items, drawn with the run's seed.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmx.bounds import MOST, SEED, WIDEST, check_settings, number, whole
+from mmx.bounds import MOST, WIDEST, check_settings, number, whole
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.memory import must_fit
 from mmx.recommend.protocol import World
 from mmx.recommend.scoring import Factors
@@ -45,7 +48,6 @@ class Config:
     confidence: float = 40.0  # α, what a pair that was taken weighs beyond the others' 1
     reg: float = 100.0  # λ, in pairs
     sweeps: int = 15  # over users and items
-    seed: int = 0  # of the items' first vectors
 
     def __post_init__(self) -> None:
         check_settings(
@@ -54,7 +56,6 @@ class Config:
             confidence=number(0, above=True),
             reg=number(0, above=True),
             sweeps=whole(1, MOST),
-            seed=SEED,
         )
 
 
@@ -63,11 +64,12 @@ def fit(config: Config, world: World) -> Factors:
     rows = world.n_users + world.n_items
     needed = 16 * rows * config.dim + 24 * max(BLOCK_NUMBERS, config.dim**2)
     must_fit(f"--set dim={config.dim} of {rows:,} users and items", needed, "lower it")
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(world.seed)
     shape = (world.n_items, config.dim)
     items = torch.randn(shape, generator=generator, dtype=torch.float64)
     users, items = swept(config, world.train, items * (SPREAD / config.dim**0.5))
-    return Factors(users.float().numpy(), items.float().numpy())
+    solve = LeastSquares(float(config.confidence), float(config.reg))
+    return Factors(users.float().numpy(), items.float().numpy(), solve)
 
 
 def swept(

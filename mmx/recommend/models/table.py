@@ -92,6 +92,7 @@ MODELS = {
             "none",
             "Hu et al., Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008",
             closed_form=True,
+            seeded=True,
         ),
         ModelRecord(
             "bpr",
