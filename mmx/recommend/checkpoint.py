@@ -70,9 +70,7 @@ class Checkpoint:
         best.scorer = Factors(saved["users"].numpy(), saved["items"].numpy())
         return int(saved["epoch"])
 
-    def save(
-        self, epoch: int, best: Trained, written: Callable[[], None] = lambda: None
-    ) -> None:
+    def save(self, epoch: int, best: Trained, written: Callable[[], None] = lambda: None) -> None:
         """Write the state after ``epoch``, unless the last one is recent.
 
         ``written`` is called after each tensor.

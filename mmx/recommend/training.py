@@ -51,8 +51,8 @@ def train(
     ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
     ``log`` gets a line on training pairs that are skipped, ``code`` is the SHA-256 of the model's
     file, where it is of the user's own: no checkpoint of another is continued. Large matrices of
-    the best epoch are kept in ``space``. Raises RunError when the loss or an embedding is not finite or the checkpoint is of another job, DataError when
-    every user took every item.
+    the best epoch are kept in ``space``. Raises RunError when the loss or an embedding is not
+    finite or the checkpoint is of another job, DataError when every user took every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)

@@ -115,7 +115,6 @@ class Model(GradientModel):
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
-        content, content_bias = self._content()
         ones = torch.ones_like(self.user[:, :1])
         item: torch.Tensor = self.item
         bias: torch.Tensor = self.bias
