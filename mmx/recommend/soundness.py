@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.mapped import are_finite
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.scoring import Factors, Scorer
@@ -144,7 +145,7 @@ def _finite(values: np.ndarray, what: str) -> None:
     """Raise ValueError unless all are finite floating-point numbers."""
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{what} are {values.dtype}, floating-point numbers are expected")
-    if not np.isfinite(values).all():
+    if not are_finite(values):
         raise ValueError(f"{what} hold NaN or infinity")
 
 
