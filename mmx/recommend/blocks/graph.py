@@ -113,7 +113,8 @@ class _Product(torch.autograd.Function):
 
 def products_at(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """left_r · right_c of each entry (r, c) → (entries,), of (rows, d) and (columns, d)."""
-    products = sampled_products if left.is_cpu else gathered_products
+    fits = len(matrix.columns) <= len(left) * len(right)  # torch refuses more, entries given twice
+    products = sampled_products if left.is_cpu and fits else gathered_products
     return products(matrix, left, right)
 
 
