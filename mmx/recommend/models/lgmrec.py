@@ -82,6 +82,9 @@ class Config(ModelConfig):
         return replace(self, components=0)
 
 
+TINIEST = 1e-12  # of a norm that is divided by, as F.normalize's
+
+
 @dataclass(frozen=True)
 class Draw:
     """What is random in one step, of one modality."""
@@ -91,16 +94,38 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Global:
+    """Embeddings of one modality over hyperedges, which span a space of few dimensions."""
+
+    embeddings: torch.Tensor  # (nodes, k): members @ edges
+    members: torch.Tensor  # (nodes, hyperedges)
+    edges: torch.Tensor  # (hyperedges, k)
+
+    def rows(self, rows: torch.Tensor) -> Global:
+        """Those of (n,) nodes."""
+        of_rows = (F.embedding(rows, x) for x in (self.embeddings, self.members))
+        return Global(*of_rows, self.edges)
+
+    def unit_members(self) -> torch.Tensor:
+        """(nodes, hyperedges) that times the edges are the embeddings at norm 1."""
+        norms = torch.linalg.vector_norm(self.embeddings, dim=1, keepdim=True)
+        return self.members / norms.clamp(min=TINIEST)
+
+
+@dataclass(frozen=True)
 class NodeViews:
     """What the final embeddings are made of."""
 
     ids: torch.Tensor  # (nodes, k) collaborative
     modal: list[torch.Tensor]  # (nodes, k) of each modality
-    hyper: list[torch.Tensor]  # (nodes, k) global, of each modality
+    hyper: list[Global]  # of each modality
 
     def rows(self, rows: torch.Tensor) -> NodeViews:
-        """Those of (n,) nodes → (n, k) each."""
-        modal, hyper = ([F.embedding(rows, x) for x in part] for part in (self.modal, self.hyper))
+        """Those of (n,) nodes."""
+        modal, hyper = (
+            [F.embedding(rows, x) for x in self.modal],
+            [x.rows(rows) for x in self.hyper],
+        )
         return NodeViews(F.embedding(rows, self.ids), modal, hyper)
 
 
@@ -211,28 +236,33 @@ class Model(GradientModel):
         sample = ((logits + draw.noise) / self.config.temperature).softmax(1)
         return sample * draw.kept / (1 - self.config.dropout)
 
-    def _over_hyperedges(self, members: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """From nodes' memberships and items' embeddings (items, k) → (nodes, k)."""
+    def _over_hyperedges(self, members: torch.Tensor, items: torch.Tensor) -> Global:
+        """From nodes' memberships (nodes, hyperedges) and items' embeddings (items, k)."""
         of_items = self.graph.split(members)[1]
         for _ in range(self.config.hyper_layers):
             edges = of_items.T @ items / len(items)  # (hyperedges, k)
             items = of_items @ edges
-        return (members @ edges).float()
+        return Global((members @ edges).float(), members, edges)
 
     def _final(self, parts: NodeViews) -> torch.Tensor:
         """(n, k) of the parts' nodes."""
         local = parts.ids + torch.stack([F.normalize(x) for x in parts.modal]).sum(0)
-        return local + self.config.global_weight * F.normalize(torch.stack(parts.hyper).sum(0))
+        over = torch.stack([x.embeddings for x in parts.hyper]).sum(0)
+        return local + self.config.global_weight * F.normalize(over)
 
     def _contrast(
-        self, hyper: list[torch.Tensor], users: torch.Tensor, positives: torch.Tensor
+        self, hyper: list[Global], users: torch.Tensor, positives: torch.Tensor
     ) -> torch.Tensor:
-        """Σ over the batch of InfoNCE of a node in one modality against all nodes in the next."""
+        """Σ over the batch of InfoNCE of a node in one modality against all nodes in the next.
+
+        The cosine of aE and bF is a(EFᵀ)bᵀ: of as many numbers as there are hyperedges, not of k.
+        """
         total = self.nodes.new_zeros(())
-        unit = [self.graph.split(F.normalize(x)) for x in hyper]
-        for left, right in combinations(unit, 2):
-            for rows, a, b in zip((users, positives), left, right, strict=True):
+        for one, other in combinations(hyper, 2):
+            across = one.edges @ other.edges.T  # (hyperedges, hyperedges)
+            both = (self.graph.split(x.unit_members()) for x in (one, other))
+            for rows, a, b in zip((users, positives), *both, strict=True):
                 found, _, counts = unique_padded(rows)
-                mine = F.embedding(found, a)  # (n, k)
+                mine = F.embedding(found, a) @ across.to(a.dtype)  # (n, hyperedges)
                 total = total + against_all(mine, b, self.config.temperature, found, counts)
         return total
