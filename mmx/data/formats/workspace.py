@@ -1,0 +1,201 @@
+"""The tables of an import while it runs: a DuckDB file, in bounded memory.
+
+    log     user_id, item_id [, rating, timestamp, split], n    one row an interaction
+    meta    item_id and what else is known of an item, n         one row an item
+
+``n`` is the place of a row among all that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from mmx.data.formats.lines import Block, Reader
+from mmx.data.quoting import quoted, quoted_name
+from mmx.errors import DataError, first_line
+
+MEMORY = "200MB"  # of DuckDB; what Python holds comes on top of it
+BATCH = 8192  # rows in memory while a table is written
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and where its values come from."""
+
+    name: str
+    sql: str  # an expression over the document or the cells of a line
+    kind: str = "VARCHAR"
+    needed: str = ""  # what a line without it lacks, in words; empty where it may be missing
+
+    def typed(self) -> str:
+        """The expression; NULL where there is no value of the kind."""
+        if self.kind == "VARCHAR":
+            return f"nullif({self.sql}, '')"
+        if self.kind == "BIGINT":  # 1e9 and 1400000000.0, too
+            number = f"try_cast({self.sql} as decimal(38, 9))"
+            return f"try_cast(case when {number} = trunc({number}) then {number} end as bigint)"
+        number = f"try_cast({self.sql} as double)"
+        return f"case when isfinite({number}) then {number} end"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the lines of a file hold: documents in JSON, or cells."""
+
+    columns: Sequence[Column]
+    separator: str | None = None  # between cells, which are c[1], c[2] …; None: JSON, doc
+    cells: int = 0
+    prepare: Callable[[str], str] | None = None  # a line as JSON; raises ValueError
+
+    def sql(self) -> str:
+        """Rows of the block: the columns, n, and what is wrong with the line."""
+        names = [quoted_name(column.name) for column in self.columns]
+        parsed = f"string_split(line, {quoted(self.separator)})" if self.separator else ""
+        parsed = parsed or "case when json_valid(line) then line::json end"
+        what = "c" if self.separator else "doc"
+        typed = [f"{c.typed()} as {n}" for c, n in zip(self.columns, names, strict=True)]
+        faults = [
+            f"when {quoted_name(c.name)} is null then {quoted(c.needed)}"
+            for c in self.columns if c.needed
+        ]  # fmt: skip
+        return (
+            f"with parsed as (select n, number, {parsed} as {what} from block), "
+            f"typed as (select n, number, {what}, {', '.join(typed)} from parsed) "
+            f"select {', '.join(names)}, n, number, "
+            f"case {self._malformed()} {' '.join(faults)} end as fault from typed"
+        )
+
+    def _malformed(self) -> str:
+        if self.separator is None:
+            return (
+                "when doc is null then 'it is not JSON' "
+                "when json_type(doc) <> 'OBJECT' then 'a JSON object is expected'"
+            )
+        return (
+            f"when len(c) <> {self.cells} then "
+            f"len(c) || ' cells, {self.cells} are expected'"
+        )
+
+
+class Workspace:
+    """The database. Use as a context; ``folder`` is deleted by whoever made it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.rows = folder, 0
+        self.db = duckdb.connect(
+            folder / "import.duckdb",
+            config={
+                "memory_limit": MEMORY, "threads": 2, "temp_directory": str(folder / "spill"),
+                "autoinstall_known_extensions": False, "python_enable_replacements": False,
+            },
+        )  # fmt: skip
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.db.close()
+
+    def fill(self, table: str, path: Path, layout: Layout, reader: Reader, skip: int = 0) -> None:
+        """Add the lines of a file to a table, from line ``skip`` + 1.
+
+        Raises DataError with the first line that lacks something, unless such are skipped.
+        """
+        for block in reader.blocks(path):
+            self._add(table, path, layout, reader, _after(block, skip))
+
+    def query(self, table: str, sql: str) -> None:
+        """Add the rows of a query, which has no ``n``, to a table."""
+        self._into(table, f"select *, {self.rows} + row_number() over () as n from ({sql})")
+        self.rows += self.count(table)
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table without ``n``; none where there is no table."""
+        rows = self.db.execute(
+            "select column_name from information_schema.columns where table_name = ? "
+            "order by ordinal_position", [table],
+        ).fetchall()  # fmt: skip
+        return [name for (name,) in rows if name != "n"]
+
+    def count(self, table: str, where: str = "true") -> int:
+        """How many rows a table has."""
+        return int(self.one(f"select count(*) from {table} where {where}"))
+
+    def one(self, sql: str) -> int:
+        """A single number."""
+        return self.db.sql(sql).fetchall()[0][0]  # type: ignore[no-any-return]
+
+    def replace(self, table: str, sql: str) -> int:
+        """Make a table again of a query over itself; how many rows it lost."""
+        before = self.count(table)
+        self.db.execute(f"create table changed as {sql}")
+        self.db.execute(f"drop table {table}")
+        self.db.execute(f"alter table changed rename to {table}")
+        return before - self.count(table)
+
+    def batches(self, sql: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The rows of a query, some at a time."""
+        reader = self.db.sql(sql).to_arrow_reader(BATCH)
+        return reader.schema, iter(reader)
+
+    def _add(self, table: str, path: Path, layout: Layout, reader: Reader, block: Block) -> None:
+        numbers, lines = _prepared(path, layout, reader, block)
+        if not lines:
+            return
+        n = range(self.rows, self.rows + len(lines))
+        self.rows += len(lines)
+        arrays = {"n": pa.array(n, pa.int64()), "number": pa.array(numbers, pa.int64())}
+        try:
+            self.db.register("block", pa.table({**arrays, "line": pa.array(lines, pa.string())}))
+            self.db.execute(f"create or replace temp table rows as {layout.sql()}")
+        except duckdb.Error as error:
+            raise DataError(f"{path}: line {numbers[0]} or later: {first_line(error)}") from error
+        finally:
+            self.db.unregister("block")
+        self._refuse(path, reader)
+        self._into(table, "select * exclude (number, fault) from rows where fault is null")
+
+    def _refuse(self, path: Path, reader: Reader) -> None:
+        """Report the lines that are faulty."""
+        bad = self.db.sql(
+            "select count(*), min(number), arg_min(fault, number) from rows "
+            "where fault is not null"
+        ).fetchall()[0]
+        if bad[0]:
+            reader.bad.found(path, bad[1], bad[2], bad[0])
+
+    def _into(self, table: str, sql: str) -> None:
+        if self.columns(table):
+            self.db.execute(f"insert into {table} by name {sql}")
+        else:
+            self.db.execute(f"create table {table} as {sql}")
+
+
+def _after(block: Block, skip: int) -> Block:
+    """Without the lines up to ``skip``."""
+    if not block.numbers or block.numbers[0] > skip:
+        return block
+    kept = [(n, line) for n, line in zip(block.numbers, block.lines, strict=True) if n > skip]
+    return Block([n for n, _ in kept], [line for _, line in kept])
+
+
+def _prepared(
+    path: Path, layout: Layout, reader: Reader, block: Block
+) -> tuple[list[int], list[str]]:
+    """The lines as they are parsed, those left out that cannot be."""
+    if layout.prepare is None:
+        return block.numbers, block.lines
+    numbers, lines = [], []
+    for number, line in zip(block.numbers, block.lines, strict=True):
+        try:
+            lines.append(layout.prepare(line))
+            numbers.append(number)
+        except ValueError as error:
+            reader.bad.found(path, number, str(error))
+    return numbers, lines
