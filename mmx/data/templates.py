@@ -10,6 +10,7 @@ lists are joined by commas. What surrounds a missing value is left out with it:
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class TextTemplate:
 
 def plain_text(value: Any) -> str:
     """A value as it is read by people; empty where there is none."""
-    if value is None or value != value:  # NaN
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)):
         return ", ".join(filter(None, map(plain_text, value)))

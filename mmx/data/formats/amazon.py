@@ -29,7 +29,7 @@ def load(source: Source) -> None:
     """Read all files. Raises DataError where one is neither reviews nor metadata."""
     reviews = 0
     for path in source.files(*PATTERNS):
-        line = source.reader.first(path)
+        _, line = source.reader.first(path)
         if not line:
             raise DataError(f"{path} is empty; download it again")
         old = line.lstrip().startswith("{'")

@@ -17,10 +17,13 @@ class BadLines:
     first: str = ""  # the first that was left out, in one line
     by_file: dict[str, int] = field(default_factory=dict)
 
-    def found(self, path: Path, line: int, reason: str, lines: int = 1) -> None:
-        """``lines`` bad lines, of which this is the first. Raises DataError unless they are
-        skipped."""
-        said = f"{path}: line {line}: {reason}"
+    def found(self, path: Path, line: int | str, reason: str, lines: int = 1) -> None:
+        """``lines`` bad lines, of which this is the first: its number, or where it is in words.
+
+        Raises DataError unless they are skipped.
+        """
+        where = f"line {line}" if isinstance(line, int) else line
+        said = f"{path}: {where}: {reason}"
         if not self.skip:
             raise DataError(f"{said}; fix the file, or --skip-bad-lines leaves such lines out")
         self.first = self.first or said

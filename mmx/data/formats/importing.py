@@ -12,19 +12,31 @@ from typing import Any
 import duckdb
 
 from mmx.atomic import check_target, file_sha256, publishing
-from mmx.data.formats import amazon
+from mmx.data.formats import amazon, microlens, mmrec, movielens, recbole, tables
 from mmx.data.formats.bad_lines import BadLines
 from mmx.data.formats.filters import filtered
 from mmx.data.formats.lines import Reader
 from mmx.data.formats.options import ImportOptions, Source
 from mmx.data.formats.workspace import Workspace
-from mmx.data.formats.writing import IMPORT, LATE, write_interactions, write_items, write_record
+from mmx.data.formats.writing import (
+    IMPORT,
+    LATE,
+    RECORD,
+    write_interactions,
+    write_items,
+    write_record,
+)
 from mmx.data.splits import LeftOut
 from mmx.data.templates import TextTemplate
 from mmx.errors import DataError, OptionError, first_line, one_of
 from mmx.files import as_path, as_paths
 
-FORMATS: dict[str, ModuleType] = {"amazon": amazon}
+FORMATS: dict[str, ModuleType] = {
+    "amazon": amazon, "csv": tables, "microlens": microlens, "mmrec": mmrec,
+    "movielens": movielens, "recbole": recbole,
+}  # fmt: skip
+RENAMING = ("csv", "mmrec", "recbole")  # formats whose columns may have other names
+SEPARATED = ("csv", "microlens")  # formats that are CSV
 WORK = ".import"  # in the folder that is being filled
 
 Beside = Callable[[Path], dict[str, Any]]
@@ -71,6 +83,7 @@ def import_dataset(
     """
     one_of("format", name, FORMATS)
     options, out = options or ImportOptions(), as_path(out)
+    _check_options(name, options)
     places = as_paths(sources)
     for place in places:
         if not place.exists():
@@ -79,7 +92,7 @@ def import_dataset(
     total = sum(map(_size, places))
     bad = BadLines(options.skip_bad_lines)
     with publishing(out, IMPORT, overwrite=overwrite, folder=True) as folder:
-        encoding = options.csv.encoding or "utf-8"
+        encoding = (name not in SEPARATED and options.csv.encoding) or "utf-8"
         reader = Reader(bad, encoding, options.max_bytes, lambda done: progress(done, total))
         try:
             with Workspace(folder / WORK) as work:
@@ -90,8 +103,17 @@ def import_dataset(
         shutil.rmtree(folder / WORK)
         done.bad_lines, done.first_bad = bad.count, bad.first
         done.extra = beside(folder)
-        write_record(folder, _facts(name, source, done))
+        write_record(folder, RECORD, _facts(name, source, done))
     return done
+
+
+def _check_options(name: str, options: ImportOptions) -> None:
+    """Raise OptionError for an option that the format does not use."""
+    for given, option, formats in (
+        (options.columns, "--columns", RENAMING), (options.csv.delimiter, "--delimiter", SEPARATED),
+    ):  # fmt: skip
+        if given and name not in formats:
+            raise OptionError(f"{option} is for {', '.join(formats)}; leave it out for {name}")
 
 
 def _imported(source: Source, module: ModuleType, folder: Path, done: Imported) -> Imported:

@@ -71,10 +71,13 @@ class Reader:
         if rest:
             yield self._block(path, number, rest)
 
-    def first(self, path: Path) -> str:
-        """The first line that is not blank; empty where there is none."""
+    def first(self, path: Path) -> tuple[int, str]:
+        """The first line that is not blank and its number; 0 and nothing where there is none."""
         quiet = Reader(BadLines(skip=True), self.encoding, self.max_bytes)
-        return next((line for block in quiet.blocks(path) for line in block.lines), "")
+        for block in quiet.blocks(path):
+            if block.lines:
+                return block.numbers[0], block.lines[0]
+        return 0, ""
 
     def unpacked(self, path: Path, target: Path) -> Path:
         """The file itself, or where it is in gzip a copy at ``target`` that is not.

@@ -76,10 +76,7 @@ class Layout:
                 "when doc is null then 'it is not JSON' "
                 "when json_type(doc) <> 'OBJECT' then 'a JSON object is expected'"
             )
-        return (
-            f"when len(c) <> {self.cells} then "
-            f"len(c) || ' cells, {self.cells} are expected'"
-        )
+        return f"when len(c) <> {self.cells} then len(c) || ' cells, {self.cells} are expected'"
 
 
 class Workspace:
@@ -164,8 +161,7 @@ class Workspace:
     def _refuse(self, path: Path, reader: Reader) -> None:
         """Report the lines that are faulty."""
         bad = self.db.sql(
-            "select count(*), min(number), arg_min(fault, number) from rows "
-            "where fault is not null"
+            "select count(*), min(number), arg_min(fault, number) from rows where fault is not null"
         ).fetchall()[0]
         if bad[0]:
             reader.bad.found(path, bad[1], bad[2], bad[0])

@@ -1,4 +1,4 @@
-"""The dataset directory that an import leaves: two tables, and import.json, which says whence.
+"""The dataset directory that an import leaves: two tables, and import.json, which says where from.
 
 import.json has the format, the sources with their sizes and SHA-256, the options and the counts,
 and the names of the files, by which ``--overwrite`` knows that nothing else is in the folder.
@@ -84,21 +84,21 @@ def _write(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> 
     return rows
 
 
-def write_record(folder: Path, facts: dict[str, Any]) -> None:
-    """import.json with the names of all files in the folder."""
+def write_record(folder: Path, name: str, facts: dict[str, Any]) -> None:
+    """The record ``name`` in JSON, with the names of all files in the folder."""
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    text = json.dumps({**facts, "files": [*files, RECORD]}, indent=2, ensure_ascii=False)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({**facts, "files": [*files, name]}, indent=2, ensure_ascii=False)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
-def _is_import(folder: Path) -> bool:
-    """Whether a folder holds only what an import or an export wrote."""
+def only_recorded(folder: Path, name: str) -> bool:
+    """Whether a folder holds only the files that its record names."""
     try:
-        written = parse_json((folder / RECORD).read_bytes())["files"]
+        written = parse_json((folder / name).read_bytes())["files"]
         there = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
         return there <= set(written)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-IMPORT = Kind("a dataset of `mmx import`", _is_import)
+IMPORT = Kind("a dataset of `mmx import`", lambda folder: only_recorded(folder, RECORD))
