@@ -184,6 +184,6 @@ def _drawing() -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("reading (MiB)", total=None)
 
         def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done >> 20, total=max(total >> 20, 1))
+            bar.update(task, completed=-(-done >> 20), total=-(-total >> 20))
 
         yield progress

@@ -35,9 +35,10 @@ def load(source: Source) -> None:
         old = line.lstrip().startswith("{'")
         keys = _keys(path, line, old)
         is_review = bool({"reviewerID", "user_id"} & keys.keys())
-        columns = _reviews(keys) if is_review else _items(path, keys)
+        values = _Values()
+        columns = _reviews(values, keys) if is_review else _items(values, path, keys)
         reviews += is_review
-        layout = Layout(columns, prepare=as_json if old else None)
+        layout = Layout(columns, paths=values.paths, prepare=as_json if old else None)
         source.work.fill("log" if is_review else "meta", source.using(path), layout, source.reader)
     if not reviews:
         raise DataError(
@@ -58,67 +59,67 @@ def _keys(path: Path, line: str, old: bool) -> dict[str, Any]:
     return found
 
 
-def _key(name: str) -> str:
-    return f"json_extract_string(doc, '$.{name}')"
+class _Values:
+    """The paths of an object whose values are used: each is called by its place among them."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def __call__(self, path: str) -> str:
+        """The value at a path as text; NULL for an empty one. Lists are JSON."""
+        if path not in self.paths:
+            self.paths.append(path)
+        return f"nullif(v[{self.paths.index(path) + 1}], '')"
+
+    def first(self, *paths: str) -> str:
+        """The first that there is."""
+        return f"coalesce({', '.join(map(self, paths))})"
+
+    def joined(self, path: str, between: str) -> str:
+        """A text as it is, a list of texts as one."""
+        value = self(path)
+        parts = f"array_to_string(json_extract_string({value}, '$[*]'), '{between}')"
+        return f"case when starts_with({value}, '[') then nullif({parts}, '') else {value} end"
 
 
-def _reviews(keys: dict[str, Any]) -> list[Column]:
+def _reviews(value: _Values, keys: dict[str, Any]) -> list[Column]:
     recent = "user_id" in keys
     user, item = ("user_id", "parent_asin") if recent else ("reviewerID", "asin")
     rating, time = ("rating", "timestamp") if recent else ("overall", "unixReviewTime")
     return [
-        Column("user_id", _key(user), needed=f"there is no {user}"),
-        Column("item_id", _key(item), needed=f"there is no {item}"),
-        Column("rating", _key(rating), "DOUBLE", f"{rating} is missing or not a number"),
-        Column("timestamp", _key(time), "BIGINT", f"{time} is missing or not a whole number"),
+        Column("user_id", value(user), needed=f"there is no {user}"),
+        Column("item_id", value(item), needed=f"there is no {item}"),
+        Column("rating", value(rating), "DOUBLE", f"{rating} is missing or not a number"),
+        Column("timestamp", value(time), "BIGINT", f"{time} is missing or not a whole number"),
     ]
 
 
-def _items(path: Path, keys: dict[str, Any]) -> list[Column]:
+def _items(value: _Values, path: Path, keys: dict[str, Any]) -> list[Column]:
     item = next((name for name in ("parent_asin", "asin") if name in keys), None)
     if item is None:
         raise DataError(
             f"{path}: line 1 has neither asin nor parent_asin; reviews or metadata of Amazon are "
             "expected"
         )
+    paths = [value.joined(name, " > ") for name in ("categories[0]", "categories", "category")]
+    lists = f"case when starts_with({value('categories[0]')}, '[') then {paths[0]} end"
+    categories = f"coalesce({lists}, {', '.join(paths[1:])}, {value.first(*MAIN)})"
+    features = f"coalesce({value.joined('features', ' ')}, {value.joined('feature', ' ')})"
     return [
-        Column("item_id", _key(item), needed=f"there is no {item}"),
-        Column("image", _first_of(IMAGES)),
-        Column("title", _key("title")),
-        Column("brand", f"coalesce(nullif({_key('brand')}, ''), {_key('store')})"),
-        Column("categories", CATEGORIES),
-        Column("description", _joined("description")),
-        Column("features", f"coalesce({_joined('features')}, {_joined('feature')})"),
-        Column("price", f"replace(ltrim({_key('price')}, '$ '), ',', '')", "DOUBLE"),
+        Column("item_id", value(item), needed=f"there is no {item}"),
+        Column("image", value.first(*IMAGES)),
+        Column("title", value("title")),
+        Column("brand", value.first("brand", "store")),
+        Column("categories", categories),  # of 2014 the first of several paths
+        Column("description", value.joined("description", " ")),
+        Column("features", features),
+        Column("price", f"replace(ltrim({value('price')}, '$ '), ',', '')", "DOUBLE"),
     ]
 
 
+MAIN = ("main_category", "main_cat")
 IMAGES = (
     "imUrl", "imageURLHighRes[0]", "imageURL[0]",
     "images[0].hi_res", "images[0].large", "images[0].thumb", "images.hi_res[0]",
     "images.large[0]", "image[0]",
 )  # fmt: skip
-
-
-def _first_of(paths: tuple[str, ...]) -> str:
-    found = [f"nullif({_key(path)}, '')" for path in paths]
-    return f"coalesce({', '.join(found)})"
-
-
-def _joined(name: str) -> str:
-    """A text, or several as one."""
-    whole, parts = f"json_extract(doc, '$.{name}')", f"json_extract_string(doc, '$.{name}[*]')"
-    return (
-        f"case when json_type({whole}) = 'ARRAY' then array_to_string({parts}, ' ') "
-        f"else {_key(name)} end"
-    )
-
-
-def _path(name: str) -> str:
-    return f"array_to_string(json_extract_string(doc, '$.{name}[*]'), ' > ')"
-
-
-CATEGORIES = (  # of 2014 several paths, of which the first is taken
-    f"coalesce(nullif({_path('categories[0]')}, ''), nullif({_path('categories')}, ''), "
-    f"nullif({_path('category')}, ''), {_key('main_category')}, {_key('main_cat')})"
-)

@@ -125,6 +125,7 @@ def _imported(source: Source, module: ModuleType, folder: Path, done: Imported) 
         raise DataError(f"{source.places[0]} holds no interactions")
     if options.k_core and "split" in work.columns("log"):
         raise OptionError("--k-core would change the split that the files give; leave it out")
+    work.whole("log", "timestamp")
     steps = filtered(
         work, min_rating=options.min_rating, duplicates=options.duplicates, k_core=options.k_core
     )

@@ -18,7 +18,7 @@ from mmx.errors import DataError, OptionError, first_line
 from mmx.files import open_regular
 
 CHUNK = 256 << 10  # bytes read at once
-BLOCK = 4 << 20  # bytes of the lines of a block
+BLOCK = 2 << 20  # bytes of the lines of a block
 LONGEST = 16 << 20  # bytes of a line
 MAGIC = b"\x1f\x8b"
 GIB = 1 << 30

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmx.data.formats.lines import Block, Reader
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import DataError, first_line
 
 MEMORY = "200MB"  # of DuckDB; what Python holds comes on top of it
 BATCH = 8192  # rows in memory while a table is written
@@ -45,38 +45,47 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the lines of a file hold: documents in JSON, or cells."""
+    """What the lines of a file hold: JSON objects, of which v[1], v[2] … are the values at
+    ``paths``, or cells, which are c[1], c[2] …"""
 
     columns: Sequence[Column]
-    separator: str | None = None  # between cells, which are c[1], c[2] …; None: JSON, doc
+    separator: str | None = None  # between cells; None: JSON
     cells: int = 0
+    paths: Sequence[str] = ()
     prepare: Callable[[str], str] | None = None  # a line as JSON; raises ValueError
 
     def sql(self) -> str:
         """Rows of the block: the columns, n, and what is wrong with the line."""
         names = [quoted_name(column.name) for column in self.columns]
-        parsed = f"string_split(line, {quoted(self.separator)})" if self.separator else ""
-        parsed = parsed or "case when json_valid(line) then line::json end"
-        what = "c" if self.separator else "doc"
         typed = [f"{c.typed()} as {n}" for c, n in zip(self.columns, names, strict=True)]
         faults = [
             f"when {quoted_name(c.name)} is null then {quoted(c.needed)}"
             for c in self.columns if c.needed
         ]  # fmt: skip
         return (
-            f"with parsed as (select n, number, {parsed} as {what} from block), "
-            f"typed as (select n, number, {what}, {', '.join(typed)} from parsed) "
+            f"with parsed as (select n, number, {self._parsed()} from block), "
+            f"typed as (select n, number, wrong, {', '.join(typed)} from parsed) "
             f"select {', '.join(names)}, n, number, "
-            f"case {self._malformed()} {' '.join(faults)} end as fault from typed"
+            f"case when wrong is not null then wrong {' '.join(faults)} end as fault from typed"
         )
 
-    def _malformed(self) -> str:
+    def _parsed(self) -> str:
+        """The values of a line, and what is ``wrong`` with all of it.
+
+        One call takes all values out of an object: each call keeps memory for 2048 of them.
+        """
         if self.separator is None:
+            listed = ", ".join(quoted(f"$.{path}") for path in self.paths)
+            good = "json_valid(line) and starts_with(ltrim(line), '{')"
+            whole = f"case when {good} then line else '{{}}' end"
             return (
-                "when doc is null then 'it is not JSON' "
-                "when json_type(doc) <> 'OBJECT' then 'a JSON object is expected'"
+                f"json_extract_string({whole}, [{listed}]) as v, "
+                f"case when not ({good}) then 'it is not an object in JSON' end as wrong"
             )
-        return f"when len(c) <> {self.cells} then len(c) || ' cells, {self.cells} are expected'"
+        return (
+            f"string_split(line, {quoted(self.separator)}) as c, case when len(c) <> {self.cells} "
+            f"then len(c) || ' cells, {self.cells} are expected' end as wrong"
+        )
 
 
 class Workspace:
@@ -120,6 +129,17 @@ class Workspace:
         ).fetchall()  # fmt: skip
         return [name for (name,) in rows if name != "n"]
 
+    def whole(self, table: str, column: str) -> None:
+        """Make a column of floating point one of whole numbers, where it has no others."""
+        kinds = self.db.execute(
+            "select data_type from information_schema.columns "
+            "where table_name = ? and column_name = ?", [table, column],
+        ).fetchall()  # fmt: skip
+        if kinds == [("DOUBLE",)] and not self.count(
+            table, f"{column} <> trunc({column}) or abs({column}) > 1e15"
+        ):
+            self.db.execute(f"alter table {table} alter {column} type bigint")
+
     def count(self, table: str, where: str = "true") -> int:
         """How many rows a table has."""
         return int(self.one(f"select count(*) from {table} where {where}"))
@@ -148,23 +168,17 @@ class Workspace:
         n = range(self.rows, self.rows + len(lines))
         self.rows += len(lines)
         arrays = {"n": pa.array(n, pa.int64()), "number": pa.array(numbers, pa.int64())}
-        try:
-            self.db.register("block", pa.table({**arrays, "line": pa.array(lines, pa.string())}))
-            self.db.execute(f"create or replace temp table rows as {layout.sql()}")
-        except duckdb.Error as error:
-            raise DataError(f"{path}: line {numbers[0]} or later: {first_line(error)}") from error
-        finally:
-            self.db.unregister("block")
-        self._refuse(path, reader)
-        self._into(table, "select * exclude (number, fault) from rows where fault is null")
-
-    def _refuse(self, path: Path, reader: Reader) -> None:
-        """Report the lines that are faulty."""
-        bad = self.db.sql(
-            "select count(*), min(number), arg_min(fault, number) from rows where fault is not null"
-        ).fetchall()[0]
-        if bad[0]:
-            reader.bad.found(path, bad[1], bad[2], bad[0])
+        self.db.register("block", pa.table({**arrays, "line": pa.array(lines, pa.string())}))
+        rows = self.db.sql(layout.sql()).to_arrow_table()
+        self.db.unregister("block")
+        faulty = rows.filter(pc.is_valid(rows["fault"]))
+        if len(faulty):
+            first = faulty.slice(0, 1).to_pylist()[0]
+            reader.bad.found(path, first["number"], first["fault"], len(faulty))
+            rows = rows.filter(pc.is_null(rows["fault"]))
+        self.db.register("rows", rows.drop_columns(["number", "fault"]))
+        self._into(table, "select * from rows")
+        self.db.unregister("rows")
 
     def _into(self, table: str, sql: str) -> None:
         if self.columns(table):
