@@ -77,6 +77,8 @@ class Reader:
         for block in quiet.blocks(path):
             if block.lines:
                 return block.numbers[0], block.lines[0]
+        for _ in self.blocks(path):  # raises where the first line is cut off
+            pass
         return 0, ""
 
     def unpacked(self, path: Path, target: Path) -> Path:
@@ -104,7 +106,7 @@ class Reader:
                     size += len(data)
                     if packed and size > self.max_bytes:
                         raise DataError(
-                            f"{path} has more than {self.max_bytes / GIB:g} GiB when it is "
+                            f"{path} has more than {self.max_bytes / GIB:.4g} GiB when it is "
                             "unpacked; --max-size sets another limit"
                         )
                     yield data

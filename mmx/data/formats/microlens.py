@@ -45,12 +45,12 @@ def _table(
     source: Source, table: str, path: Path, names: dict[str, str], time: str | None = None
 ) -> None:
     """The columns of a CSV file as text, and a time as a whole number."""
-    sql = view_of(source.using(path), source.options.csv).sql
+    sql = view_of(source.using(path), source.options.csv, tuple(names.values())).sql
     there = source.work.db.sql(sql).columns
     lacks = [name for name in (*names.values(), time) if name and name not in there]
     if lacks:
         raise DataError(f"{path} has no column {lacks[0]}; it has {first_few(there, 8)}")
-    listed = [f'"{theirs}"::varchar as {ours}' for ours, theirs in names.items()]
+    listed = [f'"{theirs}" as {ours}' for ours, theirs in names.items()]
     listed += [f'"{time}"::bigint as timestamp'] if time else []
     source.work.query(table, f"select {', '.join(listed)} from ({sql})")
 

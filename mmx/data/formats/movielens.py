@@ -41,7 +41,7 @@ def load(source: Source) -> None:
 def _first(source: Source, folder: Path) -> None:
     source.work.fill("log", source.using(folder / "u.data"), _ratings("\t"), source.reader)
     flags = [f"case when c[{n}] = '1' then '{_sql(g)}' end" for n, g in enumerate(GENRES, 6)]
-    genres = f"array_to_string(list_filter([{', '.join(flags)}], x -> x is not null), ', ')"
+    genres = f"array_to_string([{', '.join(flags)}], ', ')"
     _movies(source, folder / "u.item", Layout(_of_movies("c[1]", "c[2]", genres), "|", 24))
 
 
@@ -52,29 +52,32 @@ def _second(source: Source, folder: Path) -> None:
 
 
 def _third(source: Source, folder: Path) -> None:
-    work, ratings, movies = source.work, folder / "ratings.csv", folder / "movies.csv"
-    _require(source, ratings, ("userId", "movieId", "rating", "timestamp"))
+    work, path = source.work, folder / "movies.csv"
+    ratings = _view(source, folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
     work.query(
         "log",
-        "select userId::varchar as user_id, movieId::varchar as item_id, rating::double as rating, "
-        f"timestamp::bigint as timestamp from ({view_of(source.using(ratings)).sql})",
+        "select userId as user_id, movieId as item_id, rating::double as rating, "
+        f"timestamp::bigint as timestamp from ({ratings})",
     )
-    if not movies.is_file():
+    if not path.is_file():
         return
-    _require(source, movies, ("movieId", "title", "genres"))
+    movies = _view(source, path, ("movieId", "title", "genres"))
     work.query(
         "meta",
-        f"select movieId::varchar as item_id, title, nullif(replace(genres, '|', ', '), '{NONE}') "
+        f"select movieId as item_id, title, nullif(replace(genres, '|', ', '), '{NONE}') "
         f"as genres, try_cast({YEAR.format('title')} as bigint) as year "
-        f"from ({view_of(source.using(movies)).sql})",
+        f"from ({movies})",
     )
 
 
-def _require(source: Source, path: Path, names: tuple[str, ...]) -> None:
-    there = source.work.db.sql(view_of(path).sql).columns
+def _view(source: Source, path: Path, names: tuple[str, ...]) -> str:
+    """A query over a file. Raises DataError where it lacks a column."""
+    sql = view_of(source.using(path), text=("userId", "movieId", "title", "genres")).sql
+    there = source.work.db.sql(sql).columns
     lacks = [name for name in names if name not in there]
     if lacks:
         raise DataError(f"{path} has no column {lacks[0]}; {', '.join(names)} are expected")
+    return sql
 
 
 def _ratings(separator: str) -> Layout:
