@@ -156,9 +156,10 @@ def _mmrec(folder: Path, name: str, numbered: Numbered, vectors: dict[str, Featu
         np.save(folder / MMREC[modality], matrix)
         missed = np.flatnonzero(~found.present)
         (folder / MISSED[modality]).write_text("".join(f"{n}\n" for n in missed), encoding="utf-8")
+    quoted = f"{name}.inter".replace("'", "''")
     settings = {
         "USER_ID_FIELD": "userID", "ITEM_ID_FIELD": "itemID", "TIME_FIELD": "timestamp",
-        "filter_out_cod_start_users": "True", "inter_file_name": f"'{name}.inter'",
+        "filter_out_cod_start_users": "True", "inter_file_name": f"'{quoted}'",
         "vision_feature_file": "'image_feat.npy'", "text_feature_file": "'text_feat.npy'",
         "user_graph_dict_file": "'user_graph_dict.npy'", "field_separator": '"\\t"',
     }  # fmt: skip

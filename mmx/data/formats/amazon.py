@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from mmx.data.formats.literals import as_json
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
 from mmx.errors import DataError
 
 TEXT = "{title}. {brand}. {categories}. {description}"
+REVIEW = {"reviewerID", "user_id", "overall", "rating", "unixReviewTime", "reviewText"}
+COLUMNS = ("title", "brand", "categories", "description", "features", "price", "image")
 PATTERNS = ("*.json", "*.json.gz", "*.jsonl", "*.jsonl.gz")
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read all files. Raises DataError where one is neither reviews nor metadata."""
     reviews = 0
     for path in source.files(*PATTERNS):
@@ -34,7 +36,7 @@ def load(source: Source) -> None:
             raise DataError(f"{path} is empty; download it again")
         old = line.lstrip().startswith("{'")
         keys = _keys(path, line, old)
-        is_review = bool({"reviewerID", "user_id"} & keys.keys())
+        is_review = bool(REVIEW & keys.keys())
         values = _Values()
         columns = _reviews(values, keys) if is_review else _items(values, path, keys)
         reviews += is_review
@@ -69,7 +71,7 @@ class _Values:
         """The value at a path as text; NULL for an empty one. Lists are JSON."""
         if path not in self.paths:
             self.paths.append(path)
-        return f"nullif(v[{self.paths.index(path) + 1}], '')"
+        return f"nullif(mmx_v[{self.paths.index(path) + 1}], '')"
 
     def first(self, *paths: str) -> str:
         """The first that there is."""
@@ -83,7 +85,7 @@ class _Values:
 
 
 def _reviews(value: _Values, keys: dict[str, Any]) -> list[Column]:
-    recent = "user_id" in keys
+    recent = bool({"user_id", "parent_asin"} & keys.keys())
     user, item = ("user_id", "parent_asin") if recent else ("reviewerID", "asin")
     rating, time = ("rating", "timestamp") if recent else ("overall", "unixReviewTime")
     return [

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmx.data.formats.lines import Reader
+from mmx.data.formats.lines import LineReader
 from mmx.data.formats.workspace import Column, Layout
 from mmx.errors import DataError, first_few
 
 KINDS = {"user_id": "VARCHAR", "item_id": "VARCHAR", "rating": "DOUBLE", "timestamp": "DOUBLE"}
 
 
-def header(path: Path, reader: Reader, separator: str) -> tuple[int, list[str]]:
+def header(path: Path, reader: LineReader, separator: str) -> tuple[int, list[str]]:
     """The line of the header and the names in it. Raises DataError where a name occurs twice."""
     number, line = reader.first(path)
     names = [unquoted(name.strip()) for name in line.split(separator)] if line else []
@@ -39,7 +39,7 @@ def place_of(name: str, names: Sequence[str], path: Path, option: str) -> int:
 
 def cell(place: int) -> str:
     """The cell of a column, numbered from 0, without quotes around it."""
-    c = f"c[{place + 1}]"
+    c = f"mmx_c[{place + 1}]"
     return (
         f"(case when len({c}) > 1 and starts_with({c}, '\"') and ends_with({c}, '\"') "
         f"then replace(substr({c}, 2, len({c}) - 2), '\"\"', '\"') else {c} end)"

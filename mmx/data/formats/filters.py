@@ -55,7 +55,7 @@ def _first(work: Workspace, duplicates: str) -> str:
     ways = {"earliest": "asc", "latest": "desc"}
     by = [f"timestamp {ways[duplicates]}"] if "timestamp" in there else []
     by += ["list_position(['train', 'valid', 'test'], split)"] if "split" in there else []
-    by += [f"n {ways[duplicates]}"]
+    by += [f"mmx_n {ways[duplicates]}"]
     return (
         "select * exclude (place) from (select *, row_number() over "
         f"(partition by user_id, item_id order by {', '.join(by)}) as place from log) "

@@ -15,8 +15,8 @@ from mmx.atomic import check_target, file_sha256, publishing
 from mmx.data.formats import amazon, microlens, mmrec, movielens, recbole, tables
 from mmx.data.formats.bad_lines import BadLines
 from mmx.data.formats.filters import filtered
-from mmx.data.formats.lines import Reader
-from mmx.data.formats.options import ImportOptions, Source
+from mmx.data.formats.lines import LineReader
+from mmx.data.formats.options import ImportOptions, ImportSource
 from mmx.data.formats.workspace import Workspace
 from mmx.data.formats.writing import (
     IMPORT,
@@ -93,10 +93,10 @@ def import_dataset(
     bad = BadLines(options.skip_bad_lines)
     with publishing(out, IMPORT, overwrite=overwrite, folder=True) as folder:
         encoding = (name not in SEPARATED and options.csv.encoding) or "utf-8"
-        reader = Reader(bad, encoding, options.max_bytes, lambda done: progress(done, total))
+        reader = LineReader(bad, encoding, options.max_bytes, lambda done: progress(done, total))
         try:
             with Workspace(folder / WORK) as work:
-                source = Source(places, options, reader, work, log)
+                source = ImportSource(places, options, reader, work, log)
                 done = _imported(source, FORMATS[name], folder, Imported(out))
         except duckdb.Error as error:
             raise DataError(f"the import stopped: {first_line(error)}") from error
@@ -115,8 +115,11 @@ def _check_options(name: str, options: ImportOptions) -> None:
         if given and name not in formats:
             raise OptionError(f"{option} is for {', '.join(formats)}; leave it out for {name}")
 
+    if options.text is not None and FORMATS[name].COLUMNS:
+        TextTemplate.parse(options.text).check(["item_id", *FORMATS[name].COLUMNS])
 
-def _imported(source: Source, module: ModuleType, folder: Path, done: Imported) -> Imported:
+
+def _imported(source: ImportSource, module: ModuleType, folder: Path, done: Imported) -> Imported:
     """Read, leave out, write."""
     work, options = source.work, source.options
     module.load(source)
@@ -133,14 +136,15 @@ def _imported(source: Source, module: ModuleType, folder: Path, done: Imported) 
     known = work.columns("meta")
     if known:
         done.repeated_items = work.replace(
-            "meta", "select * from meta where n in (select min(n) from meta group by item_id)"
+            "meta",
+            "select * from meta where mmx_n in (select min(mmx_n) from meta group by item_id)",
         )
     text = _template(options.text, module, known)
     done.items = write_items(work, folder, text, every=options.all_items)
     write_interactions(work, folder)
     done.interactions = work.count("log")
     done.users = work.one("select count(distinct user_id) from log")
-    done.without_metadata = work.count("meta", f"n >= {LATE}")
+    done.without_metadata = work.count("meta", f"mmx_n >= {LATE}")
     return done
 
 
@@ -148,11 +152,12 @@ def _template(given: str | None, module: ModuleType, known: list[str]) -> TextTe
     """The user's template, or that of the format where the columns are there."""
     if given is not None:
         template = TextTemplate.parse(given)
-        template.check([name for name in known if name != "item_id"])
+        template.check(known)
         return template
-    template = TextTemplate.parse(module.TEXT) if module.TEXT else None
-    there = template is not None and "text" not in known and set(template.columns) <= set(known)
-    return template if there else None
+    if not module.TEXT or "text" in known:
+        return None
+    own = TextTemplate.parse(module.TEXT)
+    return own if set(own.columns) <= set(known) else None
 
 
 def _size(place: Path) -> int:
@@ -160,7 +165,7 @@ def _size(place: Path) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def _facts(name: str, source: Source, done: Imported) -> dict[str, Any]:
+def _facts(name: str, source: ImportSource, done: Imported) -> dict[str, Any]:
     """What import.json says."""
     read = [
         {"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}

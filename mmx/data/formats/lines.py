@@ -25,7 +25,7 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Block:
+class LineBlock:
     """Some lines with their numbers; blank ones are left out."""
 
     numbers: list[int]
@@ -33,7 +33,7 @@ class Block:
 
 
 @dataclass
-class Reader:
+class LineReader:
     """How files are read, and how far this has come."""
 
     bad: BadLines
@@ -49,7 +49,7 @@ class Reader:
                 "to UTF-8"
             )
 
-    def blocks(self, path: Path) -> Iterator[Block]:
+    def blocks(self, path: Path) -> Iterator[LineBlock]:
         """The lines of a file. Raises DataError where it cannot be read."""
         number, rest = 1, b""
         for data in self._pieces(path):
@@ -73,7 +73,7 @@ class Reader:
 
     def first(self, path: Path) -> tuple[int, str]:
         """The first line that is not blank and its number; 0 and nothing where there is none."""
-        quiet = Reader(BadLines(skip=True), self.encoding, self.max_bytes)
+        quiet = LineReader(BadLines(skip=True), self.encoding, self.max_bytes)
         for block in quiet.blocks(path):
             if block.lines:
                 return block.numbers[0], block.lines[0]
@@ -120,7 +120,7 @@ class Reader:
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
-    def _block(self, path: Path, number: int, data: bytes) -> Block:
+    def _block(self, path: Path, number: int, data: bytes) -> LineBlock:
         try:
             lines = data.decode(self.encoding).split("\n")
         except UnicodeDecodeError:
@@ -128,7 +128,7 @@ class Reader:
         if number == 1:
             lines[0] = lines[0].removeprefix("\ufeff")
         kept = [(n, line) for n, line in enumerate(lines, number) if line and not line.isspace()]
-        return Block([n for n, _ in kept], [line.removesuffix("\r") for _, line in kept])
+        return LineBlock([n for n, _ in kept], [line.removesuffix("\r") for _, line in kept])
 
     def _line(self, path: Path, number: int, data: bytes) -> str:
         """One line; empty where it is not in the encoding."""

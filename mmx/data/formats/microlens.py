@@ -11,15 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmx.data.csvs.reader import view_of
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
 from mmx.errors import DataError, first_few
 
 TEXT = "{title}"
+COLUMNS = ("title", "likes", "views")
 PATTERNS = ("*_pairs.csv", "*_pairs.tsv", "*_title*.csv", "*_likes_and_views.txt")
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read the pairs, and the titles and counts where they are there. Raises DataError."""
     files = source.files(*PATTERNS)
     pairs = [path for path in files if path.name.endswith("pairs.csv")]
@@ -42,7 +43,7 @@ def load(source: Source) -> None:
 
 
 def _table(
-    source: Source, table: str, path: Path, names: dict[str, str], time: str | None = None
+    source: ImportSource, table: str, path: Path, names: dict[str, str], time: str | None = None
 ) -> None:
     """The columns of a CSV file as text, and a time as a whole number."""
     sql = view_of(source.using(path), source.options.csv, tuple(names.values())).sql
@@ -55,12 +56,12 @@ def _table(
     source.work.query(table, f"select {', '.join(listed)} from ({sql})")
 
 
-def _sequences(source: Source, path: Path) -> None:
+def _sequences(source: ImportSource, path: Path) -> None:
     """A line a user, the items in order: the place is the time."""
     layout = Layout(
         [
-            Column("user_id", "c[1]", needed="the user is missing"),
-            Column("items", "c[2]", needed="the items are missing"),
+            Column("user_id", "mmx_c[1]", needed="the user is missing"),
+            Column("items", "mmx_c[2]", needed="the items are missing"),
         ],
         "\t", 2,
     )  # fmt: skip
@@ -72,13 +73,13 @@ def _sequences(source: Source, path: Path) -> None:
     )
 
 
-def _counts(source: Source, path: Path) -> None:
+def _counts(source: ImportSource, path: Path) -> None:
     """Likes and views of the items that have a title."""
     layout = Layout(
         [
-            Column("item_id", "c[1]", needed="the item is missing"),
-            Column("likes", "c[2]", "BIGINT"),
-            Column("views", "c[3]", "BIGINT"),
+            Column("item_id", "mmx_c[1]", needed="the item is missing"),
+            Column("likes", "mmx_c[2]", "BIGINT"),
+            Column("views", "mmx_c[3]", "BIGINT"),
         ],
         "\t", 3,
     )  # fmt: skip

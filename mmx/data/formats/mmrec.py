@@ -16,18 +16,19 @@ from pathlib import Path
 from mmx.data.csvs.format import PLAIN
 from mmx.data.csvs.reader import read_csv
 from mmx.data.formats.cells import cell, header, log_layout, place_of
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column
 from mmx.data.tables import require
 from mmx.errors import DataError, first_few
 
 TEXT = ""
+COLUMNS = ()  # not known before the files are read
 LOG = {"user_id": "userID", "item_id": "itemID", "rating": "rating", "timestamp": "timestamp"}
 MAPS = {"user_id": ("u_id_mapping.csv", "userID"), "item_id": ("i_id_mapping.csv", "itemID")}
 SPLIT = "['train', 'valid', 'test'][try_cast({} as integer) + 1]"
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read the log and the maps. Raises DataError where they do not belong together."""
     folder = source.folder("NAME.inter")
     path = log_of(folder)
@@ -56,7 +57,7 @@ def log_of(folder: Path) -> Path:
     return found[0]
 
 
-def _named(source: Source, path: Path, ours: str, numbers: str, log: Path) -> None:
+def _named(source: ImportSource, path: Path, ours: str, numbers: str, log: Path) -> None:
     """Put the ids in the place of their numbers; of items the map is all that is known."""
     work, (_, names) = source.work, header(path, source.reader, "\t")
     separator = "\t" if len(names) > 1 else ","
@@ -76,7 +77,7 @@ def _named(source: Source, path: Path, ours: str, numbers: str, log: Path) -> No
     work.db.unregister("ids")
 
 
-def _check(source: Source, path: Path, log: Path, ours: str) -> None:
+def _check(source: ImportSource, path: Path, log: Path, ours: str) -> None:
     """Raise DataError where a number has no id, or several have one."""
     lost = source.work.db.sql(
         f"select distinct {ours} from log where {ours} not in "

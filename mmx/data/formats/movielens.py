@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmx.data.csvs.reader import view_of
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
 from mmx.errors import DataError
 
 TEXT = "{title}. {genres}"
+COLUMNS = ("title", "genres", "year")
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
     "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
@@ -25,7 +26,7 @@ NONE = "(no genres listed)"
 YEAR = r"regexp_extract({}, '\((\d{{4}})\)\s*$', 1)"
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read the ratings and the movies. Raises DataError where the folder has neither layout."""
     folder = source.folder("u.data, ratings.dat or ratings.csv")
     for name, read in (("u.data", _first), ("ratings.dat", _second), ("ratings.csv", _third)):
@@ -38,20 +39,22 @@ def load(source: Source) -> None:
     )
 
 
-def _first(source: Source, folder: Path) -> None:
+def _first(source: ImportSource, folder: Path) -> None:
     source.work.fill("log", source.using(folder / "u.data"), _ratings("\t"), source.reader)
-    flags = [f"case when c[{n}] = '1' then '{_sql(g)}' end" for n, g in enumerate(GENRES, 6)]
+    flags = [f"case when mmx_c[{n}] = '1' then '{_sql(g)}' end" for n, g in enumerate(GENRES, 6)]
     genres = f"array_to_string([{', '.join(flags)}], ', ')"
-    _movies(source, folder / "u.item", Layout(_of_movies("c[1]", "c[2]", genres), "|", 24))
+    _movies(source, folder / "u.item", Layout(_of_movies("mmx_c[1]", "mmx_c[2]", genres), "|", 24))
 
 
-def _second(source: Source, folder: Path) -> None:
+def _second(source: ImportSource, folder: Path) -> None:
     source.work.fill("log", source.using(folder / "ratings.dat"), _ratings("::"), source.reader)
-    genres = f"nullif(replace(c[3], '|', ', '), '{NONE}')"
-    _movies(source, folder / "movies.dat", Layout(_of_movies("c[1]", "c[2]", genres), "::", 3))
+    genres = f"nullif(replace(mmx_c[3], '|', ', '), '{NONE}')"
+    _movies(
+        source, folder / "movies.dat", Layout(_of_movies("mmx_c[1]", "mmx_c[2]", genres), "::", 3)
+    )
 
 
-def _third(source: Source, folder: Path) -> None:
+def _third(source: ImportSource, folder: Path) -> None:
     work, path = source.work, folder / "movies.csv"
     ratings = _view(source, folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
     work.query(
@@ -70,7 +73,7 @@ def _third(source: Source, folder: Path) -> None:
     )
 
 
-def _view(source: Source, path: Path, names: tuple[str, ...]) -> str:
+def _view(source: ImportSource, path: Path, names: tuple[str, ...]) -> str:
     """A query over a file. Raises DataError where it lacks a column."""
     sql = view_of(source.using(path), text=("userId", "movieId", "title", "genres")).sql
     there = source.work.db.sql(sql).columns
@@ -83,10 +86,10 @@ def _view(source: Source, path: Path, names: tuple[str, ...]) -> str:
 def _ratings(separator: str) -> Layout:
     return Layout(
         [
-            Column("user_id", "c[1]", needed="the user is missing"),
-            Column("item_id", "c[2]", needed="the movie is missing"),
-            Column("rating", "c[3]", "DOUBLE", "the rating is not a number"),
-            Column("timestamp", "c[4]", "BIGINT", "the time is not a whole number"),
+            Column("user_id", "mmx_c[1]", needed="the user is missing"),
+            Column("item_id", "mmx_c[2]", needed="the movie is missing"),
+            Column("rating", "mmx_c[3]", "DOUBLE", "the rating is not a number"),
+            Column("timestamp", "mmx_c[4]", "BIGINT", "the time is not a whole number"),
         ],
         separator, 4,
     )  # fmt: skip
@@ -101,7 +104,7 @@ def _of_movies(ident: str, title: str, genres: str) -> list[Column]:
     ]
 
 
-def _movies(source: Source, path: Path, layout: Layout) -> None:
+def _movies(source: ImportSource, path: Path, layout: Layout) -> None:
     """Read the movies where they are there, in the encoding that the file is in."""
     if not path.is_file():
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmx.bounds import check_options, number, whole
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.formats.filters import DUPLICATES
-from mmx.data.formats.lines import GIB, Reader
+from mmx.data.formats.lines import GIB, LineReader
 from mmx.data.formats.workspace import Workspace
 from mmx.data.templates import TextTemplate
 from mmx.errors import DataError, OptionError, first_few, one_of
@@ -46,12 +46,12 @@ class ImportOptions:
 
 
 @dataclass
-class Source:
+class ImportSource:
     """What a format reads: the places that the user named, and how."""
 
     places: list[Path]
     options: ImportOptions
-    reader: Reader
+    reader: LineReader
     work: Workspace
     log: Callable[[str], None]
     read: list[Path] = field(default_factory=list)  # the files that were read

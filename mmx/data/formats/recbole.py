@@ -12,18 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmx.data.formats.cells import cell, header, log_layout, place_of
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
 from mmx.data.quoting import quoted
 from mmx.errors import DataError, first_few
 
 TEXT = ""
+COLUMNS = ()  # not known before the files are read
 KINDS = ("token", "token_seq", "float", "float_seq")
 PARTS = ("train", "valid", "test")
 LOG = {"user_id": "user_id", "item_id": "item_id", "rating": "rating", "timestamp": "timestamp"}
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read the files of interactions, and of items where there are some. Raises DataError."""
     files = source.files("*.inter", "*.inter.gz", "*.item", "*.item.gz")
     logs = [path for path in files if _kind(path) == "inter"]
@@ -53,7 +54,7 @@ def _part(path: Path) -> str | None:
     return part if part in PARTS else None
 
 
-def _fields(source: Source, path: Path) -> tuple[int, dict[str, str]]:
+def _fields(source: ImportSource, path: Path) -> tuple[int, dict[str, str]]:
     """The line of the header, and the type of each field by its name."""
     number, names = header(path, source.reader, "\t")
     fields = {name: kind for name, _, kind in (name.rpartition(":") for name in names)}
@@ -66,7 +67,9 @@ def _fields(source: Source, path: Path) -> tuple[int, dict[str, str]]:
     return number, fields
 
 
-def _read_log(source: Source, path: Path, part: str | None, columns: Mapping[str, str]) -> None:
+def _read_log(
+    source: ImportSource, path: Path, part: str | None, columns: Mapping[str, str]
+) -> None:
     number, fields = _fields(source, path)
     wanted = {ours: columns.get(ours, theirs) for ours, theirs in LOG.items()}
     layout = log_layout(path, list(fields), wanted, "\t")
@@ -75,7 +78,7 @@ def _read_log(source: Source, path: Path, part: str | None, columns: Mapping[str
     source.work.fill("log", source.using(path), layout, source.reader, number)
 
 
-def _read_items(source: Source, path: Path, columns: Mapping[str, str]) -> None:
+def _read_items(source: ImportSource, path: Path, columns: Mapping[str, str]) -> None:
     """Every field under its own name, or the one that ``--columns`` gives it."""
     number, fields = _fields(source, path)
     ours = {theirs: name for name, theirs in columns.items() if name not in ("user_id", *LOG)}

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmx.data.csvs.reader import view_of
-from mmx.data.formats.options import Source
+from mmx.data.formats.options import ImportSource
 from mmx.data.quoting import quoted_name
 from mmx.errors import DataError, OptionError, first_few
 
 TEXT = ""
+COLUMNS = ()  # not known before the files are read
 LOG = ("user_id", "item_id", "rating", "timestamp", "split")
 ITEM = "item "  # before the name of a column of items in a log
 
 
-def load(source: Source) -> None:
+def load(source: ImportSource) -> None:
     """Read one or two tables. Raises DataError where they lack a column."""
     names = source.renamed({name: name for name in LOG})
     files = source.files("*.csv", "*.tsv", "*.csv.gz", "*.tsv.gz")
@@ -43,7 +44,7 @@ class _Table:
     columns: dict[str, str]  # the types by name
 
 
-def _table(source: Source, path: Path, number: int, names: Mapping[str, str]) -> _Table:
+def _table(source: ImportSource, path: Path, number: int, names: Mapping[str, str]) -> _Table:
     """A file, unpacked where it is in gzip. Ids and texts are text whatever they look like."""
     suffix = ".tsv" if path.name.removesuffix(".gz").endswith(".tsv") else ".csv"
     copy = source.reader.unpacked(source.using(path), source.work.folder / f"{number}{suffix}")
@@ -53,7 +54,9 @@ def _table(source: Source, path: Path, number: int, names: Mapping[str, str]) ->
     return _Table(path, sql, dict(zip(relation.columns, map(str, relation.types), strict=True)))
 
 
-def _check(source: Source, tables: list[_Table], logs: list[_Table], items: list[_Table]) -> None:
+def _check(
+    source: ImportSource, tables: list[_Table], logs: list[_Table], items: list[_Table]
+) -> None:
     """Raise an error unless there are interactions, and what was named is there."""
     there = {name for table in tables for name in table.columns}
     unused = [f"{o}={t}" for o, t in source.options.columns.items() if t not in there]
@@ -70,7 +73,7 @@ def _check(source: Source, tables: list[_Table], logs: list[_Table], items: list
         raise DataError(f"{listed} have no column {users}; one table of items is expected")
 
 
-def _read_log(source: Source, table: _Table, names: Mapping[str, str], *, both: bool) -> None:
+def _read_log(source: ImportSource, table: _Table, names: Mapping[str, str], *, both: bool) -> None:
     there = table.columns
     if names["item_id"] not in there:
         raise _lacks(table, names["item_id"])
@@ -90,20 +93,20 @@ def _read_log(source: Source, table: _Table, names: Mapping[str, str], *, both: 
     _whole(source, table.path, ours, start)
 
 
-def _whole(source: Source, path: Path, ours: Mapping[str, str], start: int) -> None:
+def _whole(source: ImportSource, path: Path, ours: Mapping[str, str], start: int) -> None:
     """Refuse, or leave out, rows without a value."""
     work, bad = source.work, source.reader.bad
     for name, theirs in ours.items():
         column = quoted_name(name)
         rows = work.count("log", f"{column} is null")
         if rows:
-            first = work.one(f"select min(n) from log where {column} is null") - start
+            first = work.one(f"select min(mmx_n) from log where {column} is null") - start
             where = f"row {first} (the header not counted)"
             bad.found(path, where, f"{theirs} is missing", rows)
             work.replace("log", f"select * from log where {column} is not null")
 
 
-def _items_of_log(source: Source) -> None:
+def _items_of_log(source: ImportSource) -> None:
     """Of a single table the columns that are not of interactions, of each item the first row."""
     work = source.work
     more = [name for name in work.columns("log") if name.startswith(ITEM)]
@@ -111,13 +114,13 @@ def _items_of_log(source: Source) -> None:
         return
     listed = ", ".join(f"{quoted_name(n)} as {quoted_name(n.removeprefix(ITEM))}" for n in more)
     work.db.execute(
-        f"create table meta as select item_id, {listed}, n from log "
-        "where n in (select min(n) from log group by item_id)"
+        f"create table meta as select item_id, {listed}, mmx_n from log "
+        "where mmx_n in (select min(mmx_n) from log group by item_id)"
     )
     work.replace("log", f"select * exclude ({', '.join(map(quoted_name, more))}) from log")
 
 
-def _read_items(source: Source, table: _Table, names: Mapping[str, str]) -> None:
+def _read_items(source: ImportSource, table: _Table, names: Mapping[str, str]) -> None:
     if names["item_id"] not in table.columns:
         raise _lacks(table, names["item_id"])
     ours = {theirs: name for name, theirs in names.items() if name not in LOG[2:]}

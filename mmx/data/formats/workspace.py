@@ -1,9 +1,9 @@
 """The tables of an import while it runs: a DuckDB file, in bounded memory.
 
-    log     user_id, item_id [, rating, timestamp, split], n    one row an interaction
-    meta    item_id and what else is known of an item, n         one row an item
+    log     user_id, item_id [, rating, timestamp, split], mmx_n    one row an interaction
+    meta    item_id and what else is known of an item, mmx_n         one row an item
 
-``n`` is the place of a row among all that was read.
+``mmx_n`` is the place of a row among all that was read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.data.formats.lines import Block, Reader
+from mmx.data.formats.lines import LineBlock, LineReader
 from mmx.data.quoting import quoted, quoted_name
 
 MEMORY = "200MB"  # of DuckDB; what Python holds comes on top of it
@@ -45,8 +45,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the lines of a file hold: JSON objects, of which v[1], v[2] … are the values at
-    ``paths``, or cells, which are c[1], c[2] …"""
+    """What the lines of a file hold: JSON objects, of which mmx_v[1], mmx_v[2] … are the values at
+    ``paths``, or cells, which are mmx_c[1], mmx_c[2] …"""
 
     columns: Sequence[Column]
     separator: str | None = None  # between cells; None: JSON
@@ -55,7 +55,7 @@ class Layout:
     prepare: Callable[[str], str] | None = None  # a line as JSON; raises ValueError
 
     def sql(self) -> str:
-        """Rows of the block: the columns, n, and what is wrong with the line."""
+        """Rows of the block: the columns, mmx_n, and what is wrong with the line."""
         names = [quoted_name(column.name) for column in self.columns]
         typed = [f"{c.typed()} as {n}" for c, n in zip(self.columns, names, strict=True)]
         faults = [
@@ -63,14 +63,15 @@ class Layout:
             for c in self.columns if c.needed
         ]  # fmt: skip
         return (
-            f"with parsed as (select n, number, {self._parsed()} from block), "
-            f"typed as (select n, number, wrong, {', '.join(typed)} from parsed) "
-            f"select {', '.join(names)}, n, number, "
-            f"case when wrong is not null then wrong {' '.join(faults)} end as fault from typed"
+            f"with parsed as (select mmx_n, mmx_line, {self._parsed()} from block), "
+            f"typed as (select mmx_n, mmx_line, mmx_wrong, {', '.join(typed)} from parsed) "
+            f"select {', '.join(names)}, mmx_n, mmx_line, "
+            f"case when mmx_wrong is not null then mmx_wrong {' '.join(faults)} end as mmx_fault "
+            "from typed"
         )
 
     def _parsed(self) -> str:
-        """The values of a line, and what is ``wrong`` with all of it.
+        """The values of a line, and what is ``mmx_wrong`` with all of it.
 
         One call takes all values out of an object: each call keeps memory for 2048 of them.
         """
@@ -79,12 +80,12 @@ class Layout:
             good = "json_valid(line) and starts_with(ltrim(line), '{')"
             whole = f"case when {good} then line else '{{}}' end"
             return (
-                f"json_extract_string({whole}, [{listed}]) as v, "
-                f"case when not ({good}) then 'it is not an object in JSON' end as wrong"
+                f"json_extract_string({whole}, [{listed}]) as mmx_v, "
+                f"case when not ({good}) then 'it is not an object in JSON' end as mmx_wrong"
             )
         return (
-            f"string_split(line, {quoted(self.separator)}) as c, case when len(c) <> {self.cells} "
-            f"then len(c) || ' cells, {self.cells} are expected' end as wrong"
+            f"string_split(line, {quoted(self.separator)}) as mmx_c, "
+            f"case when len(mmx_c) <> {self.cells} then len(mmx_c) || ' cells, {self.cells} are expected' end as mmx_wrong"
         )
 
 
@@ -108,7 +109,9 @@ class Workspace:
     def __exit__(self, *_: object) -> None:
         self.db.close()
 
-    def fill(self, table: str, path: Path, layout: Layout, reader: Reader, skip: int = 0) -> None:
+    def fill(
+        self, table: str, path: Path, layout: Layout, reader: LineReader, skip: int = 0
+    ) -> None:
         """Add the lines of a file to a table, from line ``skip`` + 1.
 
         Raises DataError with the first line that lacks something, unless such are skipped.
@@ -117,17 +120,17 @@ class Workspace:
             self._add(table, path, layout, reader, _after(block, skip))
 
     def query(self, table: str, sql: str) -> None:
-        """Add the rows of a query, which has no ``n``, to a table."""
-        self._into(table, f"select *, {self.rows} + row_number() over () as n from ({sql})")
+        """Add the rows of a query, which has no ``mmx_n``, to a table."""
+        self._into(table, f"select *, {self.rows} + row_number() over () as mmx_n from ({sql})")
         self.rows += self.count(table)
 
     def columns(self, table: str) -> list[str]:
-        """The columns of a table without ``n``; none where there is no table."""
+        """The columns of a table without ``mmx_n``; none where there is no table."""
         rows = self.db.execute(
             "select column_name from information_schema.columns where table_name = ? "
             "order by ordinal_position", [table],
         ).fetchall()  # fmt: skip
-        return [name for (name,) in rows if name != "n"]
+        return [name for (name,) in rows if name != "mmx_n"]
 
     def whole(self, table: str, column: str) -> None:
         """Make a column of floating point one of whole numbers, where it has no others."""
@@ -146,7 +149,7 @@ class Workspace:
 
     def one(self, sql: str) -> int:
         """A single number."""
-        return self.db.sql(sql).fetchall()[0][0]  # type: ignore[no-any-return]
+        return self.db.sql(sql).fetchall()[0][0]
 
     def replace(self, table: str, sql: str) -> int:
         """Make a table again of a query over itself; how many rows it lost."""
@@ -161,22 +164,24 @@ class Workspace:
         reader = self.db.sql(sql).to_arrow_reader(BATCH)
         return reader.schema, iter(reader)
 
-    def _add(self, table: str, path: Path, layout: Layout, reader: Reader, block: Block) -> None:
+    def _add(
+        self, table: str, path: Path, layout: Layout, reader: LineReader, block: LineBlock
+    ) -> None:
         numbers, lines = _prepared(path, layout, reader, block)
         if not lines:
             return
         n = range(self.rows, self.rows + len(lines))
         self.rows += len(lines)
-        arrays = {"n": pa.array(n, pa.int64()), "number": pa.array(numbers, pa.int64())}
+        arrays = {"mmx_n": pa.array(n, pa.int64()), "mmx_line": pa.array(numbers, pa.int64())}
         self.db.register("block", pa.table({**arrays, "line": pa.array(lines, pa.string())}))
         rows = self.db.sql(layout.sql()).to_arrow_table()
         self.db.unregister("block")
-        faulty = rows.filter(pc.is_valid(rows["fault"]))
+        faulty = rows.filter(pc.is_valid(rows["mmx_fault"]))
         if len(faulty):
             first = faulty.slice(0, 1).to_pylist()[0]
-            reader.bad.found(path, first["number"], first["fault"], len(faulty))
-            rows = rows.filter(pc.is_null(rows["fault"]))
-        self.db.register("rows", rows.drop_columns(["number", "fault"]))
+            reader.bad.found(path, first["mmx_line"], first["mmx_fault"], len(faulty))
+            rows = rows.filter(pc.is_null(rows["mmx_fault"]))
+        self.db.register("rows", rows.drop_columns(["mmx_line", "mmx_fault"]))
         self._into(table, "select * from rows")
         self.db.unregister("rows")
 
@@ -187,16 +192,16 @@ class Workspace:
             self.db.execute(f"create table {table} as {sql}")
 
 
-def _after(block: Block, skip: int) -> Block:
+def _after(block: LineBlock, skip: int) -> LineBlock:
     """Without the lines up to ``skip``."""
     if not block.numbers or block.numbers[0] > skip:
         return block
     kept = [(n, line) for n, line in zip(block.numbers, block.lines, strict=True) if n > skip]
-    return Block([n for n, _ in kept], [line for _, line in kept])
+    return LineBlock([n for n, _ in kept], [line for _, line in kept])
 
 
 def _prepared(
-    path: Path, layout: Layout, reader: Reader, block: Block
+    path: Path, layout: Layout, reader: LineReader, block: LineBlock
 ) -> tuple[list[int], list[str]]:
     """The lines as they are parsed, those left out that cannot be."""
     if layout.prepare is None:

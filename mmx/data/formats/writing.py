@@ -27,7 +27,7 @@ LATE = 1 << 62  # added to the place of an item of which only interactions are k
 
 def write_interactions(work: Workspace, folder: Path) -> None:
     """interactions.parquet, in the order of the source."""
-    schema, batches = work.batches("select * exclude (n) from log order by n")
+    schema, batches = work.batches("select * exclude (mmx_n) from log order by mmx_n")
     _write(folder / "interactions.parquet", schema, batches)
 
 
@@ -41,7 +41,7 @@ def write_items(work: Workspace, folder: Path, text: TextTemplate | None, *, eve
     names = [name for name in FIRST if name in work.columns("meta")]
     names += [name for name in work.columns("meta") if name not in names]
     listed = ", ".join(map(quoted_name, names))
-    schema, batches = work.batches(f"select {listed} from meta{wanted} order by n")
+    schema, batches = work.batches(f"select {listed} from meta{wanted} order by mmx_n")
     if text is not None:
         schema, batches = _with_text(schema, batches, text)
     return _write(folder / "items.parquet", schema, batches)
@@ -50,9 +50,9 @@ def write_items(work: Workspace, folder: Path, text: TextTemplate | None, *, eve
 def _complete(work: Workspace) -> None:
     """Have a row in ``meta`` for each item of ``log``."""
     if not work.columns("meta"):
-        work.db.execute("create table meta (item_id varchar, n bigint)")
+        work.db.execute("create table meta (item_id varchar, mmx_n bigint)")
     work.db.execute(
-        f"insert into meta by name select item_id, {LATE} + min(n) as n from log "
+        f"insert into meta by name select item_id, {LATE} + min(mmx_n) as mmx_n from log "
         "where item_id not in (select item_id from meta) group by item_id"
     )
 

@@ -140,6 +140,13 @@ def test_dicts_are_read_as_python_reads_them(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_reviews_are_known_by_any_of_their_keys(tmp_path: Path) -> None:
+    first = {name: value for name, value in REVIEWS[0].items() if name != "reviewerID"}
+    path = packed(tmp_path / "r.json.gz", map(json.dumps, [first, *REVIEWS[1:]]))
+    with pytest.raises(DataError, match="line 1: there is no reviewerID"):
+        imported("amazon", path, tmp_path / "out")
+
+
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     for content, said in (
         ("{}", "has neither asin nor parent_asin"), ("[]", "a JSON object is expected"),

@@ -35,7 +35,9 @@ def in_sql(folder: Path, table: pa.Table, **rule: object) -> tuple[list[str], pa
         work.query("log", "select * from given")
         settings = {"min_rating": None, "duplicates": "earliest", "k_core": 0, **rule}
         lost = [str(what) for what in filtered(work, **settings)]  # type: ignore[arg-type]
-        return lost, work.db.sql("select * exclude (n) from log order by n").to_arrow_table()
+        return lost, work.db.sql(
+            "select * exclude (mmx_n) from log order by mmx_n"
+        ).to_arrow_table()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,14 +11,14 @@ import pytest
 
 from mmx.data.formats import lines
 from mmx.data.formats.bad_lines import BadLines
-from mmx.data.formats.lines import Reader
+from mmx.data.formats.lines import LineReader
 from mmx.errors import DataError, OptionError
 from tests.data.formats.dumps import REVIEWS, imported, packed, rows
 
 
 def read(path: Path, **options: object) -> list[tuple[int, str]]:
     """All lines with their numbers."""
-    reader = Reader(BadLines(), **options)  # type: ignore[arg-type]
+    reader = LineReader(BadLines(), **options)  # type: ignore[arg-type]
     blocks = reader.blocks(path)
     return [pair for b in blocks for pair in zip(b.numbers, b.lines, strict=True)]
 
@@ -97,13 +97,13 @@ def test_another_encoding_is_named_by_the_line(tmp_path: Path) -> None:
         read(path)
     assert read(path, encoding="latin-1")[1] == (2, "café")
     bad = BadLines(skip=True)
-    kept = [line for block in Reader(bad).blocks(path) for line in block.lines]
+    kept = [line for block in LineReader(bad).blocks(path) for line in block.lines]
     assert (kept, bad.count) == (["one", "three"], 1)
 
 
 def test_an_encoding_of_wide_characters_is_refused() -> None:
     with pytest.raises(OptionError, match="--encoding utf-16: lines cannot be told apart"):
-        Reader(BadLines(), "utf-16")
+        LineReader(BadLines(), "utf-16")
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:

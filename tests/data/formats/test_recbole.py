@@ -32,6 +32,17 @@ def test_a_log_and_items(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_fields_may_be_called_anything(tmp_path: Path) -> None:
+    names = ["n", "c", "v", "line", "number", "fault", "select", 'a "b"', "user_id"]
+    heads = "".join(f"\t{name}:token" for name in names)
+    cells = "".join(f"\t{n}" for n in range(len(names)))
+    (tmp_path / "x.item").write_text(f"item_id:token{heads}\n1{cells}\n")
+    (tmp_path / "x.inter").write_text(INTER + "u\t1\t5\t7\n")
+    imported("recbole", tmp_path, tmp_path / "out")
+    found = rows(tmp_path / "out", "items")
+    assert found == [("1", *map(str, range(len(names))))]
+
+
 def test_a_given_split_and_other_names(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
