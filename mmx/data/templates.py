@@ -70,10 +70,8 @@ class TextTemplate:
         """Raises OptionError where it names a column that is not ``known``."""
         for column in self.columns:
             if column not in known:
-                raise OptionError(
-                    f"--text {self.written!r}: there is no column {column}"
-                    f"{suggestion(column, known)}"
-                )
+                why = suggestion(column, known) if known else "; nothing is known of the items"
+                raise OptionError(f"--text {self.written!r}: there is no column {column}{why}")
 
     def render(self, row: Mapping[str, Any]) -> str | None:
         """The text of one row; None where all of its values are missing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mmx.atomic import file_sha256
 from mmx.data.formats import importing
 from mmx.data.formats.importing import import_dataset
 from mmx.data.formats.options import ImportOptions
@@ -34,6 +35,7 @@ def test_import_then_export(there: Shop) -> None:
     assert [source["name"] for source in record["sources"]] == [
         "reviews_X_5.json.gz", "meta_X.json.gz",
     ]  # fmt: skip
+    assert record["sources"][0]["sha256"] == file_sha256(Path(reviews))
     assert sorted(path.name for path in there.path.iterdir() if path.is_dir()) == ["data"]
     done = there.mmx("export", "data", "--to", "recbole", "--out", "x/beauty")
     assert "x/beauty: 4 interactions of 3 users with 3 items" in done.stderr

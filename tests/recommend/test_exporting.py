@@ -92,6 +92,10 @@ def test_mmrec_and_back(tmp_path: Path, data: Path) -> None:
     back = pq.read_table(tmp_path / "back/items.parquet")["item_id"].to_pylist()
     assert back == ids[:-1]
     found, present = open_store(tmp_path / "back/features.parquet").vectors("image", ids[:-1])
+    assert open_store(tmp_path / "back/features.parquet").card.name == "MMRec toy"
+    missed = [n for n, i in enumerate(ids[:-1]) if i not in vectors]
+    listed = (tmp_path / "toy/missed_img_itemIDs.csv").read_text().split()
+    assert list(map(int, listed)) == missed
     mean = np.mean([vectors[i] for i in ids[:-1] if i in vectors], axis=0)
     for n, item in enumerate(ids[:-1]):
         assert present[n] == (item in vectors)
@@ -223,6 +227,17 @@ def test_filters_and_refusals(tmp_path: Path, data: Path) -> None:
     with pytest.raises(DataError, match="has a tab or a line break in it"):
         export_dataset(data, "mmrec", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_items_that_the_table_lacks(tmp_path: Path, data: Path) -> None:
+    items = pq.read_table(data / "items.parquet")
+    pq.write_table(items.slice(0, 15), data / "items.parquet")
+    with pytest.raises(DataError, match=r"name items that items.parquet lacks"):
+        export_dataset(data, "recbole", tmp_path / "toy")
+    said: list[str] = []
+    done = export_dataset(data, "recbole", tmp_path / "toy", unknown="drop", log=said.append)
+    assert done.items == 15
+    assert said[0].startswith("dropped ")
 
 
 @pytest.mark.slow

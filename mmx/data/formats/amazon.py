@@ -19,7 +19,7 @@ from typing import Any
 from mmx.data.formats.literals import as_json
 from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
-from mmx.errors import DataError
+from mmx.errors import DataError, first_line
 
 TEXT = "{title}. {brand}. {categories}. {description}"
 REVIEW = {"reviewerID", "user_id", "overall", "rating", "unixReviewTime", "reviewText"}
@@ -31,11 +31,11 @@ def load(source: ImportSource) -> None:
     """Read all files. Raises DataError where one is neither reviews nor metadata."""
     reviews = 0
     for path in source.files(*PATTERNS):
-        _, line = source.reader.first(path)
+        number, line = source.reader.first(path)
         if not line:
             raise DataError(f"{path} is empty; download it again")
         old = line.lstrip().startswith("{'")
-        keys = _keys(path, line, old)
+        keys = _keys(path, number, line, old)
         is_review = bool(REVIEW & keys.keys())
         values = _Values()
         columns = _reviews(values, keys) if is_review else _items(values, path, keys)
@@ -48,16 +48,17 @@ def load(source: ImportSource) -> None:
         )
 
 
-def _keys(path: Path, line: str, old: bool) -> dict[str, Any]:
+def _keys(path: Path, number: int, line: str, old: bool) -> dict[str, Any]:
     """The first line as a dict."""
     try:
         found = json.loads(as_json(line) if old else line)
     except (ValueError, RecursionError) as error:
+        reason = first_line(error) if old else "it is not JSON"
         raise DataError(
-            f"{path}: line 1: it is not JSON; a JSON object a line is expected, as in the dumps"
+            f"{path}: line {number}: {reason}; a JSON object a line is expected, as in the dumps"
         ) from error
     if not isinstance(found, dict):
-        raise DataError(f"{path}: line 1: a JSON object is expected, as in the dumps")
+        raise DataError(f"{path}: line {number}: a JSON object is expected, as in the dumps")
     return found
 
 

@@ -85,7 +85,8 @@ class Layout:
             )
         return (
             f"string_split(line, {quoted(self.separator)}) as mmx_c, "
-            f"case when len(mmx_c) <> {self.cells} then len(mmx_c) || ' cells, {self.cells} are expected' end as mmx_wrong"
+            f"case when len(mmx_c) <> {self.cells} then len(mmx_c) || ' cells, {self.cells} are "
+            "expected' end as mmx_wrong"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmx.data.formats import literals
 from mmx.errors import DataError
 from tests.data.formats.dumps import (
     META,
@@ -127,6 +128,12 @@ def test_a_dict_that_is_none_is_named(tmp_path: Path, line: str) -> None:
         imported("amazon", [reviews, meta], tmp_path / "out")
     done = imported("amazon", [reviews, meta], tmp_path / "out", skip_bad_lines=True)
     assert done.bad_lines == 1
+
+
+def test_a_dict_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(literals, "LONGEST", 100)
+    with pytest.raises(DataError, match=r"meta_X.json.gz: line \d: it has more than"):
+        imported("amazon", amazon_2014(tmp_path), tmp_path / "out")
 
 
 def test_dicts_are_read_as_python_reads_them(tmp_path: Path) -> None:

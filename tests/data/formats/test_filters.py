@@ -59,8 +59,11 @@ def test_the_latest_and_all(tmp_path: Path) -> None:
     assert found["timestamp"].to_pylist() == [9, 1]
     lost, found = in_sql(tmp_path / "2", table, duplicates="all")
     assert (lost, len(found)) == ([], 4)
-    _, found = in_sql(tmp_path / "3", table.drop_columns(["timestamp"]), duplicates="latest")
-    assert found.to_pylist()[0] == {"user_id": "u", "item_id": "a"}
+    rated = table.rename_columns(["user_id", "item_id", "rating"])
+    _, found = in_sql(tmp_path / "3", rated.slice(0, 2), duplicates="latest")
+    assert found["rating"].to_pylist() == [9]  # without times by place
+    _, found = in_sql(tmp_path / "4", rated.slice(0, 2))
+    assert found["rating"].to_pylist() == [3]
 
 
 def test_of_equal_times_the_training_row_stays(tmp_path: Path) -> None:

@@ -80,6 +80,19 @@ def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     assert imported("amazon", path, tmp_path / "out", max_size=0.01).read == 5
 
 
+def test_a_plain_file_has_no_limit_and_a_packed_table_has(tmp_path: Path) -> None:
+    text = "user_id,item_id\n" + "".join(f"u{n},i{n}\n" for n in range(1000))
+    (tmp_path / "a.csv").write_text(text)
+    assert imported("csv", tmp_path / "a.csv", tmp_path / "1", max_size=1e-6).read == 1000
+    path = tmp_path / "b.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(DataError, match="--max-size sets another limit"):
+        imported("csv", path, tmp_path / "2", max_size=1e-6)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"b.csv.gz: the gzip file is cut off; download it again"):
+        imported("csv", path, tmp_path / "2", skip_bad_lines=True)
+
+
 def test_a_line_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "LONGEST", 10_000)
     monkeypatch.setattr(lines, "BLOCK", 1000)
