@@ -84,6 +84,8 @@ def test_a_plain_file_has_no_limit_and_a_packed_table_has(tmp_path: Path) -> Non
     text = "user_id,item_id\n" + "".join(f"u{n},i{n}\n" for n in range(1000))
     (tmp_path / "a.csv").write_text(text)
     assert imported("csv", tmp_path / "a.csv", tmp_path / "1", max_size=1e-6).read == 1000
+    (tmp_path / "r.json").write_text(json.dumps(REVIEWS[0]))
+    assert imported("amazon", tmp_path / "r.json", tmp_path / "3", max_size=1e-9).read == 1
     path = tmp_path / "b.csv.gz"
     path.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(DataError, match="--max-size sets another limit"):
