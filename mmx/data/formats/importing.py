@@ -100,6 +100,10 @@ def import_dataset(
                 done = _imported(source, FORMATS[name], folder, Imported(out))
         except duckdb.Error as error:
             raise DataError(f"the import stopped: {first_line(error)}") from error
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         shutil.rmtree(folder / WORK)
         done.bad_lines, done.first_bad = bad.count, bad.first
         done.extra = beside(folder)
