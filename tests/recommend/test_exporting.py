@@ -229,6 +229,22 @@ def test_filters_and_refusals(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_the_rating_is_that_of_the_row_that_counts(tmp_path: Path) -> None:
+    pairs = [(f"u{u}", f"i{i}") for u in range(3) for i in range(4)]
+    table = {"user_id": ["u0", *(u for u, _ in pairs)], "item_id": ["i0", *(i for _, i in pairs)]}
+    table |= {"rating": [1.0] + [5.0] * 12, "timestamp": list(range(13))}
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table(table), tmp_path / "data/interactions.parquet")
+    items = pa.table({"item_id": [f"i{n}" for n in range(4)]})
+    pq.write_table(items, tmp_path / "data/items.parquet")
+    for least, rating in ((None, {1.0, 5.0}), (2, {5.0})):
+        out = tmp_path / f"toy{least}"
+        export_dataset(tmp_path / "data", "mmrec", out, rule=SplitRule(min_rating=least))
+        lines = (out / f"{out.name}.inter").read_text().splitlines()[1:]
+        assert {float(line.split("\t")[2]) for line in lines} == rating
+        assert len(lines) == 12
+
+
 def test_items_that_the_table_lacks(tmp_path: Path, data: Path) -> None:
     items = pq.read_table(data / "items.parquet")
     pq.write_table(items.slice(0, 15), data / "items.parquet")

@@ -27,6 +27,7 @@ def test_a_log_and_items(tmp_path: Path) -> None:
     assert rows(tmp_path / "out") == [
         ("196", "242", 3.0, 881250949), ("186", "302", 3.5, 891717742),
     ]  # fmt: skip
+    assert isinstance(rows(tmp_path / "out")[1][3], int)  # though it is a float there
     assert rows(tmp_path / "out", "items", "item_id, text, class") == [
         ("242", 'Toy "Story" (1995.0)', "Animation Comedy"), ("302", 'a "b" c', None),
     ]  # fmt: skip
