@@ -32,13 +32,13 @@ def test_pages_name_what_exists(page: Path) -> None:
 
 
 PLANTED = '''
-"""Made by `mmx import`."""
+"""Made by `mmx fetch`."""
 
 def one(path):
     """Run ``mmx extract --epochs``."""
     raise DataError(
         f"no table at {path}; make one "
-        "with `mmx" " import`"
+        "with `mmx" " fetch`"
     )
 
 def two():
@@ -53,7 +53,7 @@ def test_what_is_planted_is_found() -> None:
     found = [what for _, text in texts_of(PLANTED) for what in untrue(text)]
     assert sorted(found) == [
         "--epochs", "--exact", "--feature", "--model", "--model easy", "--replace", "--set dimm",
-        "mmx import", "mmx import", "mmx store unite",
+        "mmx fetch", "mmx fetch", "mmx store unite",
     ]  # fmt: skip
 
 

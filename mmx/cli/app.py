@@ -14,6 +14,7 @@ from mmx.cli import (
     extract,
     finetune,
     fuse,
+    importing,
     inspect,
     models,
     recommend,
@@ -64,4 +65,6 @@ for command in (
 ):
     app.command(cls=GroupedCommand)(command)
 
+app.command(name="import", cls=GroupedCommand)(importing.import_)
+app.command(cls=GroupedCommand)(importing.export)
 app.add_typer(store.app, name="store")

@@ -43,6 +43,12 @@ def extract(
     images: Images = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
+    text: Annotated[
+        str | None,
+        of_input(
+            help='Make the text of other columns: "{title}. {brand}".', show_default="column text"
+        ),
+    ] = None,
     modalities: Annotated[
         list[str] | None,
         of_encoder(
@@ -206,7 +212,7 @@ def extract(
     keeps("finished parts are kept; the same command continues")
     with progress_bar("rate", "bottleneck") as bar:
         report = encode(
-            data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter),
+            data, model, out, options, images=images, csv=CsvFormat(encoding, delimiter), text=text,
             weights=weights, modalities=names or None,
             decode=_way_to_decode(exact, gpu_decode, device, engine), device=device,
             code=code_of(model), processes=processes, engine=engine, ray_address=ray_address,

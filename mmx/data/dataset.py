@@ -17,11 +17,13 @@ from mmx.data.pictures import by_item_id, by_row, has_bytes
 from mmx.data.shards import is_shards, read_shards, shards_folder
 from mmx.data.splits import SplitRule
 from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
+from mmx.data.templates import TextTemplate
 from mmx.data.vocabulary import repeated
 from mmx.errors import DataError, first_few, one_of
 from mmx.files import Place, as_place
 from mmx.kinds import must_be
 
+ROWS = 8192  # of items at once
 ON_UNKNOWN = ("error", "drop")  # what to do about an item that the catalogue lacks
 
 
@@ -106,6 +108,19 @@ def load_items(
         named = by_item_id(id_column(table, "item_id", path), folder)
         table = table.append_column("image", named)
     return _checked(Items(path.parent, path, table, folder, "rows" if embedded else "paths"))
+
+
+def with_text(items: Items, template: str) -> Items:
+    """The same with the column ``text`` made of others: ``"{title}. {brand}"``.
+
+    Raises OptionError for a template that is not one, or that names a column it does not have.
+    """
+    made = TextTemplate.parse(template)
+    made.check([name for name in items.table.column_names if name != "image"])
+    batches = items.table.select(made.columns).to_batches(ROWS)
+    texts = pa.chunked_array([made.column(batch) for batch in batches], pa.string())
+    place = items.table.column_names.index("text")
+    return replace(items, table=items.table.set_column(place, "text", texts))
 
 
 def _checked(items: Items) -> Items:

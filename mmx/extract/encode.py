@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from mmx.data.csvs.format import PLAIN, CsvFormat
-from mmx.data.dataset import Items, check_csv, load_items
+from mmx.data.dataset import Items, check_csv, load_items, with_text
 from mmx.devices import AUTO
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
@@ -36,6 +36,7 @@ def encode(
     *,
     images: Place | str | None = None,
     csv: CsvFormat = PLAIN,
+    text: str | None = None,
     weights: Path | str | None = None,
     modalities: Sequence[str] | None = None,
     decode: str | None = None,
@@ -53,11 +54,12 @@ def encode(
     """Encode what the store ``out`` does not hold yet; what ``mmx extract`` does.
 
     ``data`` is a dataset directory, a table, tar shards, or what ``load_items`` returns; ``images``
-    the folder of its pictures and ``csv`` how its tables are written. ``model`` is the name of an
-    encoder, see ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode``
-    (by default "fast"), ``code`` and ``encoder_options`` are; or an open encoder, which is used as
-    it is. ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder
-    for the parts. ``device`` is by default "auto", a GPU where there is one; several devices
+    the folder of its pictures and ``csv`` how its tables are written; ``text`` makes the texts of
+    other columns (``"{title}. {brand}"``). ``model`` is the name of an encoder, see
+    ``open_encoder``, which also says what ``weights``, ``modalities``, ``decode`` (by default
+    "fast"), ``code`` and ``encoder_options`` are; or an open encoder, which is used as it is.
+    ``out`` is by default ``cache/MODEL.parquet``; where it is a URL, ``work`` is a folder for the
+    parts. ``device`` is by default "auto", a GPU where there is one; several devices
     ("cuda:0,cuda:1", or a list), ``processes``, or the ``engine`` "ray" in place of "local"
     encode at once. ``web`` says how pictures are fetched. With an encoder by name, precision None
     in ``options`` means "auto".
@@ -75,6 +77,8 @@ def encode(
         check_encoder(model)
     target = _target(out, work, model)
     items = _items(data, images, csv)
+    if text is not None:
+        items = with_text(items, text)
     opening: dict[str, Any] = {
         "code": as_codes(code) or None,
         "weights": weights,

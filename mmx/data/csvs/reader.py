@@ -90,12 +90,12 @@ def read_csv(place: Place, csv: CsvFormat = PLAIN, text: Collection[str] | None 
         return _cast(connection, cells, sheet.names, types)
 
 
-def view_of(place: Place, csv: CsvFormat = PLAIN) -> CsvView:
+def view_of(place: Place, csv: CsvFormat = PLAIN, text: Collection[str] = ()) -> CsvView:
     """A SELECT over the file with the types of ``read_csv``. Raises DataError as it does."""
-    sheet = prepare(place, csv, _kept())
+    sheet = prepare(place, csv, _kept(), text)
     try:
         with duckdb.connect() as connection:
-            rows, types = kinds(connection, sheet.sql(), sheet.names, ())
+            rows, types = kinds(connection, sheet.sql(), sheet.names, text)
     except duckdb.Error as error:
         raise _explained(sheet, error) from error
     _all_there(sheet, rows)
