@@ -117,7 +117,7 @@ def _group(
                 options,
                 _point_text(point),
                 control,
-            )  # fmt: skip
+            )
         )
     return Group(
         tuple(trials), seeds, plan.features[features].search_as if recommender.search else None

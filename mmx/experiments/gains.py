@@ -109,25 +109,25 @@ def in_words(plan: Plan, rows: Rows) -> list[str]:
 
 def _said(arms: Rows) -> str:
     first = arms[0]
-    who = f"{first['dataset']}: {first['recommender']} with {first['features']}"
-    reached = f"{who} has {first['metric']} {first['value']:.4f}"
+    reached = (
+        f"{first['dataset']}: {first['recommender']} with {first['features']} has "
+        f"{first['metric']} {first['value']:.4f}"
+    )
+    plainly = "Under " + ", ".join(f"{r['control']} {r['value_control']:.4f}" for r in arms) + "."
     if first["without"] is None:
-        listed = ", ".join(f"{row['control']} {row['value_control']:.4f}" for row in arms)
-        return (f"{reached}; under its controls: {listed}. No model without features is finished, "
-                "so a gain over one is not known.")  # fmt: skip
-    other = f"{first['without']}, which has no features, {first['value_without']:.4f}"
+        return (f"{reached}. {plainly} No model without features is finished, so a gain over one "
+                "is not known.")  # fmt: skip
+    reached += f", {first['without']} without features {first['value_without']:.4f}: "
     if first["left"] is None:
-        listed = ", ".join(f"{row['control']} {row['value_control']:.4f}" for row in arms)
-        return f"{reached}, {other}: no gain. Under its controls: {listed}."
-    listed = ", ".join(f"{row['control']} {_share(row)}" for row in arms)
+        return f"{reached}no gain. {plainly}"
     relative = f" ({first['gain'] / first['value_without']:+.1%})" * (first["value_without"] > 0)
-    gain = f"a gain of {first['gain']:.4f}{relative}"
-    return f"{reached}, {other}: {gain}. Left of it under its controls: {listed}.{_doubt(first)}"
+    left = ", ".join(map(_share, arms))
+    return f"{reached}a gain of {first['gain']:.4f}{relative}. Left of it: {left}.{_doubt(first)}"
 
 
 def _share(row: dict[str, Any]) -> str:
     left = "none" if row["left"] <= 0 else f"{row['left']:.0%}"
-    return f"{left} ({row['value_control']:.4f})"
+    return f"{left} under {row['control']} ({row['value_control']:.4f})"
 
 
 def _doubt(row: dict[str, Any]) -> str:

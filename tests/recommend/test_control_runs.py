@@ -234,8 +234,9 @@ def test_every_model_trains_under_every_control(
     work = TrainJob(place.data, model, place.store, settings, training=options, control=control)
     run = fit(work, tmp_path / "run")
     scores = kit.all_scores(run)
-    assert np.isfinite(scores).any()
     assert not np.isnan(scores).any()
+    nothing = (model, control) == ("itemknn-cbf", "constant")  # all it knows are contents
+    assert np.isfinite(scores).any() != nothing
 
 
 @pytest.mark.slow
