@@ -16,6 +16,7 @@ import numpy as np
 
 from mmx.experiments.outcome import Finished
 from mmx.experiments.plan import Plan
+from mmx.experiments.significance import ROUNDING
 from mmx.recommend.validation import VALIDATED_ON
 
 Runs = dict[tuple[str, str], list[Finished]]  # dataset, recommender
@@ -84,7 +85,7 @@ def _gain(
         "value_without": float(base.mean()),
         "gain": gain,
         "gain_control": gain_control,
-        "left": gain_control / gain if gain > 0 else None,
+        "left": gain_control / gain if gain > ROUNDING else None,
         "spread": spread if seeds > 1 else None,
     }
 
@@ -120,7 +121,8 @@ def _said(arms: Rows) -> str:
     reached += f", {first['without']} without features {first['value_without']:.4f}: "
     if first["left"] is None:
         return f"{reached}no gain. {plainly}"
-    relative = f" ({first['gain'] / first['value_without']:+.1%})" * (first["value_without"] > 0)
+    base = first["value_without"]
+    relative = f" ({first['gain'] / base:+.1%})" if base > 0 else ""
     left = ", ".join(map(_share, arms))
     return f"{reached}a gain of {first['gain']:.4f}{relative}. Left of it: {left}.{_doubt(first)}"
 
@@ -133,7 +135,7 @@ def _share(row: dict[str, Any]) -> str:
 def _doubt(row: dict[str, Any]) -> str:
     """What the seeds say against reading anything into the shares."""
     if row["spread"] is None:
-        return " One seed does not say how much of it is chance."
+        return " One run of each does not say how much of it is chance."
     if row["gain"] >= row["spread"]:
         return ""
     return (f" It is below the deviation of such a difference over the seeds ({row['spread']:.4f}),"

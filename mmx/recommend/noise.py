@@ -29,11 +29,11 @@ def gaussian(found: Features, rng: np.random.Generator) -> np.ndarray:
     """
     present, norms = found.present, np.sort(found.norms()[found.present])
     matrix = found.space.zeros(*found.matrix.shape)
-    mean, covariance = _moments(found.matrix, present)
     if len(norms) <= found.dimension:
-        _draw_from_few(matrix, found, mean, rng)
+        _draw_from_few(matrix, found, rng)
         _scale(matrix, present, norms)
         return matrix
+    mean, covariance = _moments(found.matrix, present)
     root = _root(covariance)  # (d, d), rootᵀ root = Σ
     for rows in in_blocks(matrix):
         count = int(present[rows].sum())
@@ -49,11 +49,11 @@ def gaussian(found: Features, rng: np.random.Generator) -> np.ndarray:
     return matrix
 
 
-def _draw_from_few(
-    matrix: np.ndarray, found: Features, mean: np.ndarray, rng: np.random.Generator
-) -> None:
+def _draw_from_few(matrix: np.ndarray, found: Features, rng: np.random.Generator) -> None:
     """Σ of n ≤ d vectors is XᵀX / n of them about their mean: L needs no decomposition."""
-    about = (found.matrix[found.present] - mean) / np.sqrt(max(1, found.present.sum()))  # (n, d)
+    known = found.matrix[found.present].astype(np.float64)
+    mean = known.sum(0) / max(1, len(known))
+    about = (known - mean) / np.sqrt(max(1, len(known)))  # (n, d)
     for rows in in_blocks(matrix):
         count = int(found.present[rows].sum())
         matrix[rows][found.present[rows]] = rng.standard_normal((count, len(about))) @ about + mean

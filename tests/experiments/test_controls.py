@@ -274,6 +274,16 @@ def test_the_plan_may_name_the_model_without_features(tmp_path: Path) -> None:
     assert words.endswith("ease without features 0.9900: no gain. Under shuffle 0.1250.")
 
 
+def test_above_nothing(tmp_path: Path) -> None:
+    """No relative gain over 0, and no share of a gain that is rounding."""
+    found = [planted(tmp_path, "bpr", 3, 0.0, 0.2), planted(tmp_path, "vbpr", 3, 0.1, 0.3)]
+    found.append(planted(tmp_path, "vbpr", 3, 0.05, 0.3, "shuffle"))
+    (words,) = in_words(plan_of(), gains(plan_of(), found))
+    assert "bpr without features 0.0000: a gain of 0.1000. Left of it: 50% under shuffle" in words
+    found[0] = planted(tmp_path, "ease", 3, 0.1 - 1e-16, 0.2)
+    assert gains(plan_of(), found)[0]["left"] is None
+
+
 def test_nothing_is_left(tmp_path: Path) -> None:
     (words,) = in_words(plan_of(), gains(plan_of(), runs(tmp_path, shuffle=0.08)))
     assert words.endswith("Left of it: none under shuffle (0.0800).")
@@ -285,7 +295,7 @@ def test_a_gain_within_the_deviation_says_little(tmp_path: Path) -> None:
     assert "It is below the deviation of such a difference over the seeds (" in words
     one = [run for run in found if run.cell.training.seed == 3]
     (words,) = in_words(plan_of(), gains(plan_of(), one))
-    assert words.endswith(" One seed does not say how much of it is chance.")
+    assert words.endswith(" One run of each does not say how much of it is chance.")
 
 
 def test_without_a_model_without_features(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mmx.recommend.models import MODELS, bpr, vbpr
 from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.protocol import World
-from mmx.recommend.run import Run
+from mmx.recommend.run import Run, open_run
 from tests.recommend import kit
 from tests.recommend.toy import N_ITEMS, N_USERS, toy_features, toy_train, triples
 
@@ -258,3 +258,28 @@ def test_contents_help_and_controls_do_not(place: kit.Place, tmp_path: Path) -> 
     assert share_of_own_club(None) > 0.9
     for control in ("shuffle", "noise", "constant"):
         assert share_of_own_club(control) < 0.6
+
+
+@pytest.mark.parametrize("control", ["shuffle", "drop:0.3"])
+def test_the_order_of_the_tables_changes_nothing(tmp_path: Path, control: str) -> None:
+    found = []
+    for name in ("one", "turned"):
+        (tmp_path / name).mkdir()
+        place = kit.write_place(tmp_path / name)
+        for path in (place.data / "items.parquet", place.store) if name == "turned" else ():
+            table = pq.read_table(path)
+            pq.write_table(table.take(np.arange(len(table))[::-1]), path)
+        work = replace(job(place, control), model="itemknn-cbf", settings=[])
+        found.append(kit.all_scores(fit(work, tmp_path / name / "run")))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_damaged_record_of_a_control_is_one_line(place: kit.Place, tmp_path: Path) -> None:
+    run = fit(replace(job(place, "noise"), model="itemknn-cbf", settings=[]), tmp_path / "run")
+    path = run.path / "config.json"
+    path.write_text(json.dumps({**config(run), "control": "noise"}))
+    with pytest.raises(RunError, match="config.json has str for control, dict is expected"):
+        open_run(run.path)
+    path.write_text(json.dumps({**config(run), "control": {}}))
+    with pytest.raises(RunError, match="was trained with --control None, and its vectors"):
+        with_new_items(open_run(run.path), place.store)

@@ -264,6 +264,8 @@ def test_how_many_are_changed(given: Vectors) -> None:
     assert changed(given, controlled(given, Control("shuffle"), 0)) == ITEMS - LACK_BOTH
     dropped = controlled(given, Control("drop", 0.5), 0)
     assert changed(given, dropped) == (ITEMS - LACK_BOTH) / 2
+    zeros = {"image": Features(np.zeros((4, 2), np.float32), np.ones(4, bool))}  # but present
+    assert changed(zeros, controlled(zeros, Control("drop", 0.5), 0)) == 2
 
 
 @pytest.mark.parametrize(
