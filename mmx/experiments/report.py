@@ -35,7 +35,8 @@ TESTED = (
 )
 CONTROLLED = (
     " A row with a control has the same features changed, so that they say nothing of their item "
-    "(drop: fewer items have any); its marks compare it with its own features."
+    "(drop: fewer items have any), drawn with each seed, also for a closed form; its marks compare "
+    "it with its own features."
 )
 WORDS = (
     "What is left of a gain when features say nothing of their item (test, means over the seeds; "

@@ -278,7 +278,7 @@ def test_a_damaged_record_of_a_control_is_one_line(place: kit.Place, tmp_path: P
     run = fit(replace(job(place, "noise"), model="itemknn-cbf", settings=[]), tmp_path / "run")
     path = run.path / "config.json"
     path.write_text(json.dumps({**config(run), "control": "noise"}))
-    with pytest.raises(RunError, match="config.json has str for control, dict is expected"):
+    with pytest.raises(RunError, match=r"config.json has str for control, dict is expected"):
         open_run(run.path)
     path.write_text(json.dumps({**config(run), "control": {}}))
     with pytest.raises(RunError, match="was trained with --control None, and its vectors"):
