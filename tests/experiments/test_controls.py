@@ -162,6 +162,12 @@ def test_runs_are_of_their_control_and_seed(done: tuple[Path, Grid]) -> None:
     }
 
 
+def test_a_digest_is_of_the_control_and_its_seed(done: tuple[Path, Grid]) -> None:
+    _, grid = done
+    names = [one.path.name for one in grid.outcome.finished if "itemknn" in one.cell.name]
+    assert len({name.rpartition("-")[2] for name in names}) == len(names) == 4
+
+
 def test_a_plan_that_gets_controls_keeps_its_runs(done: tuple[Path, Grid]) -> None:
     out, _ = done
     plain = Grid(tiny_plan(**{**SMALL, "control": []}), out)
@@ -207,6 +213,31 @@ def test_constant_features_are_those_of_no_content(done: tuple[Path, Grid]) -> N
     reached = {one.cell.name: one.metrics("test")["recall@20"] for one in grid.outcome.finished}
     assert reached["tiny-image@constant-itemknn-cbf-s3"] == 0
     assert reached["tiny-image-itemknn-cbf-s3"] > 0
+
+
+def test_what_an_arm_chose_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`search_as: image` is what was chosen with the real vectors."""
+    features = {**FEATURES, "late": {"stores": ["y"], "search_as": "image"}}
+    plan = tiny_plan(
+        features=features, control=["shuffle"], recommenders={"vbpr": {"search": {"reg": [1, 2]}}}
+    )
+
+    def cell(grid: Grid, cell: Cell, wanted: bool) -> Finished:
+        good = cell.point == ("reg=1" if cell.control is None else "reg=2")
+        seed, name = cell.training.seed, f"{cell.features}{cell.point}"
+        found = tmp_path / f"{name}-{cell.arm}-{seed}"
+        if not found.exists():
+            planted(tmp_path, name, seed, 0.1, 0.2 if good else 0.1, cell.arm)
+        return Finished(cell, found)
+
+    monkeypatch.setattr(Grid, "_cell", cell)
+    finished = Grid(plan, tmp_path / "out").run().finished
+    assert {(f.cell.features, f.cell.arm): f.cell.point for f in finished} == {
+        ("image", None): "reg=1", ("image", "shuffle"): "reg=2",
+        ("late", None): "reg=1", ("late", "shuffle"): "reg=1",
+    }  # fmt: skip
 
 
 def test_only_arms(tmp_path: Path) -> None:
