@@ -15,6 +15,7 @@ from mmx.experiments.cells import Cell, groups
 from mmx.experiments.gains import gains, in_words
 from mmx.experiments.outcome import Finished
 from mmx.experiments.plan import Plan
+from mmx.experiments.report import summary
 from mmx.recommend.controls import Control
 from mmx.recommend.options import TrainOptions
 from tests.experiments.tiny import tiny_plan
@@ -313,6 +314,14 @@ def test_above_nothing(tmp_path: Path) -> None:
     assert "bpr without features 0.0000: a gain of 0.1000. Left of it: 50% under shuffle" in words
     found[0] = planted(tmp_path, "ease", 3, 0.1 - 1e-16, 0.2)
     assert gains(plan_of(), found)[0]["left"] is None
+
+
+def test_marks_are_in_the_row_that_they_are_of(tmp_path: Path) -> None:
+    test = {"dataset": "tiny", "recommender": "vbpr", "features": "image", "control": "shuffle"}
+    test |= {"metric": "recall@20", "p_t_holm": 0.01, "p_wilcoxon_holm": 0.5}
+    rows = summary(plan_of(), runs(tmp_path), [test])
+    marked = {(row["recommender"], row["control"]): row["recall@20"][-1] == "*" for row in rows}
+    assert [key for key, mark in marked.items() if mark] == [("vbpr", "shuffle")]
 
 
 def test_nothing_is_left(tmp_path: Path) -> None:
