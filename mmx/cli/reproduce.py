@@ -66,7 +66,7 @@ def reproduce(
     The same command again does what is missing. A cell that fails stops no other.
     """
     from mmx.experiments import Grid, load_plan, report
-    from mmx.experiments.report import legend
+    from mmx.experiments.report import WORDS, legend
     from mmx.own.code import as_codes
 
     read = load_plan(plan, data=_directories(data or []), base=base)
@@ -87,6 +87,8 @@ def reproduce(
     elif tables or not terminal.quiet:
         _print(made)
         note(legend(read, outcome.finished))
+        for line in (WORDS, *made.words) if made.words else ():
+            note(line)
         note(f"{len(made.results)} runs in {out}; {out / 'table.md'}")
     for failure in made.failures:
         complain(f"{failure['cell']}: {failure['reason']}")

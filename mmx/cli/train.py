@@ -37,6 +37,13 @@ def train(
         list[str] | None,
         of_input(help="Store, or STORE:image,text for some of its modalities; repeatable."),
     ] = None,
+    control: Annotated[
+        str | None,
+        of_input(
+            help="Features that say nothing of their item, to compare with: shuffle, noise, "
+            "constant; or drop:0.3, a share without any."
+        ),
+    ] = None,
     model: Annotated[
         str, of_input(help="Recommender; `mmx models` lists them. Your own: mine.py:Model.")
     ] = "vbpr",
@@ -204,6 +211,7 @@ def train(
         model=model,
         code=code,
         features=specs,
+        control=control,
         end_to_end=joint,
         settings=settings or [],
         split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]

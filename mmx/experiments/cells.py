@@ -12,6 +12,7 @@ from mmx.errors import OptionError, suggestion
 from mmx.experiments.plan import FeatureEntry, Plan, Recommender
 from mmx.experiments.yaml_records import Reader
 from mmx.own.code import Code
+from mmx.recommend.controls import Control
 from mmx.recommend.models import ModelRecord, find_model
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
@@ -30,11 +31,18 @@ class Cell:
     settings: tuple[str, ...]  # NAME=VALUE
     training: TrainOptions  # its seed is the cell's
     point: str = ""  # of the search: "reg=0.1 lr=0.001"
+    control: Control | None = None  # what is done to the features
 
     @property
     def name(self) -> str:
         """What --only matches and the start of the run directory's name."""
-        return f"{self.dataset}-{self.features}-{self.recommender}-s{self.training.seed}"
+        arm = f"@{self.control.name}" if self.control else ""
+        return f"{self.dataset}-{self.features}{arm}-{self.recommender}-s{self.training.seed}"
+
+    @property
+    def arm(self) -> str | None:
+        """The control as the plan has it."""
+        return None if self.control is None else str(self.control)
 
 
 @dataclass(frozen=True)
@@ -62,17 +70,34 @@ def groups(plan: Plan, code: tuple[Code, ...] = ()) -> list[Group]:
     or training option that there is not.
     """
     records = {name: find_model(one.model, code) for name, one in plan.recommenders.items()}
+    for name in plan.recommenders:
+        _check_against(plan, name, records)
     return [
-        _group(plan, dataset, features, name, records[name])
+        _group(plan, dataset, features, name, records[name], control)
         for dataset in plan.datasets
         for name in plan.recommenders
         for features in _usable(plan, name, records[name])
+        for control in (None, *plan.arms(features))
     ]
 
 
-def _group(plan: Plan, dataset: str, features: str, name: str, record: ModelRecord) -> Group:
+def columns(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """What a cell is in the tables, but for its recommender; a column more where controls are."""
+    arm = {"control": cell.arm} if plan.controlled else {}
+    return {"dataset": cell.dataset, "features": cell.features, **arm}
+
+
+def _group(
+    plan: Plan,
+    dataset: str,
+    features: str,
+    name: str,
+    record: ModelRecord,
+    control: Control | None,
+) -> Group:
     recommender = plan.recommenders[name]
-    seeds = plan.seeds if record.uses_seed else plan.seeds[:1]
+    drawn = record.uses_seed or (control is not None and control.drawn)
+    seeds = plan.seeds if drawn else plan.seeds[:1]
     own = {**plan.training, **recommender.training, **plan.features[features].training}
     trials = []
     for point in _points(recommender.search):
@@ -83,7 +108,16 @@ def _group(plan: Plan, dataset: str, features: str, name: str, record: ModelReco
         options = _options(training, where, seeds[0])
         _check(record, recommender, words, where)
         trials.append(
-            Cell(dataset, features, name, recommender.model, words, options, _point_text(point))
+            Cell(
+                dataset,
+                features,
+                name,
+                recommender.model,
+                words,
+                options,
+                _point_text(point),
+                control,
+            )
         )
     return Group(
         tuple(trials), seeds, plan.features[features].search_as if recommender.search else None
@@ -147,6 +181,17 @@ def _usable(plan: Plan, name: str, record: ModelRecord) -> list[str]:
             f"add {'none: none' if record.features == 'none' else 'some'} to features"
         )
     return wanted
+
+
+def _check_against(plan: Plan, name: str, records: Mapping[str, ModelRecord]) -> None:
+    other = plan.recommenders[name].against
+    without = [key for key, record in records.items() if record.features == "none"]
+    if other is not None and (name in without or other not in without):
+        which = f"{records[name].name} uses none itself" if name in without else (
+            f"'{other}' is not a recommender of the plan without features"
+            f"{suggestion(other, without) if without else ''}"
+        )  # fmt: skip
+        raise OptionError(f"recommenders.{name}: against: {which}")
 
 
 def _fits(record: ModelRecord, entry: FeatureEntry) -> bool:

@@ -19,7 +19,7 @@ from mmx.atomic import write_text
 from mmx.devices import AUTO, usable_device
 from mmx.errors import OptionError, RunError, TargetError
 from mmx.experiments.artifacts import Artifacts, digest, one_line
-from mmx.experiments.cells import Cell, Group, groups
+from mmx.experiments.cells import Cell, Group, columns, groups
 from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
 from mmx.experiments.own_code import check_code
@@ -67,7 +67,7 @@ class Grid:
         self.state = GridProgress(sum(tries) + sum(len(g.seeds) - 1 for g in self.groups))
         self.outcome = Outcome()
         self.known: dict[Path | str, Finished | None] = {}  # by path, and by label what failed
-        self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose
+        self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose, no control
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", AUTO))
         self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log, self.code)
@@ -119,6 +119,8 @@ class Grid:
             "settings": sorted(cell.settings),
             "training": training,
         }
+        if cell.control is not None:
+            depends["control"] = cell.control.described(cell.training.seed)
         return self.out / "runs" / f"{cell.name}-{digest(depends)}"
 
     def _selected(self, group: Group) -> bool:
@@ -157,7 +159,7 @@ class Grid:
         if not selected and not all(found for _, found in tried):
             return None
         chosen = self._choose(tried)
-        if chosen:
+        if chosen and first.control is None:
             self.points[first.dataset, first.features, first.recommender] = chosen.point
         return chosen
 
@@ -184,7 +186,7 @@ class Grid:
         best = max((value for value in reached if not math.isnan(value)), default=None)
         place = None if best is None else reached.index(best)
         for number, ((cell, _), value) in enumerate(zip(tried, reached, strict=True)):
-            row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
+            row: dict[str, Any] = columns(self.plan, cell)
             row |= {"recommender": cell.recommender, "point": cell.point}
             row |= {f"valid_{VALIDATED_ON}": value, "chosen": number == place}
             self.outcome.tried.append(row)
@@ -232,6 +234,7 @@ class Grid:
             model=cell.model,
             code=self.code,
             features=specs,
+            control=cell.arm,
             end_to_end=self._end_to_end(features.end_to_end),
             settings=cell.settings,
             split=entry.rule,

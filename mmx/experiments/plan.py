@@ -18,6 +18,7 @@ from mmx.experiments.yaml_records import Reader, placed, read_yaml
 from mmx.extract.encoders.hardware import PRECISIONS
 from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
 from mmx.extract.finetune import FinetuneOptions
+from mmx.recommend.controls import Control
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
 
@@ -125,15 +126,24 @@ class FeatureEntry:
     end_to_end: EndToEndEntry | None = None
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
     search_as: str | None = None  # take what was chosen with these features, without a search
+    control: tuple[str, ...] | None = None  # arms of these features; default: the plan's
 
     def __post_init__(self) -> None:
         if self.end_to_end and (self.stores or self.extract or self.finetune):
             raise OptionError("end_to_end goes alone; drop stores, extract and finetune")
+        _check_control(self.control or ())
+        if self.control and not self.ready:
+            raise OptionError("control is for stores, extract and finetune; drop it here")
 
     @property
     def empty(self) -> bool:
         """Whether this is the entry without features."""
-        return not (self.stores or self.extract or self.finetune or self.end_to_end)
+        return not (self.ready or self.end_to_end)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are vectors before training, which a control can change."""
+        return bool(self.stores or self.extract or self.finetune)
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,7 @@ class Recommender:
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
     search: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # setting or TrainOptions
     features: tuple[str, ...] | None = None  # default: all that the model can use
+    against: str | None = None  # the recommender without features that its gain is over
 
     def __post_init__(self) -> None:
         for name, values in self.search.items():
@@ -163,8 +174,12 @@ class Plan:
     training: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None  # a features name, compared with on the same recommender
     metrics: tuple[str, ...] = MEASURED
+    control: tuple[str, ...] = ()  # arms of every features entry that names none itself
 
     def __post_init__(self) -> None:
+        _check_control(self.control)
+        if self.control and not any(entry.ready for entry in self.features.values()):
+            raise OptionError("control: no features of stores, extract or finetune; drop it")
         for what in ("datasets", "features", "recommenders"):
             _check_names(what, getattr(self, what))
         if self.baseline is not None and self.baseline not in self.features:
@@ -178,6 +193,17 @@ class Plan:
             raise OptionError("seeds: give at least one, none twice")
         for seed in self.seeds:
             check("seeds: ", seed, SEED)
+
+    def arms(self, features: str) -> tuple[Control, ...]:
+        """The controls of a features entry."""
+        entry = self.features[features]
+        named = self.control if entry.control is None else entry.control
+        return tuple(map(_arm, named)) if entry.ready else ()
+
+    @property
+    def controlled(self) -> bool:
+        """Whether any features have controls."""
+        return any(self.arms(name) for name in self.features)
 
 
 def load_plan(
@@ -223,6 +249,15 @@ def _placed_code(base: Path, model: str) -> str:
     """``mine.py:Model`` with the file's whole path; any other name as it is."""
     source, _, member = model.rpartition(":")
     return f"{placed(base, source)}:{member}" if source.endswith(".py") else model
+
+
+def _arm(text: str) -> Control:
+    return Control.parse(text, "control")
+
+
+def _check_control(named: tuple[str, ...]) -> None:
+    if len(set(map(_arm, named))) < len(named):
+        raise OptionError("control: one is there twice")
 
 
 def _check_names(what: str, entries: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from mmx.atomic import replacing, write_text
 from mmx.experiments.alignment import describe
+from mmx.experiments.cells import columns
+from mmx.experiments.gains import gains, in_words
 from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Finished, Outcome
 from mmx.experiments.plan import Plan
@@ -31,6 +33,15 @@ TESTED = (
     " * and †: differs from the features '{}' on the same recommender with p < 0.05 (two-sided "
     "paired t-test, Wilcoxon; over users, Holm-Bonferroni corrected)."
 )
+CONTROLLED = (
+    " A row with a control has the same features changed, so that they say nothing of their item "
+    "(drop: fewer items have any), drawn with each seed, also for a closed form; its marks compare "
+    "it with its own features."
+)
+WORDS = (
+    "What is left of a gain when features say nothing of their item (test, means over the seeds; "
+    "the model without features is the best by validation, unless the plan names it):"
+)
 UNVALIDATED = (
     " In {} no validation user has training interactions: the last epoch counts, and nothing is "
     "chosen by validation."
@@ -47,24 +58,31 @@ class Report:
     search: Rows = field(default_factory=list)
     significance: Rows = field(default_factory=list)
     embeddings: Rows = field(default_factory=list)
+    controls: Rows = field(default_factory=list)  # one row per control and metric
+    words: list[str] = field(default_factory=list)  # what the controls say
     failures: Rows = field(default_factory=list)
 
 
 def report(grid: Grid, outcome: Outcome) -> Report:
     """Gather and write everything under the grid's folder."""
     plan, out = grid.plan, grid.out
-    tests = compare(plan, outcome.finished)
+    tests, left = compare(plan, outcome.finished), gains(plan, outcome.finished)
     made = Report(
-        results=[_result(one, out) for one in outcome.finished],
+        results=[_result(plan, one, out) for one in outcome.finished],
         table=summary(plan, outcome.finished, tests),
         search=outcome.tried,
         significance=tests,
         embeddings=_embeddings(grid, outcome.finished),
         failures=list(outcome.failures),
+        controls=left,
+        words=in_words(plan, left),
     )
-    for name in ("results", "search", "significance", "embeddings"):
+    names = ("controls",) if plan.controlled else ()
+    for name in ("results", "search", "significance", "embeddings", *names):
         _write(getattr(made, name), out / f"{name}.parquet")
     text = f"{markdown(made.table)}\n{legend(plan, outcome.finished)}\n"
+    if made.words:
+        text += f"\n{WORDS}\n\n" + "".join(f"- {line}\n" for line in made.words)
     if made.embeddings:
         text += f"\n{markdown(made.embeddings)}\nAlignment and uniformity: lower is better.\n"
     write_text(out / "table.md", text)
@@ -75,18 +93,21 @@ def legend(plan: Plan, finished: Sequence[Finished] = ()) -> str:
     """What the table's figures and marks are, and where nothing picked the epoch."""
     blind = {one.cell.dataset: None for one in finished if not one.validated}
     said = UNVALIDATED.format(", ".join(blind)) if blind else ""
-    return LEGEND + (TESTED.format(plan.baseline) if plan.baseline else "") + said
+    tested = TESTED.format(plan.baseline) if plan.baseline else ""
+    return LEGEND + tested + (CONTROLLED if plan.controlled else "") + said
 
 
 def summary(plan: Plan, finished: Sequence[Finished], tests: Rows) -> Rows:
-    """The table of the paper: one row for each dataset, recommender and features entry."""
+    """The table of the paper: one row for each dataset, recommender, features entry and control."""
     runs = defaultdict(list)
     for one in finished:
-        runs[one.cell.dataset, one.cell.recommender, one.cell.features].append(one)
-    marks = {(t["dataset"], t["recommender"], t["features"], t["metric"]): _mark(t) for t in tests}
+        cell = one.cell
+        runs[cell.dataset, cell.recommender, cell.features, cell.arm].append(one)
+    marks = {(*_key(test), test["metric"]): _mark(test) for test in tests}
     rows = []
     for key, group in runs.items():
-        row: dict[str, Any] = dict(zip(("dataset", "recommender", "features"), key, strict=True))
+        row: dict[str, Any] = {"dataset": key[0], "recommender": key[1]}
+        row |= columns(plan, group[0].cell)
         row["seeds"] = len(group)
         tested = [one.metrics("test") for one in group]
         for name in plan.metrics:
@@ -102,6 +123,10 @@ def markdown(rows: Rows) -> str:
     lines = [columns, ["---"] * len(columns)]
     lines += [[_cell(row[name]) for name in columns] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["dataset"], row["recommender"], row["features"], row.get("control")
 
 
 def _mark(test: dict[str, Any]) -> str:
@@ -120,11 +145,10 @@ def _cell(value: Any) -> str:
     return "—" if value is None else str(value)
 
 
-def _result(one: Finished, out: Path) -> dict[str, Any]:
+def _result(plan: Plan, one: Finished, out: Path) -> dict[str, Any]:
     cell = one.cell
     history = read_table(one.path / "history.parquet").to_pylist()
-    row: dict[str, Any] = {"dataset": cell.dataset, "features": cell.features}
-    row |= {
+    row = columns(plan, cell) | {
         "recommender": cell.recommender,
         "model": cell.model.rpartition("/")[2],
         "seed": cell.training.seed,

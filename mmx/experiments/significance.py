@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from mmx.errors import RunError
+from mmx.experiments.cells import columns
 from mmx.experiments.outcome import Finished
 from mmx.experiments.plan import Plan
 from mmx.recommend.run import read_table
@@ -51,20 +52,23 @@ def paired(values: np.ndarray, baseline: np.ndarray) -> tuple[float, float]:
 def compare(plan: Plan, finished: Sequence[Finished]) -> list[dict[str, Any]]:
     """Every features entry against the plan's baseline on the same dataset and recommender.
 
-    Test metrics of each user are averaged over the seeds; p-values are corrected over the
-    comparisons of one metric within one dataset.
+    A control is compared with its own features instead. Test metrics of each user are averaged
+    over the seeds; p-values are corrected over the comparisons of one metric within one dataset,
+    those of controls apart from the others.
     """
     runs = defaultdict(list)
     for one in finished:
-        runs[one.cell.dataset, one.cell.recommender, one.cell.features].append(one)
+        cell = one.cell
+        runs[cell.dataset, cell.recommender, cell.features, cell.arm].append(one)
     rows = []
-    for (dataset, recommender, features), mine in runs.items():
-        theirs = runs.get((dataset, recommender, plan.baseline or ""))
-        if theirs and features != plan.baseline:
-            rows += _rows(plan, dataset, recommender, features, mine, theirs)
+    for (dataset, recommender, features, arm), mine in runs.items():
+        baseline = (plan.baseline or "") if arm is None else features
+        theirs = runs.get((dataset, recommender, baseline, None))
+        if theirs and theirs is not mine:
+            rows += _rows(plan, baseline, mine, theirs)
     families = defaultdict(list)
     for row in rows:
-        families[row["dataset"], row["metric"]].append(row)
+        families[row["dataset"], row["metric"], row.get("control") is None].append(row)
     for family in families.values():
         for test in ("t", "wilcoxon"):
             corrected = holm([row[f"p_{test}"] for row in family])
@@ -74,12 +78,7 @@ def compare(plan: Plan, finished: Sequence[Finished]) -> list[dict[str, Any]]:
 
 
 def _rows(
-    plan: Plan,
-    dataset: str,
-    recommender: str,
-    features: str,
-    mine: list[Finished],
-    theirs: list[Finished],
+    plan: Plan, baseline: str, mine: list[Finished], theirs: list[Finished]
 ) -> list[dict[str, Any]]:
     (users, values), (others, base) = _per_user(mine, plan.metrics), _per_user(theirs, plan.metrics)
     if users != others:
@@ -87,8 +86,9 @@ def _rows(
     rows = []
     for metric in plan.metrics:
         t, wilcoxon = paired(values[metric], base[metric])
-        row: dict[str, Any] = {"dataset": dataset, "recommender": recommender, "features": features}
-        row |= {"baseline": plan.baseline, "metric": metric, "users": len(users)}
+        cell = mine[0].cell
+        row = {"dataset": cell.dataset, "recommender": cell.recommender} | columns(plan, cell)
+        row |= {"baseline": baseline, "metric": metric, "users": len(users)}
         row |= {"mean": float(values[metric].mean()), "baseline_mean": float(base[metric].mean())}
         rows.append(row | {"p_t": t, "p_wilcoxon": wilcoxon})
     return rows

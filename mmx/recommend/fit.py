@@ -225,6 +225,7 @@ def _description(task: Task) -> dict[str, Any]:
         "unknown_items": job.unknown_items,
         **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
         "features": inputs.origins,
+        **({} if job.arm is None else {"control": job.arm.described(job.training.seed)}),
         "end_to_end": encoder,
         "versions": library_versions(),
     }
@@ -260,6 +261,8 @@ def _check_options(job: TrainJob, record: ModelRecord) -> None:
         raise OptionError("--images needs --end-to-end: ready features need no pictures")
     if record.features == "none" and job.features:
         raise OptionError(f"{record.name} uses no features; drop --features, or --model vbpr")
+    if job.control is not None and record.features == "none":
+        raise OptionError(f"{record.name} uses no features; drop --control, or --model vbpr")
     if job.end_to_end is not None:
         _check_end_to_end(job, record)
     elif record.features == "required" and not job.features:
@@ -269,6 +272,8 @@ def _check_options(job: TrainJob, record: ModelRecord) -> None:
 def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
     if job.features:
         raise OptionError("--end-to-end makes its own features; drop --features")
+    if job.control is not None:
+        raise OptionError("--control is for features that are ready; drop --end-to-end, or it")
     if not record.end_to_end:
         raise OptionError(f"{record.name} cannot train an encoder; --end-to-end takes "
                           f"{end_to_end_models()}")  # fmt: skip

@@ -15,7 +15,9 @@ import pyarrow as pa
 from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_items
 from mmx.data.id_order import hash_order
 from mmx.data.splits import LeftOut, SplitRule, split_interactions
+from mmx.errors import OptionError
 from mmx.mapped import Space, in_blocks
+from mmx.recommend.controls import changed, controlled, having
 from mmx.recommend.features import Features, load_features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.memory import memory_there
@@ -37,7 +39,7 @@ class Inputs:
     rule: SplitRule  # resolved
     split: pa.Table
     data: Interactions
-    features: dict[str, Features]
+    features: dict[str, Features]  # as --control leaves them
     origins: list[dict[str, object]]  # of features that were ready
     catalogue: Catalogue | None  # of --end-to-end, which makes its own
     dropped: Dropped | None
@@ -98,6 +100,9 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
         space = Space(folder, memory_there() // SHARE)
         features, origins = load_features(job.specs, data.items, space)
         pa.default_memory_pool().release_unused()  # what reading by parts has left
+        features = _under_control(features, job, log)
+        for origin in origins:
+            origin["items_with_vector"] = int(features[str(origin["modality"])].present.sum())
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
@@ -107,6 +112,19 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
         items, order, rule, split, data, features, origins, catalogue,
         dropped[0] if dropped else None, left_out,
     )  # fmt: skip
+
+
+def _under_control(features: dict[str, Features], job: TrainJob, log: Log) -> dict[str, Features]:
+    """What the model gets in place of the vectors. Raises OptionError where that is the same."""
+    if job.arm is None:
+        return features
+    found = controlled(features, job.arm, job.training.seed)
+    count, have = changed(features, found), int(having(features).sum())
+    if not count:
+        raise OptionError(f"--control {job.arm} changes no vector: {have:,} items have one, too "
+                          "few or all alike; drop it")  # fmt: skip
+    log(f"control {job.arm}: the vectors of {count:,} of {have:,} items are not their own")
+    return found
 
 
 def coverage(features: dict[str, Features]) -> Iterator[str]:

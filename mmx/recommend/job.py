@@ -15,6 +15,7 @@ from mmx.extract.naming import default_name, default_store
 from mmx.files import Place, as_place
 from mmx.kinds import must_be, texts
 from mmx.own.code import Code, Codes, as_codes
+from mmx.recommend.controls import Control
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.models import find_model
 from mmx.recommend.options import TrainOptions
@@ -50,6 +51,7 @@ class TrainJob:
     end_to_end: EndToEndJob | None = None  # in place of ready features
     code: Codes = ()  # files and modules that ``model`` may run; ``codes`` is what they become
     images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
+    control: str | None = None  # shuffle, noise, constant, drop:0.3; ``arm`` is what it becomes
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
@@ -70,11 +72,18 @@ class TrainJob:
             from mmx.recommend.end_to_end import EndToEndJob
 
             must_be("end_to_end", self.end_to_end, EndToEndJob)
+        must_be("control", self.control, str | None)
+        _ = self.arm
 
     @property
     def specs(self) -> list[FeatureSpec]:
         """What ``features`` became, however they were given."""
         return cast(list[FeatureSpec], self.features)
+
+    @property
+    def arm(self) -> Control | None:
+        """What ``control`` names. Raises OptionError where there is no such control."""
+        return None if self.control is None else Control.parse(self.control)
 
     @property
     def record(self) -> ModelRecord:
@@ -87,4 +96,5 @@ class TrainJob:
         stems = [spec.path.name.removesuffix(".parquet") for spec in self.specs]
         if self.end_to_end is not None:
             stems += [default_store(self.end_to_end.encoder).stem, "end-to-end"]
+        stems += [] if self.arm is None else [self.arm.name]
         return "-".join([default_name(self.record.name), *stems])

@@ -85,6 +85,7 @@ def with_new_items(
     """
     must_be("run", run, Run)
     _must_score_by_contents(run)
+    _must_be_uncontrolled(run)
     record = _record(run, as_codes(code))
     sources = _sources(run, as_specs(stores), as_specs(features))
     ids = _new_ids(sources, run)
@@ -106,6 +107,12 @@ def _must_score_by_contents(run: Run) -> None:
         others = ", ".join(record.name for record in MODELS.values() if record.cold_items)
         raise RunError(f"{model} cannot score items outside the table it was trained with; models "
                        f"that score by contents can: {others}")  # fmt: skip
+
+
+def _must_be_uncontrolled(run: Run) -> None:
+    if (control := run.config.get("control")) is not None:
+        raise RunError(f"{run.path} was trained with --control {str(control.get('arm'))[:40]}, and "
+                       "its vectors are not the items' own; take a run without it")  # fmt: skip
 
 
 def _record(run: Run, codes: tuple[Code, ...]) -> ModelRecord:

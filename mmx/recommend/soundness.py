@@ -35,6 +35,7 @@ LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
     "sha256": (dict,),
     "parts": (list,),
     "code": (dict,),
+    "control": (dict,),
     "training": (dict, type(None)),
     "end_to_end": (dict, type(None)),
 }

@@ -105,6 +105,28 @@ def test_corrected_over_the_comparisons_of_a_metric(tmp_path: Path) -> None:
         assert found == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
 
 
+def test_a_control_is_compared_with_its_own_features(tmp_path: Path) -> None:
+    """In a family of its own, so that it does not change what is said of the features."""
+    store = {"stores": ["x"]}
+    plan = tiny_plan(features={"none": "none", "image": store, "text": store}, control=["noise"])
+    cells = {(g.trials[0].features, g.trials[0].arm): g.trials[0] for g in groups(plan)}
+    users, rng, finished = [f"u{n}" for n in range(20)], np.random.default_rng(1), []
+    for place, key in enumerate(key for key in cells if key[0] != "none"):
+        write_run(tmp_path / str(place), users, rng.random(20) + place / 10)
+        finished.append(Finished(cells[key], tmp_path / str(place)))
+    rows = [row for row in compare(plan, finished) if row["metric"] == "ndcg@10"]
+    pairs = [(row["features"], row["control"], row["baseline"]) for row in rows]
+    assert pairs == [
+        ("image", "noise", "image"),
+        ("text", None, "image"),
+        ("text", "noise", "text"),
+    ]
+    assert rows[1]["p_t_holm"] == rows[1]["p_t"]
+    assert rows[2]["baseline_mean"] == rows[1]["mean"]
+    arms = sorted([rows[0], rows[2]], key=lambda row: row["p_t"])
+    assert arms[0]["p_t_holm"] == pytest.approx(min(1, 2 * arms[0]["p_t"]))
+
+
 def test_other_users_are_not_paired(tmp_path: Path) -> None:
     plan = tiny_plan()
     cells = {g.trials[0].features: g.trials[0] for g in groups(plan)}
