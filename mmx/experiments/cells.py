@@ -30,16 +30,19 @@ class Cell:
     settings: tuple[str, ...]  # NAME=VALUE
     training: TrainOptions  # its seed is the cell's
     point: str = ""  # of the search: "reg=0.1 lr=0.001"
+    split_seed: int = 0  # of a random split
+    repeat: int = 0  # which of the dataset's splits; the first is the only one without repetition
 
     @property
     def name(self) -> str:
         """What --only matches and the start of the run directory's name."""
-        return f"{self.dataset}-{self.features}-{self.recommender}-s{self.training.seed}"
+        split = f"-split{self.split_seed}" if self.repeat else ""
+        return f"{self.dataset}-{self.features}-{self.recommender}{split}-s{self.training.seed}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one dataset, features and recommender: a search, then the seeds."""
+    """The cells of one dataset, split, features and recommender: a search, then the seeds."""
 
     trials: tuple[Cell, ...]  # the points of the search with the first seed; one without a search
     seeds: tuple[int, ...]  # one for a closed form that draws nothing
@@ -63,11 +66,21 @@ def groups(plan: Plan, code: tuple[Code, ...] = ()) -> list[Group]:
     """
     records = {name: find_model(one.model, code) for name, one in plan.recommenders.items()}
     return [
-        _group(plan, dataset, features, name, records[name])
+        _of_split(_group(plan, dataset, features, name, records[name]), plan, repeat)
         for dataset in plan.datasets
+        for repeat in range(plan.repeat_splits)
         for name in plan.recommenders
         for features in _usable(plan, name, records[name])
     ]
+
+
+def _of_split(group: Group, plan: Plan, repeat: int) -> Group:
+    """The same on one of the dataset's splits. Each has its own search, as nobody may learn from
+    a split's validation what is tested on another.
+    """
+    seed = plan.datasets[group.trials[0].dataset].split_seed + repeat
+    trials = tuple(replace(cell, split_seed=seed, repeat=repeat) for cell in group.trials)
+    return replace(group, trials=trials)
 
 
 def _group(plan: Plan, dataset: str, features: str, name: str, record: ModelRecord) -> Group:

@@ -21,6 +21,8 @@ from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
 
+DRAWN = ("random",)  # split rules that another seed draws again
+MOST_SPLITS = 100
 MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
 
 
@@ -61,7 +63,11 @@ class Dataset:
     @property
     def rule(self) -> SplitRule:
         """How the log is split."""
-        return SplitRule(self.split, self.min_rating, self.k_core, self.split_seed)  # type: ignore[arg-type]
+        return self.rule_of(self.split_seed)
+
+    def rule_of(self, seed: int) -> SplitRule:
+        """The same, drawn from another seed."""
+        return SplitRule(self.split, self.min_rating, self.k_core, seed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,7 @@ class Plan:
     features: dict[str, FeatureEntry]
     recommenders: dict[str, Recommender]
     seeds: tuple[int, ...] = (0,)
+    repeat_splits: int = 1  # random splits of each dataset, from its split_seed on
     training: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None  # a features name, compared with on the same recommender
     metrics: tuple[str, ...] = MEASURED
@@ -178,6 +185,7 @@ class Plan:
             raise OptionError("seeds: give at least one, none twice")
         for seed in self.seeds:
             check("seeds: ", seed, SEED)
+        check_repeated(self.repeat_splits, self.datasets, self.features)
 
 
 def load_plan(
@@ -223,6 +231,26 @@ def _placed_code(base: Path, model: str) -> str:
     """``mine.py:Model`` with the file's whole path; any other name as it is."""
     source, _, member = model.rpartition(":")
     return f"{placed(base, source)}:{member}" if source.endswith(".py") else model
+
+
+def check_repeated(
+    repeat: int, datasets: Mapping[str, Dataset], features: Mapping[str, FeatureEntry]
+) -> None:
+    """Raise OptionError where splits cannot be repeated: they are not drawn, or one was learned."""
+    check("repeat_splits: ", repeat, whole(1, MOST_SPLITS))
+    for name, entry in datasets.items() if repeat > 1 else ():
+        check(f"datasets.{name}.split_seed: ", entry.split_seed + repeat - 1, SEED)
+        if entry.split not in DRAWN and not (entry.sample and entry.split == "auto"):
+            raise OptionError(
+                f"datasets.{name}: repeat_splits needs a split that is drawn, not "
+                f"'{entry.split}'; set 'split: {DRAWN[0]}', or drop repeat_splits"
+            )
+    for name, one in features.items() if repeat > 1 else ():
+        if one.finetune and "co-interaction" in one.finetune.options.objectives:
+            raise OptionError(
+                f"features.{name}: co-interaction learns from one split, which others test; "
+                "drop it, or repeat_splits"
+            )
 
 
 def _check_names(what: str, entries: dict[str, Any]) -> None:

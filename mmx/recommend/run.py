@@ -167,6 +167,16 @@ def read_parameters(run: Run) -> dict[str, np.ndarray]:
         raise _broken(run.path, error) from error
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json of a run. Raises RunError when it is absent, damaged or of another version."""
+    if not (path / "config.json").is_file():
+        raise RunError(f"no run at {path}; make one with `mmx train`")
+    try:
+        return _config(path)
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
 def _config(path: Path) -> dict[str, Any]:
     """config.json. Raises RunError for that of another version, ValueError on damage."""
     config = parse_json((path / "config.json").read_bytes())
@@ -182,10 +192,10 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A table of a run, its pages compared with their checksums. Raises RunError on damage."""
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
     except BROKEN as error:
         raise _broken(path.parent, error, f"{path.name}: ") from error
 
