@@ -8,6 +8,7 @@ import typer
 
 from mmx import __version__
 from mmx.cli import (
+    compare,
     demo,
     doctor,
     evaluate,
@@ -58,6 +59,7 @@ for command in (
     train.train,
     fuse.fuse,
     evaluate.evaluate,
+    compare.compare,
     models.models,
     recommend.recommend,
     reproduce.reproduce,

@@ -8,7 +8,7 @@ are of one catalogue, one filtered log and one split rule; the contents decide, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ class Arm:
         return float(np.mean([run.valid for run in self.runs]))
 
 
-def arms_of(paths: Iterable[Path | str]) -> list[Arm]:
+def arms_of(
+    paths: Iterable[Path | str], progress: Callable[[int], None] = lambda done: None
+) -> list[Arm]:
     """Open and group runs, in the order given.
 
     Raises OptionError for a run given twice, RunError for one that cannot be read, for runs that
@@ -57,7 +59,10 @@ def arms_of(paths: Iterable[Path | str]) -> list[Arm]:
     if not given:
         raise OptionError("no run is given; name run directories of `mmx train`")
     digests: dict[str, tuple[str, str]] = {}
-    runs = [read_one(path, digests) for path in given]
+    runs: list[OneRun] = []
+    for path in given:
+        runs.append(read_one(path, digests))
+        progress(len(runs))
     for other in runs[1:]:
         _must_match(runs[0], other)
     grouped: dict[str, list[OneRun]] = {}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from mmx.errors import OptionError, suggestion
 from mmx.experiments.arms import Arm, arms_of, best_baseline, find_arm
 from mmx.experiments.plan import MEASURED
 from mmx.experiments.power import WANTED, power, splits_needed
-from mmx.experiments.repeated import PerUser, Row, against, correct, overlap_ratio
+from mmx.experiments.repeated import PerUser, Row, against, correct, measured, overlap_ratio
 from mmx.experiments.statistics import LEVEL
 from mmx.recommend.validation import VALIDATED_ON
 
@@ -44,14 +43,15 @@ def compare_runs(
     *,
     to: str | None = None,
     metrics: Sequence[str] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
     """Compare finished runs, grouped into arms; see ``mmx.experiments.arms``.
 
     ``to`` names the arm that the others are compared with: an arm, a run of it, a model, or
-    "best-baseline", which is the default where an arm is without features; else the first arm is.
+    "best-baseline", which is the default where an arm is without features; else the first arm is. ``progress`` gets the number of runs read.
     Raises RunError for runs that may not be compared, OptionError for an unknown arm or metric.
     """
-    arms = arms_of(paths)
+    arms = arms_of(paths, progress)
     base, chosen = _base(arms, to)
     names = _metrics(arms, metrics)
     one_each = {run.split: run.path for run in base.runs}
@@ -80,8 +80,7 @@ def _metrics(arms: Sequence[Arm], wanted: Sequence[str] | None) -> list[str]:
     if not names:
         raise OptionError("--metrics names none; give some, as recall@20,ndcg@20")
     for run in (run for arm in arms for run in arm.runs):
-        columns = pq.read_schema(run.path / "per_user.parquet").names
-        known = [name for name in columns if "@" in name]
+        known = measured(run.path)
         for name in names:
             if name not in known:
                 raise OptionError(f"--metrics {name}: {run.path} has none{suggestion(name, known)}")

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from mmx.data.id_order import hashes, pair_hashes
 from mmx.data.splits import NAMES, SplitRule
-from mmx.errors import RunError
-from mmx.recommend.run import read_config, read_metrics, read_table
+from mmx.errors import RunError, first_line
+from mmx.recommend.run import BROKEN, read_config, read_metrics, read_table
 from mmx.recommend.validation import VALIDATED_ON
 
 REPEATED = ("seed", "fold")  # of a split rule: another one is another repetition
@@ -42,7 +42,17 @@ class OneRun:
 
 def read_one(path: Path, digests: dict[str, tuple[str, str]]) -> OneRun:
     """Read a run. ``digests`` keeps those of splits that were read. Raises RunError."""
-    config, metrics = read_config(path), read_metrics(path)
+    config = read_config(path)
+    try:
+        return _read_one(path, config, digests)
+    except BROKEN as error:
+        raise RunError(f"the run {path} is broken: {first_line(error)}; train it again") from error
+
+
+def _read_one(
+    path: Path, config: dict[str, Any], digests: dict[str, tuple[str, str]]
+) -> OneRun:
+    metrics = read_metrics(path)
     rule = {**asdict(SplitRule()), **config["split"]}
     drawn = ", ".join(f"{name} {rule[name]}" for name in REPEATED if rule.get(name) is not None)
     written = config.get("sha256", {}).get("interactions.parquet", str(path))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from mmx.errors import RunError
+from mmx.errors import RunError, first_line
 from mmx.experiments.statistics import corrected_t, effect_size, holm, interval, paired
 from mmx.recommend.run import read_table
 
@@ -129,15 +131,34 @@ def overlap_ratio(paths: Iterable[Path]) -> float:
     return test / train
 
 
+def measured(path: Path) -> list[str]:
+    """The metrics that a run has of each user. Raises RunError where they cannot be read."""
+    try:
+        names = pq.read_schema(path / "per_user.parquet").names
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    return [name for name in names if "@" in name]
+
+
+def _broken(path: Path, error: Exception) -> RunError:
+    reason = first_line(error).rstrip(". ")
+    return RunError(f"the run {path} is broken: per_user.parquet: {reason}; train it again")
+
+
 def _read(path: Path, metrics: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Users in order of their ids, and each metric in that order."""
     table = read_table(path / "per_user.parquet")
     lost = [name for name in ("user_id", *metrics) if name not in table.column_names]
     if lost:
         raise RunError(f"the run {path} has no {lost[0]} of its users; train it again")
+    if not len(table):
+        raise RunError(f"{path} tests no user; leave it out")
     users = table["user_id"].to_numpy().astype(str)
     order = np.argsort(users, kind="stable")
-    return users[order], {name: table[name].to_numpy()[order] for name in metrics}
+    try:
+        return users[order], {n: table[n].cast(pa.float64()).to_numpy()[order] for n in metrics}
+    except pa.ArrowException as error:
+        raise _broken(path, error) from error
 
 
 def _placed(values: np.ndarray, places: np.ndarray, users: int) -> np.ndarray:
