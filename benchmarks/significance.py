@@ -65,7 +65,9 @@ def of_runs(paths: list[Path], others: list[Path], metric: str) -> Variances:
     return estimated((a - b)[:, :, tested] / b[:, :, tested].mean())
 
 
-def drawn(rng: np.random.Generator, v: Variances, n: int, shape: tuple[int, int, int]) -> np.ndarray:
+def drawn(
+    rng: np.random.Generator, v: Variances, n: int, shape: tuple[int, int, int]
+) -> np.ndarray:
     """(n, splits, seeds, users) differences without a gain, as ``mmx.experiments.power`` has them."""
     splits, seeds, users = shape
     normal = rng.standard_normal
@@ -78,7 +80,9 @@ def drawn(rng: np.random.Generator, v: Variances, n: int, shape: tuple[int, int,
     return found
 
 
-def rejected(v: Variances, n: int, shape: tuple[int, int, int], bootstrap: bool) -> dict[str, float]:
+def rejected(
+    v: Variances, n: int, shape: tuple[int, int, int], bootstrap: bool
+) -> dict[str, float]:
     """The shares of ``n`` simulations without a gain that each test calls a difference."""
     rng, counts = np.random.default_rng(0), np.zeros(3)
     for start in range(0, n, AT_ONCE):

@@ -20,6 +20,7 @@ from mmx.experiments.one_run import OneRun, read_one
 from mmx.experiments.repeated import Repetition
 from mmx.files import as_paths
 
+
 @dataclass(frozen=True)
 class Arm:
     """Runs that differ in seeds and splits only."""

@@ -151,7 +151,8 @@ def _spread(result: Row) -> str:
 
 
 def _fixed(value: float, sign: str = "", places: int = 4) -> str:
-    return "—" if math.isnan(value) else f"{value:{sign}.{places}f}"
+    shown = round(value, places) + 0.0  # without the sign of a zero
+    return "—" if math.isnan(value) else f"{shown:{sign}.{places}f}"
 
 
 def _p(value: float) -> str:
@@ -186,9 +187,10 @@ def _plain(text: str) -> str:
 def _cell(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"  # a spreadsheet would compute it
-    return _plain(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = _plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", " ")) else text  # of a spreadsheet
 
 
 def _finite(value: Any) -> Any:

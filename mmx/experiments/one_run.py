@@ -49,9 +49,7 @@ def read_one(path: Path, digests: dict[str, tuple[str, str]]) -> OneRun:
         raise RunError(f"the run {path} is broken: {first_line(error)}; train it again") from error
 
 
-def _read_one(
-    path: Path, config: dict[str, Any], digests: dict[str, tuple[str, str]]
-) -> OneRun:
+def _read_one(path: Path, config: dict[str, Any], digests: dict[str, tuple[str, str]]) -> OneRun:
     metrics = read_metrics(path)
     rule = {**asdict(SplitRule()), **config["split"]}
     drawn = ", ".join(f"{name} {rule[name]}" for name in REPEATED if rule.get(name) is not None)

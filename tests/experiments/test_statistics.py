@@ -127,7 +127,9 @@ def test_an_interval_is_the_same_again() -> None:
 @pytest.mark.parametrize("times", [0, 1, 3])
 def test_false_positives_of_the_primary_test(times: int) -> None:
     """0.05 ± 0.02; benchmarks/significance.py has it with users and the other tests."""
-    v = Variances(times * RECALL.split, RECALL.seed, RECALL.user, RECALL.user_split, RECALL.user_seed)
+    v = Variances(
+        times * RECALL.split, RECALL.seed, RECALL.user, RECALL.user_split, RECALL.user_seed
+    )
     means = drawn_split_means(
         np.random.default_rng(0), v, simulations=20000, splits=3, seeds=3, users=600, ratio=1 / 8
     )
