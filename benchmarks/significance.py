@@ -4,7 +4,7 @@
     python benchmarks/significance.py --runs runs/bpr-* --against runs/vbpr-*
 
 Runs without a difference are drawn with the variances of splits, seeds and users of
-``mmx.experiments.power``, and with the variance of splits times 0 and times 3. Printed are the
+``mmx.experiments.power``, and with the variance of splits times 0, 3 and 100. Printed are the
 share of simulations that the primary test (the t-test over split means, corrected by Nadeau and
 Bengio) calls a difference at 0.05, the same of a plain hierarchical bootstrap over splits, seeds
 and users whose 95 % interval leaves 0 out, and of the paired t-test over users; then how many
@@ -68,7 +68,7 @@ def of_runs(paths: list[Path], others: list[Path], metric: str) -> Variances:
 def drawn(
     rng: np.random.Generator, v: Variances, n: int, shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """(n, splits, seeds, users) differences without a gain, as ``mmx.experiments.power`` has them."""
+    """(n, splits, seeds, users) differences without a gain; see ``mmx.experiments.power``."""
     splits, seeds, users = shape
     normal = rng.standard_normal
     found = np.sqrt(v.user_seed) * normal((n, splits, seeds, users), np.float32)
@@ -115,19 +115,21 @@ def main() -> None:
     print({name: float(f"{value:.3g}") for name, value in asdict(v).items()})
     print(f"false positives at {LEVEL}, {given.simulations} simulations, {given.users} users")
     for splits in (3, 5):
-        for times in (1, 0, 3):
+        for times in (1, 0, 3, 100):
             shape = (splits, given.seeds, given.users)
             now = replace(v, split=times * v.split)
             shares = rejected(now, given.simulations, shape, splits == 3)
             words = "  ".join(f"{name} {share:.3f}" for name, share in shares.items())
             print(f"{splits} splits, {given.seeds} seeds, split variance x {times}: {words}")
-    print(f"splits for a power of {WANTED}, by gain and seeds")
-    for gain in (0.02, 0.05):
-        for seeds in (1, 3, 5):
-            needed = splits_needed(
-                gain, seeds=seeds, users=given.users, ratio=RATIO, variances=v
-            )  # fmt: skip
-            print(f"{100 * gain:.0f} %, {seeds} seeds: {needed or 'more than 30'}")
+    print(f"splits for a power of {WANTED}")
+    for users in (given.users, 10 * given.users):
+        for gain in (0.02, 0.05):
+            words = ", ".join(f"{n} with {_needed(gain, n, users, v)}" for n in (1, 3, 5))
+            print(f"{100 * gain:.0f} %, {users} users, by seeds: {words}")
+
+
+def _needed(gain: float, seeds: int, users: int, v: Variances) -> int | str:
+    return splits_needed(gain, seeds=seeds, users=users, ratio=RATIO, variances=v) or "over 30"
 
 
 if __name__ == "__main__":

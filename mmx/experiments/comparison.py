@@ -48,8 +48,9 @@ def compare_runs(
     """Compare finished runs, grouped into arms; see ``mmx.experiments.arms``.
 
     ``to`` names the arm that the others are compared with: an arm, a run of it, a model, or
-    "best-baseline", which is the default where an arm is without features; else the first arm is. ``progress`` gets the number of runs read.
-    Raises RunError for runs that may not be compared, OptionError for an unknown arm or metric.
+    "best-baseline", which is the default where an arm is without features; else the first arm is.
+    ``progress`` gets the number of runs read. Raises RunError for runs that may not be compared,
+    OptionError for an unknown arm or metric.
     """
     arms = arms_of(paths, progress)
     base, chosen = _base(arms, to)

@@ -37,8 +37,8 @@ REPEATED = (
     "closed form that draws nothing runs once on each split."
 )
 TESTED_ON_SPLITS = (
-    " *: differs from the features '{}' on the same recommender with p < 0.05 (two-sided t-test over "
-    "the means of the splits, corrected for their common training data; Holm-Bonferroni corrected)."
+    " *: differs from the features '{}' on the same recommender with p < 0.05 (two-sided t-test "
+    "over the means of the splits, corrected for their common training data; Holm-Bonferroni)."
 )
 UNVALIDATED = (
     " In {} no validation user has training interactions: the last epoch counts, and nothing is "

@@ -94,7 +94,7 @@ def interval(
     Both arms are given split by split, each (seeds, users), with the same users in both and NaN
     for a user that a split does not test. A draw takes splits with replacement, seeds of each
     arm within a split, and users, the same in all. For an interval only: as a test it rejects
-    too often, since the splits of one log are not independent (docs/evaluation.md).
+    too seldom where users vary most, and too often where splits do (docs/evaluation.md).
     """
     means = drawn_differences(values, baseline, np.random.default_rng(seed), draws)
     means = means[~np.isnan(means)]

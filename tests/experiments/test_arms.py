@@ -52,7 +52,7 @@ def test_seeds_and_splits_are_repetitions_and_all_else_is_an_arm(tmp_path: Path)
     assert find_arm(arms, str(tmp_path / "high1")) is find_arm(arms, "high0") is arms[2]
     with pytest.raises(OptionError, match="--against vbpr is one of 5 arms; name a run of it"):
         find_arm(arms, "vbpr")
-    with pytest.raises(OptionError, match="--against x is not an arm; .* one of 'bpr', 'vbpr"):
+    with pytest.raises(OptionError, match=r"--against x is not an arm; .* one of 'bpr', 'vbpr"):
         find_arm(arms, "x")
 
 
@@ -125,7 +125,7 @@ def test_broken_runs_are_one_line(tmp_path: Path) -> None:
         assert "is broken" in refusal(a, b) or "run format" in refusal(a, b)
     for content in (b"", b"PAR1"):
         (a / "per_user.parquet").write_bytes(content)
-        with pytest.raises(RunError, match="is broken: per_user.parquet"):
+        with pytest.raises(RunError, match=r"is broken: per_user\.parquet"):
             compare_runs([a])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,9 @@ def test_a_plan_tests_over_its_splits(tmp_path: Path) -> None:
     assert {row["splits"] for row in rows} == {3}
     assert rows[0]["p_split"] == pytest.approx(corrected_t(np.array([0.1, 0.11, 0.12]), 1 / 8))
     for one in finished:
-        (one.path / "metrics.json").write_text(
-            '{"valid": {"recall@20": 0.1}, "counts": {"valid_users": 3}, "test": {%s}}'
-            % ", ".join(f'"{name}": 0.5' for name in METRICS)
-        )
+        metrics = {"valid": {"recall@20": 0.1}, "counts": {"valid_users": 3}}
+        text = json.dumps({**metrics, "test": dict.fromkeys(METRICS, 0.5)})
+        (one.path / "metrics.json").write_text(text)
     assert "t-test over the means of the splits" in legend(plan, finished)
     assert "paired t-test" in legend(plan, finished[:2])  # one split is there
     table = summary(plan, finished, rows)
