@@ -87,7 +87,7 @@ def rejected(
     rng, counts = np.random.default_rng(0), np.zeros(3)
     for start in range(0, n, AT_ONCE):
         runs = drawn(rng, v, min(AT_ONCE, n - start), shape)
-        counts[0] += (corrected_t(runs.mean((2, 3)), RATIO) < LEVEL).sum()
+        counts[0] += np.sum(corrected_t(runs.mean((2, 3)), RATIO) < LEVEL)
         counts[1] += (stats.ttest_1samp(runs.mean((1, 2)), 0, axis=1).pvalue < LEVEL).sum()
         counts[2] += sum(map(outside, runs)) if bootstrap else np.nan
     return dict(zip(("primary", "t over users", "bootstrap"), counts / n, strict=True))

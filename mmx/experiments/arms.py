@@ -45,7 +45,7 @@ class Arm:
 
 
 def arms_of(
-    paths: Iterable[Path | str], progress: Callable[[int], None] = lambda done: None
+    paths: Sequence[Path | str], progress: Callable[[int], None] = lambda done: None
 ) -> list[Arm]:
     """Open and group runs, in the order given.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Comparison:
 
 
 def compare_runs(
-    paths: Iterable[Path | str],
+    paths: Sequence[Path | str],
     *,
     to: str | None = None,
     metrics: Sequence[str] | None = None,

@@ -124,10 +124,10 @@ def markdown(rows: Rows) -> str:
 
 def _mark(test: dict[str, Any]) -> str:
     """Of the primary test where there are several splits, else of the two over users."""
-    marks = (("p_t_holm", "*"), ("p_wilcoxon_holm", "†"))
+    marks = {"p_t_holm": "*", "p_wilcoxon_holm": "†"}
     if test["splits"] > 1:
-        marks = (("p_split_holm", "*"),)
-    return "".join(mark for name, mark in marks if test[name] < LEVEL)
+        marks = {"p_split_holm": "*"}
+    return "".join(mark for name, mark in marks.items() if test[name] < LEVEL)
 
 
 def _spread(values: list[float]) -> str:
