@@ -30,16 +30,19 @@ class Space:
     folder: Path | None = None  # None: memory alone
     limit: int = 0
 
+    def maps(self, rows: int, columns: int) -> bool:
+        """Whether a (rows, columns) float32 matrix goes into a file."""
+        return self.folder is not None and 4 * rows * columns > self.limit
+
     def zeros(self, rows: int, columns: int) -> np.ndarray:
         """(rows, columns) float32. Raises StoreError when the disk has no room for it."""
-        size = 4 * rows * columns
-        if self.folder is None or size <= self.limit:
+        if self.folder is None or not self.maps(rows, columns):
             return np.zeros((rows, columns), np.float32)
         try:
             return _mapped(self.folder, rows, columns)
         except OSError as error:
             raise StoreError(
-                f"no room for {size / 2**30:.1f} GiB of vectors in {self.folder} "
+                f"no room for {4 * rows * columns / 2**30:.1f} GiB of vectors in {self.folder} "
                 f"({first_line(error)}); free some, or set --out on another disk"
             ) from error
 
@@ -96,3 +99,10 @@ def in_blocks(matrix: np.ndarray) -> Iterator[slice]:
     for start in range(0, len(matrix), step):
         yield slice(start, start + step)
         release(matrix)
+
+
+def are_finite(values: np.ndarray) -> bool:
+    """Whether no number is NaN or infinite, found without as many answers at once."""
+    if values.ndim != 2:
+        return bool(np.isfinite(values).all())
+    return all(np.isfinite(values[rows]).all() for rows in in_blocks(values))

@@ -7,7 +7,7 @@ not be written.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -29,10 +29,13 @@ def load_checked(path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def save_checked(value: Any, path: Path) -> None:
-    """Write tensors and plain values, for ``load_checked``. Raises OSError when it cannot."""
+def save_checked(value: Any, path: Path, written: Callable[[], None] = lambda: None) -> None:
+    """Write tensors and plain values, for ``load_checked``. Raises OSError when it cannot.
+
+    ``written`` is called after each tensor, whose memory may be given back.
+    """
     with path.open("wb") as file:
-        writer = _Writer(file)
+        writer = _Writer(file, written)
         try:
             torch.save(value, cast(IO[bytes], writer))
         except RuntimeError as error:
@@ -61,16 +64,18 @@ def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 class _Writer:
     """A file that remembers why it could not be written, which torch does not report."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+    def __init__(self, file: BinaryIO, written: Callable[[], None]) -> None:
+        self.file, self.written = file, written
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         try:
-            return self.file.write(data)
+            count = self.file.write(data)
         except OSError as error:
             self.error = error
             raise
+        self.written()
+        return count
 
     def flush(self) -> None:
         self.file.flush()

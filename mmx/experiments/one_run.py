@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmx.data.id_order import hashes, pair_hashes
 from mmx.data.splits import NAMES, SplitRule
 from mmx.errors import RunError, first_line
-from mmx.recommend.run import BROKEN, read_config, read_metrics, read_table
+from mmx.recommend.run import BROKEN, config_of, read_metrics, read_table
 from mmx.recommend.validation import VALIDATED_ON
 
 REPEATED = ("seed", "fold")  # of a split rule: another one is another repetition
@@ -42,9 +42,10 @@ class OneRun:
 
 def read_one(path: Path, digests: dict[str, tuple[str, str]]) -> OneRun:
     """Read a run. ``digests`` keeps those of splits that were read. Raises RunError."""
-    config = read_config(path)
+    if not (path / "config.json").is_file():
+        raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
-        return _read_one(path, config, digests)
+        return _read_one(path, config_of(path), digests)
     except BROKEN as error:
         raise RunError(f"the run {path} is broken: {first_line(error)}; train it again") from error
 
@@ -65,7 +66,7 @@ def _read_one(path: Path, config: dict[str, Any], digests: dict[str, tuple[str, 
         {name: value for name, value in rule.items() if name not in REPEATED},
         drawn,
         _seed(config),
-        _digest(hashes(_texts(read_table(path / "items.parquet", ["item_id"])["item_id"]), 0)),
+        _digest(hashes(_texts(read_table(path / "items.parquet", "embedding")["item_id"]), 0)),
         log,
         split,
         bool(config["features"] or config.get("end_to_end")),
@@ -100,7 +101,7 @@ def _seed(config: dict[str, Any]) -> int | None:
 
 def _digests(path: Path) -> tuple[str, str]:
     """Of the pairs of user and item in the log, and of these with their split; in any order."""
-    table = read_table(path / "interactions.parquet", ["user_id", "item_id", "split"])
+    table = read_table(path / "interactions.parquet", "timestamp")
     pairs = pair_hashes(*(_row_hashes(table[name]) for name in ("user_id", "item_id")))
     split = table["split"].to_numpy().astype(str)
     return _digest(pairs), "".join(_digest(pairs[split == name])[:16] for name in NAMES)

@@ -126,7 +126,7 @@ def overlap_ratio(paths: Iterable[Path]) -> float:
     """n_test / n_train, interactions of both, of the runs' splits together."""
     train = test = 0
     for path in paths:
-        split = read_table(path / "interactions.parquet", ["split"])["split"].to_numpy()
+        split = read_table(path / "interactions.parquet", "timestamp")["split"].to_numpy()
         train, test = train + int((split == "train").sum()), test + int((split == "test").sum())
     return test / train
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,11 @@ class Checkpoint:
         best.scorer = Factors(saved["users"].numpy(), saved["items"].numpy())
         return int(saved["epoch"])
 
-    def save(self, epoch: int, best: Trained) -> None:
-        """Write the state after ``epoch``, unless the last one is recent."""
+    def save(self, epoch: int, best: Trained, written: Callable[[], None] = lambda: None) -> None:
+        """Write the state after ``epoch``, unless the last one is recent.
+
+        ``written`` is called after each tensor.
+        """
         if self.path is None or time.monotonic() - self._last < EVERY:
             return
         state = {
@@ -88,5 +92,5 @@ class Checkpoint:
             "items": torch.from_numpy(best.scorer.items),
         }
         with replacing(self.path) as temporary:
-            save_checked(state, temporary)
+            save_checked(state, temporary, written)
         self._last = time.monotonic()

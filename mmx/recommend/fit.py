@@ -19,12 +19,13 @@ from mmx.errors import OptionError, first_few
 from mmx.files import as_path, as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
+from mmx.mapped import Space
 from mmx.processes import Processes
 from mmx.recommend.contract import checked, checked_scorer
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
-from mmx.recommend.memory import COPIES, allocating, must_fit
+from mmx.recommend.memory import COPIES, SHARE_OF_BEST, allocating, memory_there, must_fit
 from mmx.recommend.models import end_to_end_models
 from mmx.recommend.options import TrainProgress
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
@@ -143,9 +144,10 @@ def _trained(task: Task, module: GradientForm, out: Path) -> Fitted:
     model = _model(task, module)
     data, options = task.inputs.data, task.job.training
     task.log(f"{task.record.name} on {described(options.device)}")
+    space = Space(out.parent, memory_there() // SHARE_OF_BEST)
     trained = train(
-        model, data, options, task.progress, checkpoint, task.log, code.get("sha256")
-    )  # fmt: skip
+        model, data, options, task.progress, checkpoint, task.log, code.get("sha256"), space
+    )
     fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
     return fitted if task.job.end_to_end is None else _with_encoder(task, fitted)
 

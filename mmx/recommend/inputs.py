@@ -97,6 +97,7 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
     if job.end_to_end is None:
         space = Space(folder, memory_there() // SHARE)
         features, origins = load_features(job.specs, data.items, space)
+        pa.default_memory_pool().release_unused()  # what reading by parts has left
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []

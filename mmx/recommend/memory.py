@@ -10,6 +10,7 @@ from pathlib import Path
 from mmx.errors import RunError, first_line
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
+SHARE_OF_BEST = 64  # of the memory that a matrix of the best epoch may take: the part of it
 COPIES = 4  # of a trained number: itself, its gradient, and Adam's two moments
 REFUSED = ("can't allocate memory", "out of memory", "not enough memory")
 

@@ -134,19 +134,18 @@ def open_run(path: Path | str) -> Run:
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
-        config = _config(path)
+        config = config_of(path)
         _compare(path, config, "metrics.json")
         metrics = read_metrics(path)
-        users = read_table(path / "users.parquet")
-        items = read_table(path / "items.parquet")
+        embedded = "embedding" if _of_factors(config) else None
+        users = read_table(path / "users.parquet", leave_out=embedded)
+        items = read_table(path / "items.parquet", leave_out=embedded)
         split = read_table(path / "interactions.parquet")
         data = Interactions.from_table(split, items["item_id"], users["user_id"])
-        scorer = _scorer(path, config, users, items, data)
+        scorer = _scorer(path, config, data)
         check_scorer(scorer, len(users), len(items))
     except BROKEN as error:
         raise _broken(path, error) from error
-    if isinstance(scorer, Factors):
-        items = items.drop_columns(["embedding"])
     return Run(path, config, metrics, data, items, scorer)
 
 
@@ -167,17 +166,7 @@ def read_parameters(run: Run) -> dict[str, np.ndarray]:
         raise _broken(run.path, error) from error
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """config.json of a run. Raises RunError when it is absent, damaged or of another version."""
-    if not (path / "config.json").is_file():
-        raise RunError(f"no run at {path}; make one with `mmx train`")
-    try:
-        return _config(path)
-    except BROKEN as error:
-        raise _broken(path, error) from error
-
-
-def _config(path: Path) -> dict[str, Any]:
+def config_of(path: Path) -> dict[str, Any]:
     """config.json. Raises RunError for that of another version, ValueError on damage."""
     config = parse_json((path / "config.json").read_bytes())
     if not isinstance(config, dict):
@@ -192,12 +181,24 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: Path, leave_out: str | None = None) -> pa.Table:
     """A table of a run, its pages compared with their checksums. Raises RunError on damage."""
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        with _opened(path) as file:
+            names = file.schema_arrow.names
+            return file.read(columns=[name for name in names if name != leave_out])
     except BROKEN as error:
         raise _broken(path.parent, error, f"{path.name}: ") from error
+
+
+def _embeddings(path: Path) -> np.ndarray:
+    """The column ``embedding`` of a table of a run. Raises one of BROKEN on damage."""
+    with _opened(path) as file:
+        return embeddings_of(file, path.name)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=1 << 20)
 
 
 def _broken(path: Path, error: Exception, file: str = "") -> RunError:
@@ -205,14 +206,15 @@ def _broken(path: Path, error: Exception, file: str = "") -> RunError:
     return RunError(f"the run {path} is broken: {file}{reason}; train it again")
 
 
-def _scorer(
-    path: Path, config: dict[str, Any], users: pa.Table, items: pa.Table, data: Interactions
-) -> Scorer:
+def _of_factors(config: dict[str, Any]) -> bool:
+    return bool(config.get("scorer", {"kind": "factors"})["kind"] == "factors")
+
+
+def _scorer(path: Path, config: dict[str, Any], data: Interactions) -> Scorer:
     record = config.get("scorer", {"kind": "factors"})
-    if record["kind"] == "factors":
-        return factors(
-            record, embeddings_of(users, "users.parquet"), embeddings_of(items, "items.parquet")
-        )
+    if _of_factors(config):
+        both = (_embeddings(path / f"{what}.parquet") for what in ("users", "items"))
+        return factors(record, *both)
     _compare(path, config, "model.safetensors")
     return unpack(record, load_arrays(path / "model.safetensors"), data.train)
 

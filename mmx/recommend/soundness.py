@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from mmx.mapped import are_finite
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.scoring import Factors, Scorer
@@ -36,6 +38,7 @@ LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
     "training": (dict, type(None)),
     "end_to_end": (dict, type(None)),
 }
+ROWS_AT_ONCE = 1 << 16  # of a table of embeddings
 LISTS = (pa.FixedSizeListType, pa.ListType, pa.LargeListType)
 
 
@@ -63,22 +66,24 @@ def check_metrics(metrics: Any) -> dict[str, dict[str, float]]:
     return metrics
 
 
-def embeddings_of(table: pa.Table, file: str) -> np.ndarray:
-    """(rows, k) float32 of the column ``embedding``, finite."""
-    column = table["embedding"]
-    kind = column.type
+def embeddings_of(file: pq.ParquetFile, name: str) -> np.ndarray:
+    """(rows, k) float32 of the column ``embedding``, finite; it is read by parts of its rows."""
+    kind = file.schema_arrow.field("embedding").type
     if not isinstance(kind, LISTS) or not pa.types.is_floating(kind.value_type):
-        raise ValueError(f"the embeddings in {file} are {kind}, lists of numbers are expected")
-    lengths = pc.unique(pc.list_value_length(column))
-    if column.null_count or len(lengths) > 1:
-        raise ValueError(f"the embeddings in {file} are not all present, or of several lengths")
-    if not len(column) or not lengths[0].as_py():
-        raise ValueError(f"{file} holds no embeddings")
-    matrix, at = np.empty((len(column), lengths[0].as_py()), np.float32), 0
-    for chunk in column.chunks:  # one copy, which the table's can be dropped for
-        matrix[at : at + len(chunk)] = _numbers(chunk).reshape(len(chunk), -1)
-        at += len(chunk)
-    _finite(matrix, f"the embeddings in {file}")
+        raise ValueError(f"the embeddings in {name} are {kind}, lists of numbers are expected")
+    matrix, at = np.empty((file.metadata.num_rows, 0), np.float32), 0
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=["embedding"]):
+        lists = batch.column("embedding")
+        lengths = pc.unique(pc.list_value_length(lists))
+        if not at:
+            matrix = np.empty((len(matrix), lengths[0].as_py() or 0), np.float32)
+        if lists.null_count or lengths.to_pylist() != [matrix.shape[1]]:
+            raise ValueError(f"the embeddings in {name} are not all present, or of several lengths")
+        matrix[at : at + len(lists)] = _numbers(lists).reshape(matrix[at : at + len(lists)].shape)
+        at += len(lists)
+    if not matrix.size:
+        raise ValueError(f"{name} holds no embeddings")
+    _finite(matrix, f"the embeddings in {name}")
     return matrix
 
 
@@ -144,7 +149,7 @@ def _finite(values: np.ndarray, what: str) -> None:
     """Raise ValueError unless all are finite floating-point numbers."""
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"{what} are {values.dtype}, floating-point numbers are expected")
-    if not np.isfinite(values).all():
+    if not are_finite(values):
         raise ValueError(f"{what} hold NaN or infinity")
 
 

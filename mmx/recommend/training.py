@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmx.errors import RunError
+from mmx.mapped import MEMORY, Space, are_finite
 from mmx.processes import Processes
 from mmx.recommend.allocation import keep_freed_memory
 from mmx.recommend.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ from mmx.recommend.contract import (
 )
 from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.kept import Kept
 from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgress
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import NegativeSampler
@@ -41,22 +43,24 @@ def train(
     checkpoint: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
     code: str | None = None,
+    space: Space = MEMORY,
 ) -> Trained:
     """Train a GradientModel; validation Recall@20 picks the epoch and stops the run.
 
     Where nothing validates (``mmx.recommend.validation``) the last epoch counts. With a
     ``checkpoint`` file a killed run continues and ends, on a CPU, in the same weights to the bit.
     ``log`` gets a line on training pairs that are skipped, ``code`` is the SHA-256 of the model's
-    file, where it is of the user's own: no checkpoint of another is continued. Raises RunError when
-    the loss or an embedding is not finite or the checkpoint is of another job, DataError when
-    every user took every item.
+    file, where it is of the user's own: no checkpoint of another is continued. Large matrices of
+    the best epoch are kept in ``space``. Raises RunError when the loss or an embedding is not
+    finite or the checkpoint is of another job, DataError when every user took every item.
     """
     keep_freed_memory()
     processes = Processes(options.device)
     steps = TrainSteps(model, data, options, processes)
     if steps.sampler.skipped:
         log(steps.sampler.skipped)
-    best = Trained(score(model), {})
+    kept = Kept(space)
+    best = Trained(kept.factors(score(model)), {})
     check_rows(model, len(best.scorer.users), len(best.scorer.items), data.train)
     keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator, code)
     first = keeper.load(best) + 1
@@ -68,12 +72,12 @@ def train(
         row = {"epoch": epoch, "loss": loss, "seconds": time.perf_counter() - start}
         start = time.perf_counter()
         if epoch == options.epochs or epoch % options.eval_every == 0:
-            row |= _validate(model, data, best, epoch, processes)
+            row |= _validate(model, data, best, epoch, processes, kept)
         row["evaluation_seconds"] = time.perf_counter() - start
         best.history.append(row)
         progress(_progress_of(row, options, best))
         if processes.is_main:
-            keeper.save(epoch, best)
+            keeper.save(epoch, best, kept.release)
     return best
 
 
@@ -149,7 +153,12 @@ class TrainSteps:
 
 
 def _validate(
-    model: GradientModel, data: Interactions, best: Trained, epoch: int, processes: Processes
+    model: GradientModel,
+    data: Interactions,
+    best: Trained,
+    epoch: int,
+    processes: Processes,
+    kept: Kept,
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
     scorer, valid = score(model), {}
@@ -159,8 +168,8 @@ def _validate(
         valid = evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
-        best.best, best.best_epoch, best.scorer = reached, epoch, scorer
-        _keep(best.state, model)
+        best.best, best.best_epoch, best.scorer = reached, epoch, kept.factors(scorer)
+        kept.state(best.state, model)
     return {f"valid_{name}": value for name, value in valid.items()}
 
 
@@ -193,15 +202,6 @@ def _own(factors: torch.Tensor, model: GradientModel) -> np.ndarray:
     return array.copy() if factors.untyped_storage().data_ptr() in trained else array
 
 
-def _keep(state: dict[str, torch.Tensor], model: GradientModel) -> None:
-    """The model's parameters as they are now, in the memory that ``state`` has already."""
-    for name, value in model.state_dict().items():
-        if name in state:
-            state[name].copy_(value)
-        else:
-            state[name] = value.detach().clone()
-
-
 def _finite(model: GradientModel, loss: float, epoch: int) -> float:
     if not np.isfinite(loss):
         said = f"the loss is {loss} in epoch {epoch}; lower --lr or raise --set reg=…"
@@ -211,7 +211,7 @@ def _finite(model: GradientModel, loss: float, epoch: int) -> float:
 
 def _finite_scores(model: GradientModel, scorer: Factors, epoch: int) -> None:
     """Raise RunError when an update gave NaN or infinity, though the loss was finite."""
-    if not (np.isfinite(scorer.users).all() and np.isfinite(scorer.items).all()):
+    if not (are_finite(scorer.users) and are_finite(scorer.items)):
         said = f"embeddings are not finite after epoch {epoch}; lower --lr"
         raise RunError(hook_named(model, "factors", said))
 

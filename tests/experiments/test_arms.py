@@ -17,7 +17,7 @@ from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.options import TrainOptions
-from mmx.recommend.run import read_config
+from mmx.recommend.run import config_of
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.experiments.made_runs import CLIP, made_run, planted, split_table
 
@@ -154,7 +154,7 @@ def test_weights_of_a_fusion_do_not_see_the_test(tmp_path: Path) -> None:
     planted(parts[0], 1e9)
     planted(parts[1], -1e9)
     fuse(parts, tmp_path / "two")
-    one, two = (read_config(tmp_path / name)["parts"] for name in ("one", "two"))
+    one, two = (config_of(tmp_path / name)["parts"] for name in ("one", "two"))
     assert [p["weight"] for p in one] == [p["weight"] for p in two]
     (arm,) = arms_of([tmp_path / "one"])
     assert (arm.name, arm.features) == ("bpr & lightgcn", False)

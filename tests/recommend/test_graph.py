@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmx.recommend.blocks import graph as graph_module
-from mmx.recommend.blocks.graph import Sparse, UserItemGraph
+from mmx.recommend.blocks.graph import (
+    Sparse,
+    UserItemGraph,
+    gathered_products,
+    sampled_products,
+)
 from mmx.recommend.blocks.propagation import mean_by_side, mean_of_layers
 from mmx.recommend.interactions import UserItems
 from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_model, toy_train, triples
@@ -86,6 +91,7 @@ def test_constant_and_given_values_have_the_same_gradient() -> None:
 
 
 def test_value_gradients_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "sampled_products", gathered_products)
     matrix, _ = random_matrix(4)
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     gradients = []
@@ -195,3 +201,13 @@ def test_a_user_without_items_has_an_empty_row() -> None:
     graph = UserItemGraph(train)
     x = torch.ones(7, 1)
     assert graph(x)[:, 0].tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5, 0, 2**0.5, 0, 0])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_products_at_entries_are_the_same_both_ways(kind: torch.dtype) -> None:
+    rows, columns = torch.tensor([3, 0, 0, 2, 3]), torch.tensor([1, 1, 1, 0, 4])  # one twice
+    matrix = Sparse(rows, columns, torch.ones(5), (4, 5))
+    left, right = torch.randn(4, 7).to(kind), torch.randn(7, 5).to(kind).T
+    found = sampled_products(matrix, left, right)
+    assert found.dtype == kind
+    torch.testing.assert_close(found, gathered_products(matrix, left, right))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from mmx.recommend.blocks.attention import attended, entry_products
+from mmx.recommend.blocks.attention import attended, entry_products, of_columns
 from mmx.recommend.blocks.graph import Sparse
 from tests.recommend.slow import feature
 from tests.recommend.toy import (
@@ -157,6 +157,8 @@ def test_attention_has_the_gradients_of_its_formula() -> None:
     assert torch.autograd.gradcheck(lambda w, y: attended(matrix, w, y), (weights, x))
     left = torch.randn(3, 2, generator=generator).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: entry_products(a, b, matrix), (left, x))
+    assert torch.equal(of_columns(matrix, x), x[matrix.columns])
+    assert torch.autograd.gradcheck(lambda y: of_columns(matrix, y), (x,))
 
 
 def test_features_are_needed() -> None:

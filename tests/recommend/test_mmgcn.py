@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from mmx.recommend.models.mmgcn import unit
+from mmx.recommend.blocks.unit import unit
 from tests.recommend.toy import (
     ABSENT,
     N_ITEMS,

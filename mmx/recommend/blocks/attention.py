@@ -39,6 +39,27 @@ class _EntryProducts(torch.autograd.Function):
         return to_left, sum_rows(matrix.back_indptr, matrix.back_columns, turned, left), None
 
 
+def of_columns(matrix: Sparse, x: torch.Tensor) -> torch.Tensor:
+    """x_c of each entry (r, c) → (entries, m) in CSR order, of (columns, m).
+
+    As F.embedding, whose backward pass sorts the column numbers each time.
+    """
+    return _OfColumns.apply(matrix, x)
+
+
+class _OfColumns(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Sparse, x: torch.Tensor) -> torch.Tensor:
+        ctx.matrix = matrix
+        return x.index_select(0, matrix.columns)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        matrix, g = ctx.matrix, gradients[0].contiguous()
+        ones = torch.ones_like(matrix.values)
+        return None, sum_rows(matrix.back_indptr, matrix.back_order, ones, g)
+
+
 def attended(
     matrix: Sparse, weights: torch.Tensor, x: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

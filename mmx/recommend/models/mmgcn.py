@@ -25,7 +25,7 @@ image preferences; here it is ½‖·‖² of the ids of a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ from mmx.recommend.blocks.content import Halved
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.blocks.naming import module_key
+from mmx.recommend.blocks.unit import unit
 from mmx.recommend.features import Features
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
 
@@ -218,30 +219,6 @@ class Model(GradientModel):
         ends = [channel(ids, self.means, rows) for channel in self.channels.values()]
         users, items = (torch.stack(side).float().mean(0) for side in zip(*ends, strict=True))
         return users, items
-
-
-def unit(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """(n, d) rows scaled to norm 1; a zero row stays zero. The result is of ``dtype``."""
-    return _Unit.apply(x, x.dtype if dtype is None else dtype)
-
-
-class _Unit(torch.autograd.Function):
-    """As F.normalize, with a third of its passes over the rows, which are long and many."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        inverse = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
-        scaled = x.to(dtype) * inverse.to(dtype)
-        ctx.type = x.dtype
-        ctx.save_for_backward(scaled, inverse.to(dtype))
-        return scaled
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        scaled, inverse = ctx.saved_tensors
-        along = (gradients[0] * scaled).sum(1, keepdim=True)
-        across = torch.addcmul(gradients[0], scaled, along, value=-1)
-        return across.mul_(inverse).to(ctx.type), None
 
 
 def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:

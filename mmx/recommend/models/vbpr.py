@@ -115,23 +115,32 @@ class Model(GradientModel):
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, k + c + 1) and (items, k + c + 1): [γ_u, θ_u, 1] and [γ_i, E f_i, bias]."""
-        content, content_bias = self._content()
         ones = torch.ones_like(self.user[:, :1])
         item: torch.Tensor = self.item
         bias: torch.Tensor = self.bias
         if self.config.cold == "prior":
             item, bias = item * self.taken[:, None], bias * self.taken
-        return (
-            torch.cat([self.user, self.taste, ones], 1),
-            torch.cat([item, content, (bias + content_bias)[:, None]], 1),
-        )
+        own = item.shape[1]
+        items = item.new_empty(len(item), own + self.taste.shape[1] + 1)
+        items[:, :own] = item
+        self._content(out=items[:, own:])
+        items[:, -1] += bias
+        return torch.cat([self.user, self.taste, ones], 1), items
 
-    def _content(self, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Σ_m E_m f_im (n, c) and Σ_m β'_m·f_im (n,) of (n,) items, or of all."""
-        projected = self.taste.new_zeros(())
-        biased = self.taste.new_zeros(())
-        for name, content in self.content.items():
-            # E and β' in one product with f: (n, c + 1)
-            both = content(torch.cat([self.project[name], self.content_bias[name][None]]), items)
-            projected, biased = projected + both[:, :-1], biased + both[:, -1]
-        return projected, biased
+    def _content(
+        self, items: torch.Tensor | None = None, out: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ_m E_m f_im (n, c) and Σ_m β'_m·f_im (n,) of (n,) items, or of all, in ``out``."""
+        first, *others = self.content
+        both = self._projected(first, items, out)
+        for name in others:
+            both += self._projected(name, items)
+        return both[:, :-1], both[:, -1]
+
+    def _projected(
+        self, name: str, items: torch.Tensor | None, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """E_m and β'_m in one product with f_im: (n, c + 1)."""
+        weight = torch.cat([self.project[name], self.content_bias[name][None]])
+        found: torch.Tensor = self.content[name](weight, items, out)
+        return found
