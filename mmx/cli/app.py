@@ -8,6 +8,7 @@ import typer
 
 from mmx import __version__
 from mmx.cli import (
+    compare,
     demo,
     doctor,
     evaluate,
@@ -59,6 +60,7 @@ for command in (
     train.train,
     fuse.fuse,
     evaluate.evaluate,
+    compare.compare,
     models.models,
     recommend.recommend,
     reproduce.reproduce,

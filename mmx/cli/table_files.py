@@ -66,7 +66,7 @@ def write_table(
     kind = _kind(out, schema.names)
     with publishing(out, kind, overwrite=overwrite, parents=False) as temporary:
         write(temporary, schema, counted)
-        _mark(temporary)
+        mark(temporary)
     return counted.rows
 
 
@@ -183,7 +183,7 @@ def _kind(out: Path, names: Sequence[str] | None = None) -> Kind:
             return False
         if out.suffix.lower() == ".parquet":
             return _is_ours(path)
-        marked = _is_marked(path)
+        marked = is_marked(path)
         if marked is not None:
             return marked
         return _is_text_table(path) and (names is None or _has_columns(path, names))
@@ -191,13 +191,13 @@ def _kind(out: Path, names: Sequence[str] | None = None) -> Kind:
     return Kind("an earlier table of mmx", replaceable)
 
 
-def _mark(path: Path) -> None:
+def mark(path: Path) -> None:
     """Say in an attribute of the file that it is ours, where the file system keeps such."""
     with suppress(OSError, AttributeError):  # only Linux has the call
         os.setxattr(path, ATTRIBUTE, b"1")
 
 
-def _is_marked(path: Path) -> bool | None:
+def is_marked(path: Path) -> bool | None:
     """Whether the file says that it is ours; None where the file system cannot tell."""
     try:
         return bool(os.getxattr(path, ATTRIBUTE))

@@ -32,12 +32,16 @@ class Cell:
     training: TrainOptions  # its seed is the cell's
     point: str = ""  # of the search: "reg=0.1 lr=0.001"
     control: Control | None = None  # what is done to the features
+    split_seed: int = 0  # of a random split
+    repeat: int = 0  # which of the dataset's splits; the first is the only one without repetition
 
     @property
     def name(self) -> str:
         """What --only matches and the start of the run directory's name."""
         arm = f"@{self.control.name}" if self.control else ""
-        return f"{self.dataset}-{self.features}{arm}-{self.recommender}-s{self.training.seed}"
+        split = f"-split{self.split_seed}" if self.repeat else ""
+        name = f"{self.dataset}-{self.features}{arm}-{self.recommender}{split}"
+        return f"{name}-s{self.training.seed}"
 
     @property
     def arm(self) -> str | None:
@@ -47,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one dataset, features and recommender: a search, then the seeds."""
+    """The cells of one dataset, split, features and recommender: a search, then the seeds."""
 
     trials: tuple[Cell, ...]  # the points of the search with the first seed; one without a search
     seeds: tuple[int, ...]  # one for a closed form that draws nothing
@@ -73,8 +77,9 @@ def groups(plan: Plan, code: tuple[Code, ...] = ()) -> list[Group]:
     for name in plan.recommenders:
         _check_against(plan, name, records)
     return [
-        _group(plan, dataset, features, name, records[name], control)
+        _of_split(_group(plan, dataset, features, name, records[name], control), plan, repeat)
         for dataset in plan.datasets
+        for repeat in range(plan.repeat_splits)
         for name in plan.recommenders
         for features in _usable(plan, name, records[name])
         for control in (None, *plan.arms(features))
@@ -85,6 +90,15 @@ def columns(plan: Plan, cell: Cell) -> dict[str, Any]:
     """What a cell is in the tables, but for its recommender; a column more where controls are."""
     arm = {"control": cell.arm} if plan.controlled else {}
     return {"dataset": cell.dataset, "features": cell.features, **arm}
+
+
+def _of_split(group: Group, plan: Plan, repeat: int) -> Group:
+    """The same on one of the dataset's splits. Each has its own search, as nobody may learn from
+    a split's validation what is tested on another.
+    """
+    seed = plan.datasets[group.trials[0].dataset].split_seed + repeat
+    trials = tuple(replace(cell, split_seed=seed, repeat=repeat) for cell in group.trials)
+    return replace(group, trials=trials)
 
 
 def _group(

@@ -16,7 +16,7 @@ import numpy as np
 
 from mmx.experiments.outcome import Finished
 from mmx.experiments.plan import Plan
-from mmx.experiments.significance import ROUNDING
+from mmx.experiments.statistics import ROUNDING
 from mmx.recommend.validation import VALIDATED_ON
 
 Runs = dict[tuple[str, str], list[Finished]]  # dataset, recommender

@@ -67,7 +67,8 @@ class Grid:
         self.state = GridProgress(sum(tries) + sum(len(g.seeds) - 1 for g in self.groups))
         self.outcome = Outcome()
         self.known: dict[Path | str, Finished | None] = {}  # by path, and by label what failed
-        self.points: dict[tuple[str, str, str], str] = {}  # what the searches chose, no control
+        # what the searches chose, no control
+        self.points: dict[tuple[str, int, str, str], str] = {}
         journal = Journal(self.out / "started.json", forget=self.retry_failed)
         device = self.device or str(self.plan.training.get("device", AUTO))
         self.artifacts = Artifacts(self.plan, self.out, journal, device, self._log, self.code)
@@ -112,7 +113,7 @@ class Grid:
             training.pop("device", None)
         depends = {
             "dataset": self.artifacts.dataset_identity(cell.dataset),
-            "split": asdict(entry.rule),
+            "split": asdict(entry.rule_of(cell.split_seed)),
             "unknown_items": entry.unknown_items,
             "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": record.code or cell.model,
@@ -151,7 +152,8 @@ class Grid:
         """The point of the search that all seeds take; None when it is not known."""
         first, selected = group.trials[0], self._selected(group)
         if group.search_as:
-            point = self.points.get((first.dataset, group.search_as, first.recommender))
+            key = (first.dataset, first.repeat, group.search_as, first.recommender)
+            point = self.points.get(key)
             return next((cell for cell in group.trials if cell.point == point), None)
         if not group.searched:
             return first
@@ -160,7 +162,8 @@ class Grid:
             return None
         chosen = self._choose(tried)
         if chosen and first.control is None:
-            self.points[first.dataset, first.features, first.recommender] = chosen.point
+            key = (first.dataset, first.repeat, first.features, first.recommender)
+            self.points[key] = chosen.point
         return chosen
 
     def _why_none(self, group: Group) -> str:
@@ -188,6 +191,7 @@ class Grid:
         for number, ((cell, _), value) in enumerate(zip(tried, reached, strict=True)):
             row: dict[str, Any] = columns(self.plan, cell)
             row |= {"recommender": cell.recommender, "point": cell.point}
+            row |= {"split_seed": cell.split_seed} if self.plan.repeat_splits > 1 else {}
             row |= {f"valid_{VALIDATED_ON}": value, "chosen": number == place}
             self.outcome.tried.append(row)
         return None if place is None else tried[place][0]
@@ -237,7 +241,7 @@ class Grid:
             control=cell.arm,
             end_to_end=self._end_to_end(features.end_to_end),
             settings=cell.settings,
-            split=entry.rule,
+            split=entry.rule_of(cell.split_seed),
             unknown_items=entry.unknown_items,
             training=replace(cell.training, device=self.device or cell.training.device),
         )

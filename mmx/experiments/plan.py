@@ -22,6 +22,8 @@ from mmx.recommend.controls import Control
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
 
+DRAWN = ("random",)  # split rules that another seed draws again
+MOST_SPLITS = 100
 MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
 
 
@@ -62,7 +64,11 @@ class Dataset:
     @property
     def rule(self) -> SplitRule:
         """How the log is split."""
-        return SplitRule(self.split, self.min_rating, self.k_core, self.split_seed)  # type: ignore[arg-type]
+        return self.rule_of(self.split_seed)
+
+    def rule_of(self, seed: int) -> SplitRule:
+        """The same, drawn from another seed."""
+        return SplitRule(self.split, self.min_rating, self.k_core, seed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,7 @@ class Plan:
     features: dict[str, FeatureEntry]
     recommenders: dict[str, Recommender]
     seeds: tuple[int, ...] = (0,)
+    repeat_splits: int = 1  # random splits of each dataset, from its split_seed on
     training: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None  # a features name, compared with on the same recommender
     metrics: tuple[str, ...] = MEASURED
@@ -193,6 +200,7 @@ class Plan:
             raise OptionError("seeds: give at least one, none twice")
         for seed in self.seeds:
             check("seeds: ", seed, SEED)
+        check_repeated(self.repeat_splits, self.datasets, self.features)
 
     def arms(self, features: str) -> tuple[Control, ...]:
         """The controls of a features entry."""
@@ -258,6 +266,26 @@ def _arm(text: str) -> Control:
 def _check_control(named: tuple[str, ...]) -> None:
     if len(set(map(_arm, named))) < len(named):
         raise OptionError("control: one is there twice")
+
+
+def check_repeated(
+    repeat: int, datasets: Mapping[str, Dataset], features: Mapping[str, FeatureEntry]
+) -> None:
+    """Raise OptionError where splits cannot be repeated: they are not drawn, or one was learned."""
+    check("repeat_splits: ", repeat, whole(1, MOST_SPLITS))
+    for name, entry in datasets.items() if repeat > 1 else ():
+        check(f"datasets.{name}.split_seed: ", entry.split_seed + repeat - 1, SEED)
+        if entry.split not in DRAWN and not (entry.sample and entry.split == "auto"):
+            raise OptionError(
+                f"datasets.{name}: repeat_splits needs a split that is drawn, not "
+                f"'{entry.split}'; set 'split: {DRAWN[0]}', or drop repeat_splits"
+            )
+    for name, one in features.items() if repeat > 1 else ():
+        if one.finetune and "co-interaction" in one.finetune.options.objectives:
+            raise OptionError(
+                f"features.{name}: co-interaction learns from one split, which others test; "
+                "drop it, or repeat_splits"
+            )
 
 
 def _check_names(what: str, entries: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from mmx.experiments.gains import gains, in_words
 from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Finished, Outcome
 from mmx.experiments.plan import Plan
-from mmx.experiments.significance import LEVEL, compare
+from mmx.experiments.significance import compare
+from mmx.experiments.statistics import LEVEL
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import read_table
 from mmx.recommend.validation import VALIDATED_ON
@@ -41,6 +42,14 @@ CONTROLLED = (
 WORDS = (
     "What is left of a gain when features say nothing of their item (test, means over the seeds; "
     "the model without features is the best by validation, unless the plan names it):"
+)
+REPEATED = (
+    "Test metrics, mean ± standard deviation over splits and seeds, and validation Recall@20. A "
+    "closed form that draws nothing runs once on each split."
+)
+TESTED_ON_SPLITS = (
+    " *: differs from the features '{}' on the same recommender with p < 0.05 (two-sided t-test "
+    "over the means of the splits, corrected for their common training data; Holm-Bonferroni)."
 )
 UNVALIDATED = (
     " In {} no validation user has training interactions: the last epoch counts, and nothing is "
@@ -93,8 +102,14 @@ def legend(plan: Plan, finished: Sequence[Finished] = ()) -> str:
     """What the table's figures and marks are, and where nothing picked the epoch."""
     blind = {one.cell.dataset: None for one in finished if not one.validated}
     said = UNVALIDATED.format(", ".join(blind)) if blind else ""
-    tested = TESTED.format(plan.baseline) if plan.baseline else ""
-    return LEGEND + tested + (CONTROLLED if plan.controlled else "") + said
+    tested = _tested(plan, finished) + (CONTROLLED if plan.controlled else "")
+    return (REPEATED if plan.repeat_splits > 1 else LEGEND) + tested + said
+
+
+def _tested(plan: Plan, finished: Sequence[Finished]) -> str:
+    """Which test the marks are of."""
+    several = len({one.cell.repeat for one in finished}) > 1
+    return (TESTED_ON_SPLITS if several else TESTED).format(plan.baseline) if plan.baseline else ""
 
 
 def summary(plan: Plan, finished: Sequence[Finished], tests: Rows) -> Rows:
@@ -108,7 +123,9 @@ def summary(plan: Plan, finished: Sequence[Finished], tests: Rows) -> Rows:
     for key, group in runs.items():
         row: dict[str, Any] = {"dataset": key[0], "recommender": key[1]}
         row |= columns(plan, group[0].cell)
-        row["seeds"] = len(group)
+        if plan.repeat_splits > 1:
+            row["splits"] = len({one.cell.repeat for one in group})
+        row["seeds"] = len({one.cell.training.seed for one in group})
         tested = [one.metrics("test") for one in group]
         for name in plan.metrics:
             row[name] = _spread([m[name] for m in tested]) + marks.get((*key, name), "")
@@ -130,8 +147,11 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _mark(test: dict[str, Any]) -> str:
-    marks = (("p_t_holm", "*"), ("p_wilcoxon_holm", "†"))
-    return "".join(mark for name, mark in marks if test[name] < LEVEL)
+    """Of the primary test where there are several splits, else of the two over users."""
+    marks = {"p_t_holm": "*", "p_wilcoxon_holm": "†"}
+    if test["splits"] > 1:
+        marks = {"p_split_holm": "*"}
+    return "".join(mark for name, mark in marks.items() if test[name] < LEVEL)
 
 
 def _spread(values: list[float]) -> str:
@@ -151,6 +171,7 @@ def _result(plan: Plan, one: Finished, out: Path) -> dict[str, Any]:
     row = columns(plan, cell) | {
         "recommender": cell.recommender,
         "model": cell.model.rpartition("/")[2],
+        "split_seed": cell.split_seed,
         "seed": cell.training.seed,
     }
     row |= {"settings": " ".join(cell.settings), "search": cell.point}

@@ -134,7 +134,7 @@ def open_run(path: Path | str) -> Run:
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
     try:
-        config = _config(path)
+        config = config_of(path)
         _compare(path, config, "metrics.json")
         metrics = read_metrics(path)
         embedded = "embedding" if _of_factors(config) else None
@@ -166,7 +166,7 @@ def read_parameters(run: Run) -> dict[str, np.ndarray]:
         raise _broken(run.path, error) from error
 
 
-def _config(path: Path) -> dict[str, Any]:
+def config_of(path: Path) -> dict[str, Any]:
     """config.json. Raises RunError for that of another version, ValueError on damage."""
     config = parse_json((path / "config.json").read_bytes())
     if not isinstance(config, dict):

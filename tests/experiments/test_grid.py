@@ -61,7 +61,8 @@ def test_tables(whole: tuple[Path, Outcome]) -> None:
     assert rows["vbpr", "image"]["ndcg@10"] == f"{(a + b) / 2:.4f} ± {spread:.4f}"
     assert "±" not in rows["ease", "none"]["recall@20"]
     assert {t["features"] for t in made.significance} == {"both"}
-    assert pq.read_table(out / "significance.parquet").to_pylist() == made.significance
+    written = pq.read_table(out / "significance.parquet").to_pylist()
+    assert str(written) == str(made.significance)  # of one split p_split is NaN, which equals none
     assert pq.read_table(out / "search.parquet").to_pylist() == outcome.tried
     assert [row["features"] for row in made.embeddings] == ["image", "both"]
     text = (out / "table.md").read_text()

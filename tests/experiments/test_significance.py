@@ -14,7 +14,8 @@ from scipy import stats
 from mmx.errors import RunError
 from mmx.experiments.cells import groups
 from mmx.experiments.outcome import Finished
-from mmx.experiments.significance import compare, holm, paired
+from mmx.experiments.significance import compare
+from mmx.experiments.statistics import holm, paired
 from tests.experiments.tiny import tiny_plan
 
 METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")

@@ -103,8 +103,8 @@ class Global:
 
     def rows(self, rows: torch.Tensor) -> Global:
         """Those of (n,) nodes."""
-        of_rows = (F.embedding(rows, x) for x in (self.embeddings, self.members))
-        return Global(*of_rows, self.edges)
+        embeddings, members = F.embedding(rows, self.embeddings), F.embedding(rows, self.members)
+        return Global(embeddings, members, self.edges)
 
     def unit_members(self) -> torch.Tensor:
         """(nodes, hyperedges) that times the edges are the embeddings at norm 1."""
