@@ -11,9 +11,14 @@ from mmx.cli.dataset import chosen_data
 from mmx.cli.evaluate import print_metrics
 from mmx.cli.options import (
     AllowPrivate,
+    At,
     Data,
     Delimiter,
     Encoding,
+    Fold,
+    Folds,
+    Split,
+    Targets,
     of_input,
     of_joint,
     of_output,
@@ -43,9 +48,11 @@ def train(
     settings: Annotated[
         list[str] | None, of_input("--set", help="NAME=VALUE of the model; repeatable.")
     ] = None,
-    split: Annotated[
-        str, of_input(help="given, random, leave-one-out or temporal; auto: given, else random.")
-    ] = "auto",
+    split: Split = "auto",
+    at: At = None,
+    targets: Targets = "all",
+    folds: Folds = 0,
+    fold: Fold = 0,
     min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
     k_core: Annotated[
         int, of_input(help="Fewest interactions of a user and of an item that stay in.")
@@ -206,7 +213,7 @@ def train(
         features=specs,
         end_to_end=joint,
         settings=settings or [],
-        split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]
+        split=SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
         unknown_items=unknown_items,
         csv=CsvFormat(encoding, delimiter),
         training=training,

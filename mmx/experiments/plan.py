@@ -48,6 +48,10 @@ class Dataset:
     k_core: int = 0
     split_seed: int = 0  # the same for all seeds of the plan, so that users pair
     unknown_items: str = "error"
+    at: Any = None  # the point of the split: a share, a timestamp or a date
+    targets: str = "all"
+    folds: int = 0
+    fold: int = 0
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.sample is None):
@@ -61,7 +65,10 @@ class Dataset:
     @property
     def rule(self) -> SplitRule:
         """How the log is split."""
-        return SplitRule(self.split, self.min_rating, self.k_core, self.split_seed)  # type: ignore[arg-type]
+        return SplitRule(
+            self.split, self.min_rating, self.k_core, self.split_seed, self.at,  # type: ignore[arg-type]
+            self.targets, self.folds, self.fold,  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
