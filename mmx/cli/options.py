@@ -39,13 +39,14 @@ Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where
 Split = Annotated[
     str,
     of_input(
-        help="given, random, leave-one-out, temporal, users or cold-items; auto: given, else random."
+        help="given, random, leave-one-out, temporal, users or cold-items; auto: given, else "
+        "random."
     ),
 ]
 At = Annotated[
     str | None,
     of_input(
-        help="Point of --split temporal or cold-items: DATE, a timestamp or SHARE; of users: SHARE.",
+        help="Point of --split temporal, cold-items: DATE, timestamp or SHARE; of users: SHARE.",
         show_default="0.9",
     ),
 ]

@@ -16,7 +16,7 @@ iALS, a new one is, too.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import cast, overload
 
 import numpy as np
 
@@ -45,6 +45,14 @@ def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
         parts = tuple(newcomers(part, train, histories) for part in scorer.parts)
         return Ensemble(parts, scorer.weights, histories)
     raise RunError(f"a {type(scorer).__name__} cannot score new users")
+
+
+@overload
+def with_held_out(scorer: Factors, data: Interactions) -> Factors: ...
+
+
+@overload
+def with_held_out(scorer: Scorer, data: Interactions) -> Scorer: ...
 
 
 def with_held_out(scorer: Scorer, data: Interactions) -> Scorer:

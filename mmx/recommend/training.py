@@ -162,9 +162,9 @@ def _validate(
     kept: Kept,
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
-    scorer, valid = score(model), {}
-    _finite_scores(model, scorer, epoch)
-    scorer = with_held_out(scorer, data)
+    known, valid = score(model), {}
+    _finite_scores(model, known, epoch)
+    scorer = with_held_out(known, data)
     judging = validates(data)
     if judging:
         valid = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,)).means

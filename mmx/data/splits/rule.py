@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 
@@ -53,7 +53,7 @@ class SplitRule:
         if self.rule not in WITH_POINT:
             raise OptionError(f"--at needs --split {', '.join(WITH_POINT[:-1])} or "
                               f"{WITH_POINT[-1]}; --split is {self.rule}")  # fmt: skip
-        if is_share(self.at):
+        if is_share(self.point):
             check("--at ", self.at, number(0.5, 1, above=True, below=True))
         elif self.rule == "users":
             raise OptionError(f"--at {self.at}: --split users takes a share, e.g. --at {SHARE}")
@@ -70,6 +70,11 @@ class SplitRule:
             raise OptionError("--folds says how much is held out; drop --at")
         check("--folds ", self.folds, whole(3))  # one each for test and validation
         check("--fold ", self.fold, whole(0, self.folds - 1))
+
+    @property
+    def point(self) -> float | int | str | None:
+        """What ``at`` became: a date is text."""
+        return cast(float | int | str | None, self.at)
 
     def resolved(self, table: pa.Table) -> SplitRule:
         """The rule that "auto" means: the file's own split where it has one, else random."""

@@ -32,8 +32,6 @@ def split_interactions(
         raise DataError("the interactions have no split column; choose --split random or another")
     if rule.rule == "given" and rule.k_core:
         raise OptionError("--k-core would change a given split; choose --split random or another")
-    if rule.rule == "given" and rule.folds:
-        raise OptionError("--folds would change a given split; choose --split random or another")
     given, lost = table, list[LeftOut]()
     for why, step in _steps(rule):
         before, table = table.num_rows, step(table)
@@ -122,7 +120,7 @@ def _assign(table: pa.Table, rule: SplitRule) -> np.ndarray:
     _needs_times(table, rule)
     users, drawn = codes(table["user_id"]), drawn_rows(table, rule.seed)
     if rule.rule == "temporal":
-        return temporal(times_of(table), rule.at)
+        return temporal(times_of(table), rule.point)
     if rule.rule == "users":
         return held_out_users(users, id_hashes(table["user_id"], rule.seed), drawn, rule)
     if rule.rule == "cold-items":
@@ -139,7 +137,7 @@ def _assign(table: pa.Table, rule: SplitRule) -> np.ndarray:
 
 def _needs_times(table: pa.Table, rule: SplitRule) -> None:
     """Raise DataError where the rule needs times and there are none."""
-    by_date = rule.rule == "cold-items" and rule.at is not None and not is_share(rule.at)
+    by_date = rule.rule == "cold-items" and rule.point is not None and not is_share(rule.point)
     if rule.rule not in ("leave-one-out", "temporal") and not by_date:
         return
     if "timestamp" not in table.column_names:

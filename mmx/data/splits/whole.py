@@ -34,12 +34,12 @@ def cold_items(
     items: np.ndarray, keys: np.ndarray, times: np.ndarray | None, rule: SplitRule
 ) -> np.ndarray:
     """Whole items held out: drawn, or by the time of their first interaction."""
-    if rule.at is None or is_share(rule.at):
+    if rule.point is None or is_share(rule.point):
         return _drawn(items, keys, rule)
     assert times is not None
     order = np.lexsort((times, items))
     first = times[order][np.unique(items[order], return_index=True)[1]]  # by item number
-    return temporal(first, rule.at, "first interactions of the items")[items]
+    return temporal(first, rule.point, "first interactions of the items")[items]
 
 
 def _drawn(ids: np.ndarray, keys: np.ndarray, rule: SplitRule) -> np.ndarray:
@@ -49,7 +49,7 @@ def _drawn(ids: np.ndarray, keys: np.ndarray, rule: SplitRule) -> np.ndarray:
     place[np.argsort(keys[first], kind="stable")] = np.arange(len(first))
     if rule.folds:
         return of_folds(place, rule.folds, rule.fold)[number]
-    share = SHARE if rule.at is None else float(rule.at)
+    share = SHARE if rule.point is None else float(rule.point)
     held = max(1, round((1 - share) * len(first)))
     parts = np.where(place < held, TEST, np.where(place < 2 * held, VALID, TRAIN))
     return parts[number]
