@@ -10,11 +10,12 @@ from mmx.errors import OptionError, RunError
 from mmx.recommend import fit as fitting
 from mmx.recommend.api import evaluate, top_k
 from mmx.recommend.fit import fit
-from mmx.recommend.fuse import fuse
+from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers, with_held_out
 from mmx.recommend.job import TrainJob
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.run import Run, open_run
+from mmx.recommend.scoring import Factors
 from tests.catalogue import random_log, write_interactions, write_items
 
 USERS = SplitRule("users")
@@ -61,7 +62,10 @@ def test_a_fusion_scores_them_too(tmp_path: Path) -> None:
     fused = fuse(runs, tmp_path / "fused")
     assert fused.metrics["counts"]["test_users"] == 4
     again = open_run(fused.path)
-    assert evaluate(again).means == evaluate(fused).means
+    assert evaluate(again).means == again.metrics["test"]
+    poor = Factors(-runs[1].scorer.users, runs[1].scorer.items)  # type: ignore[attr-defined]
+    good, bad = learned_weights([runs[1].scorer, poor], again.data)
+    assert good > bad  # by validation users, who are all held out
     other = fit(
         TrainJob(tmp_path / "data", "ease", split=SplitRule("users", seed=1)), tmp_path / "other"
     )

@@ -72,7 +72,8 @@ def _parsed(text: str) -> float | int | str:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        raise OptionError(f"--at {text[:40] or repr(text)}: {EXPECTED}") from None
+        shown = text[:40] if text.isprintable() and text else repr(text[:40])
+        raise OptionError(f"--at {shown}: {EXPECTED}") from None
     return text
 
 
