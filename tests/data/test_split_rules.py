@@ -290,3 +290,12 @@ def test_the_record_of_a_rule_of_before_is_what_it_was() -> None:
     assert SplitRule("users", folds=5).described()["fold"] == 0
     for rule in (told, before):
         assert SplitRule(**rule).described() == rule
+
+
+def test_users_with_one_interaction_are_spread_over_the_folds() -> None:
+    table = log([1] * 40)
+    sizes = [
+        len(of(split(table, "random", folds=4, fold=fold), "test", "user_id")) for fold in range(4)
+    ]
+    assert sum(sizes) == 40
+    assert min(sizes) > 3
