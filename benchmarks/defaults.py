@@ -58,6 +58,13 @@ def main() -> None:
     parser.add_argument("--grid", action="store_true", help="train the points of GRID too")
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
+    if not options.table:
+        train(options)
+    show(options.out)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run the plans; what is finished is not run again."""
     options.out.mkdir(parents=True, exist_ok=True)
     for name, plan in plans(options).items():
         path = options.out / f"{name}.yaml"
@@ -65,9 +72,7 @@ def main() -> None:
         command = [sys.executable, "-m", "mmx", "reproduce", str(path), "--out", options.out / name]
         for model in options.models.split(",") if options.models else []:
             command += ["--only", f"*-{model}-*"]
-        if not options.table:
-            subprocess.run([str(word) for word in command], check=True)
-    show(options.out)
+        subprocess.run([str(word) for word in command], check=True)
 
 
 def plans(options: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mmx.cli.output import AsJson, Debug, Quiet, note, progress_bar
-from mmx.cli.train import print_run
+from mmx.cli.train_output import print_run
 
 
 def fuse(

@@ -36,3 +36,24 @@ AllowPrivate = Annotated[
     of_web("--allow-private", help="Also fetch pictures from private addresses (localhost, 10.…)."),
 ]
 Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.")]
+Split = Annotated[
+    str,
+    of_input(
+        help="given, random, leave-one-out, temporal, users or cold-items; auto: given, else "
+        "random."
+    ),
+]
+At = Annotated[
+    str | None,
+    of_input(
+        help="Point of --split temporal, cold-items: DATE, timestamp or SHARE; of users: SHARE.",
+        show_default="0.9",
+    ),
+]
+Targets = Annotated[
+    str, of_input(help="temporal: which of a user's held-out interactions count: all, first, last.")
+]
+Folds = Annotated[
+    int, of_input(help="So many folds of --split random, users or cold-items; 0: no folds.")
+]
+Fold = Annotated[int, of_input(help="Which of --folds is the test, from 0.")]

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mmx.cli.dataset import chosen_data
-from mmx.cli.evaluate import print_metrics
 from mmx.cli.options import (
     AllowPrivate,
+    At,
     Data,
     Delimiter,
     Encoding,
+    Fold,
+    Folds,
+    Split,
+    Targets,
     of_input,
     of_joint,
     of_output,
     of_speed,
     of_training,
 )
-from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
+from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, progress_bar
 from mmx.cli.output import settings as terminal
+from mmx.cli.train_output import drawer, print_run
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from mmx.recommend.end_to_end import EndToEndJob
-    from mmx.recommend.options import TrainProgress
-    from mmx.recommend.run import Run
 
 
 def train(
@@ -50,9 +50,11 @@ def train(
     settings: Annotated[
         list[str] | None, of_input("--set", help="NAME=VALUE of the model; repeatable.")
     ] = None,
-    split: Annotated[
-        str, of_input(help="given, random, leave-one-out or temporal; auto: given, else random.")
-    ] = "auto",
+    split: Split = "auto",
+    at: At = None,
+    targets: Targets = "all",
+    folds: Folds = 0,
+    fold: Fold = 0,
     min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
     k_core: Annotated[
         int, of_input(help="Fewest interactions of a user and of an item that stay in.")
@@ -214,7 +216,7 @@ def train(
         control=control,
         end_to_end=joint,
         settings=settings or [],
-        split=SplitRule(split, min_rating, k_core, seed),  # type: ignore[arg-type]
+        split=SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
         unknown_items=unknown_items,
         csv=CsvFormat(encoding, delimiter),
         training=training,
@@ -222,7 +224,7 @@ def train(
     if not closed:
         keeps("the same command continues after the epoch saved last (one every 30 s)")
     with progress_bar("state") as bar:
-        progress = _drawer(bar, None if closed else training.epochs)
+        progress = drawer(bar, None if closed else training.epochs)
         run = fit(job, out, overwrite=overwrite, progress=progress, log=note)
     if first:
         print_run(run, as_json)
@@ -259,37 +261,3 @@ def _end_to_end(
         raise OptionError("--refresh epoch leaves the encoder as it is; drop --encoder-lr, --tune")
     web = Web(allow_private=private)
     return EndToEndJob(**encoder, web=web, options=EndToEndOptions(**given))
-
-
-def print_run(run: Run, as_json: bool) -> None:
-    """What a finished run reached."""
-    best = run.config["best_epoch"]
-    if as_json:
-        print_json({"run": str(run.path), "best_epoch": best, **run.metrics})
-        return
-    if terminal.quiet:
-        return
-    print_metrics(run.metrics)
-    word = "best" if run.metrics["counts"]["valid_users"] else "last"
-    note(f"{run.path}" if best is None else f"{run.path}: {word} epoch {best}")
-
-
-def _drawer(bar: Bar, epochs: int | None) -> Callable[[TrainProgress], None]:
-    task = bar.add_task("training", total=epochs, state="")
-
-    def draw(state: TrainProgress) -> None:
-        bar.update(
-            task,
-            completed=state.epoch,
-            state=f"loss {state.loss:.4f}  {_reached(state)}{state.seconds:.2f} s/epoch",
-        )
-
-    return draw
-
-
-def _reached(state: TrainProgress) -> str:
-    """What validation says so far; nothing where nothing validates."""
-    if state.best == float("-inf"):
-        return ""
-    reached = state.valid.get("recall@20", float("nan"))
-    return f"recall@20 {reached:.4f} (best {state.best:.4f}, epoch {state.best_epoch})  "

@@ -94,7 +94,9 @@ class Artifacts:
 
     def _tuned(self, dataset: str, spec: FineTuning) -> FeatureSpec:
         """Fine-tune, then extract with what was learned."""
-        key = digest([self.dataset_identity(dataset), asdict(replace(spec, use=()))])
+        learns_pairs = "co-interaction" in spec.options.objectives  # of training alone
+        rule = [self.plan.datasets[dataset].rule.described()] if learns_pairs else []
+        key = digest([self.dataset_identity(dataset), asdict(replace(spec, use=())), *rule])
         run = self.out / "finetuned" / f"{dataset}-{_slug(spec.model)}-{key}"
         if not (run / "metrics.json").exists():  # written when it is finished
             self._once(run, lambda advanced: self._finetune(dataset, spec, run, advanced))

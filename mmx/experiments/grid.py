@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Grid:
             training.pop("device", None)
         depends = {
             "dataset": self.artifacts.dataset_identity(cell.dataset),
-            "split": asdict(entry.rule_of(cell.split_seed)),
+            "split": entry.rule_of(cell.split_seed).described(),
             "unknown_items": entry.unknown_items,
             "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": record.code or cell.model,

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from mmx.data.id_order import hashes, pair_hashes
-from mmx.data.splits import NAMES, SplitRule
+from mmx.data.splits import SplitRule
+from mmx.data.splits.parts import NAMES
 from mmx.errors import RunError, first_line
 from mmx.recommend.run import BROKEN, config_of, read_metrics, read_table
 from mmx.recommend.validation import VALIDATED_ON

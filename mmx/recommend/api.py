@@ -44,7 +44,7 @@ def evaluate(
     run = run if isinstance(run, Run) else open_run(run)
     held_out = run.data.valid if split == "valid" else run.data.test
     targets = None if tail is None else run.data.train.item_counts <= tail
-    found = evaluate_scorer(run.scorer, held_out, run.data.train, cutoffs=cutoffs, targets=targets)
+    found = evaluate_scorer(run.scorer, held_out, run.data.known, cutoffs=cutoffs, targets=targets)
     if tail is not None and not len(found.users):
         raise RunError(f"{run.path}: no {split} item has at most {tail} training interactions; "
                        "raise --tail")  # fmt: skip

@@ -65,7 +65,7 @@ def evaluate_scorer(
 def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:
     """What metrics.json is made of: the one time that a run looks at the test split."""
     parts = (("valid", data.valid), ("test", data.test))
-    return {name: evaluate_scorer(scorer, part, data.train) for name, part in parts}
+    return {name: evaluate_scorer(scorer, part, data.known) for name, part in parts}
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

@@ -34,7 +34,7 @@ from mmx.data.formats.numbered import (
     write_columns,
 )
 from mmx.data.formats.writing import only_recorded, write_record
-from mmx.data.splits import NAMES, LeftOut, SplitRule, first_of_each_pair, split_interactions
+from mmx.data.splits import LeftOut, SplitRule, first_of_each_pair, split_interactions
 from mmx.errors import OptionError, one_of
 from mmx.files import Place, as_path
 from mmx.recommend.features import Features, FeatureSpec, load_features
@@ -91,6 +91,9 @@ def export_dataset(
     def drop(what: Dropped) -> None:
         log(str(what))
 
+    if rule is not None and rule.rule == "users":
+        raise OptionError("--split users: neither MMRec nor RecBole reads a split by users; "
+                          "choose another")  # fmt: skip
     table = load_interactions(data, items, unknown=unknown, dropped=drop, csv=csv)
     if to == "mmrec" or rule is not None or "split" in table.column_names:
         table = _split(table, rule or SplitRule(), report.left_out.append)
@@ -168,7 +171,7 @@ def _mmrec(folder: Path, name: str, numbered: Numbered, vectors: dict[str, Featu
 
 def _recbole(folder: Path, name: str, numbered: Numbered, vectors: dict[str, Features]) -> None:
     log = numbered.log
-    parts = [p for p in NAMES if "split" in log.column_names]
+    parts = ["train", "valid", "test"] if "split" in log.column_names else []
     for part in parts or [""]:
         chosen = log.filter(pc.equal(log["split"], part)) if part else log
         path = folder / f"{name}{'.' * bool(part)}{part}.inter"

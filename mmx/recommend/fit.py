@@ -23,6 +23,7 @@ from mmx.mapped import Space
 from mmx.processes import Processes
 from mmx.recommend.contract import checked, checked_scorer
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
+from mmx.recommend.inductive import with_held_out
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
 from mmx.recommend.memory import COPIES, SHARE_OF_BEST, allocating, memory_there, must_fit
@@ -122,6 +123,9 @@ def _fitted(task: Task, out: Path) -> Fitted:
     epochs = None if task.record.closed_form else task.job.training.epochs
     for line in lines_of_empty_splits(task.inputs.data, epochs):
         task.log(line)
+    if task.inputs.rule.rule == "cold-items" and not task.record.cold_items:
+        task.log(f"{task.record.name} cannot score items that nobody took, and --split cold-items "
+                 "tests only those: their order is random")  # fmt: skip
     module = task.record.load()
     smaller = "" if task.record.closed_form else "lower --set dim or --batch-size, or "
     with allocating(task.record.name, f"{smaller}choose another --model"):
@@ -133,6 +137,7 @@ def _fitted(task: Task, out: Path) -> Fitted:
 def _solved(task: Task, module: ClosedForm) -> Fitted:
     start = time.perf_counter()
     scorer = checked_scorer(module.fit(task.config, task.world), task.world)
+    scorer = with_held_out(scorer, task.inputs.data)
     return Fitted(scorer, [{"seconds": time.perf_counter() - start}])
 
 
@@ -221,7 +226,7 @@ def _description(task: Task) -> dict[str, Any]:
         "training": job.training.described_for(record),
         "data": str(job.data),
         **({} if job.images is None else {"images": str(job.images)}),
-        "split": asdict(inputs.rule),
+        "split": inputs.rule.described(),
         "unknown_items": job.unknown_items,
         **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
         "features": inputs.origins,
@@ -259,6 +264,9 @@ def _refuse_input(job: TrainJob, out: Path) -> None:
 def _check_options(job: TrainJob, record: ModelRecord) -> None:
     if job.images is not None and job.end_to_end is None:
         raise OptionError("--images needs --end-to-end: ready features need no pictures")
+    if job.split.rule == "users" and not record.new_users:
+        raise OptionError(f"{record.name} cannot score users it was not trained with, as --split "
+                          "users holds out; choose another --split or --model")  # fmt: skip
     if record.features == "none" and job.features:
         raise OptionError(f"{record.name} uses no features; drop --features, or --model vbpr")
     if job.control is not None and record.features == "none":

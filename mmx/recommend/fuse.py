@@ -86,7 +86,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
     scorer = Ensemble(
         tuple(runs[number].scorer for number in used),
         tuple(weights[number] for number in used),
-        first.data.train,
+        first.data.known,
     )
     evaluations = evaluate_splits(scorer, first.data)
     valid = {f"valid_{k}": v for k, v in evaluations["valid"].means.items() if k.endswith("@20")}
@@ -117,7 +117,7 @@ def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
 
 def learned_weights(parts: Sequence[Scorer], data: Interactions, seed: int = 0) -> list[float]:
     """One weight for each part by validation Recall@20; equal ones where nothing validates."""
-    users = evaluated_users(data.valid, data.train)
+    users = evaluated_users(data.valid, data.known)
     if not len(users):
         return [1 / len(parts)] * len(parts)
     if len(users) > USERS:
@@ -155,7 +155,7 @@ def _candidates(
     parts: Sequence[Scorer], users: np.ndarray, data: Interactions
 ) -> tuple[np.ndarray, np.ndarray]:
     """z-scores (parts, n, m) of each part's best items, and what a hit there is worth (n, m)."""
-    taken, held_out = data.train.rows(users), data.valid.rows(users)
+    taken, held_out = data.known.rows(users), data.valid.rows(users)
     depth = min(DEPTH, data.train.n_items)
     scored, places = [], []
     unknown = np.ones((len(users), data.train.n_items), dtype=bool)
@@ -188,7 +188,7 @@ def _must_match(run: Run, other: Run) -> None:
         "users": ours.users.ids.equals(theirs.users.ids),
         **{
             name: _equal(getattr(ours, name), getattr(theirs, name))
-            for name in ("train", "valid", "test")
+            for name in ("train", "valid", "test", "known")
         },
     }
     for what, equal in same.items():

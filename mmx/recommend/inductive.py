@@ -16,13 +16,14 @@ iALS, a new one is, too.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast, overload
 
 import numpy as np
 
 from mmx.errors import RunError
 from mmx.recommend.blocks.item_item import ItemItem, sum_of_rows
 from mmx.recommend.ensemble import Ensemble
-from mmx.recommend.interactions import UserItems
+from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.scoring import Factors, Scorer
 
 REG = 1e-2  # λ as a share of the mean squared length of X's columns
@@ -44,6 +45,32 @@ def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
         parts = tuple(newcomers(part, train, histories) for part in scorer.parts)
         return Ensemble(parts, scorer.weights, histories)
     raise RunError(f"a {type(scorer).__name__} cannot score new users")
+
+
+@overload
+def with_held_out(scorer: Factors, data: Interactions) -> Factors: ...
+
+
+@overload
+def with_held_out(scorer: Scorer, data: Interactions) -> Scorer: ...
+
+
+def with_held_out(scorer: Scorer, data: Interactions) -> Scorer:
+    """The scorer with each user who was held out from training scored as a new one.
+
+    Without held-out users it is ``scorer`` itself. Raises RunError as ``newcomers`` does.
+    """
+    if data.fold_in is None:
+        return scorer
+    if isinstance(scorer, ItemItem):
+        return scorer.of(data.known)
+    if isinstance(scorer, Factors):
+        held_out = np.flatnonzero(data.fold_in.counts > 0)
+        new = newcomers(scorer, data.train, data.fold_in.rows(held_out))
+        users = scorer.users.copy()
+        users[held_out] = cast(Factors, new).users
+        return replace(scorer, users=users)
+    raise RunError(f"a {type(scorer).__name__} cannot score users who were held out")
 
 
 def _folded_in(scorer: Factors, train: UserItems, histories: UserItems) -> np.ndarray:

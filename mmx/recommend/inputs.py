@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_items
 from mmx.data.id_order import hash_order
-from mmx.data.splits import LeftOut, SplitRule, split_interactions
+from mmx.data.splits import LeftOut, SplitRule, leak_line, split_interactions
 from mmx.errors import OptionError
 from mmx.mapped import Space, in_blocks
 from mmx.recommend.controls import changed, controlled, having
@@ -61,7 +61,8 @@ class Inputs:
         job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for ids in (self.data.users.ids, self.data.items.ids):
             job.update(json.dumps(ids.to_pylist()).encode())
-        for part in (self.data.train, self.data.valid):
+        held_out = () if self.data.fold_in is None else (self.data.fold_in,)
+        for part in (self.data.train, self.data.valid, *held_out):
             job.update(part.keys.tobytes())
         if self.catalogue is None:
             for name, found in sorted(self.features.items()):
@@ -91,8 +92,9 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
     rule = job.split.resolved(interactions)
     left_out: list[LeftOut] = []
     split = split_interactions(interactions, rule, left_out.append)
-    for what in (*dropped, *left_out):
-        log(str(what))
+    for what in (*dropped, *left_out, leak_line(split, rule)):
+        if what is not None:
+            log(str(what))
     order = hash_order(items.ids)  # equal scores rank by it, not by a file's order
     data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None

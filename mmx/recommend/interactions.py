@@ -104,6 +104,7 @@ class Interactions:
     train: UserItems
     valid: UserItems
     test: UserItems
+    fold_in: UserItems | None = None  # of whole users held out: what is known of them
 
     @classmethod
     def from_table(
@@ -121,7 +122,8 @@ class Interactions:
         item_ids = Vocabulary(items, "item")
         rows, columns = user_ids.numbers(table["user_id"]), item_ids.numbers(table["item_id"])
         parts = []
-        for name in ("train", "valid", "test"):
+        names = pc.unique(table["split"]).to_pylist()
+        for name in ("train", "valid", "test", *({"fold-in"} & set(names))):
             mine = pc.equal(table["split"], name).to_numpy()
             parts.append(
                 UserItems.from_pairs(rows[mine], columns[mine], len(user_ids), len(item_ids))
@@ -131,13 +133,27 @@ class Interactions:
     def with_items(self, ids: pa.Array) -> Interactions:
         """With (n,) more items, which nobody took, after the others."""
         together = pa.concat_arrays([self.items.ids, ids.cast(self.items.ids.type)])
-        parts = (part.widened(len(together)) for part in (self.train, self.valid, self.test))
+        parts = (part.widened(len(together)) for part in self.parts)
         return Interactions(self.users, Vocabulary(together, "item"), *parts)
+
+    @property
+    def parts(self) -> list[UserItems]:
+        """Train, valid, test and, where whole users are held out, fold_in."""
+        more = [] if self.fold_in is None else [self.fold_in]
+        return [self.train, self.valid, self.test, *more]
+
+    @cached_property
+    def known(self) -> UserItems:
+        """What a user is scored by: the training items, of a held-out user those to fold in.
+
+        Masked in every evaluation; a user without any is not evaluated.
+        """
+        return self.train if self.fold_in is None else self.train | self.fold_in
 
     @property
     def seen(self) -> UserItems:
         """Everything a user is known to have taken, in whatever split."""
-        return self.train | self.valid | self.test
+        return self.known | self.valid | self.test
 
 
 def _sorted(ids: pa.ChunkedArray) -> pa.Array:

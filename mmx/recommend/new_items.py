@@ -27,6 +27,7 @@ from mmx.logs import log_line
 from mmx.own.code import Code, Codes, as_codes
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.features import Features, FeatureSpec, refuse_absurd
+from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import FeatureSources, as_specs
 from mmx.recommend.memory import allocating
@@ -95,6 +96,8 @@ def with_new_items(
     table = pa.concat_tables([run.items, pa.table({"item_id": ids})], promote_options="default")
     with record.blamed(), allocating(str(run.path), "train it again with smaller settings"):
         scorer = _scorer(run, record, World(data.train, vectors, _seed(run)))
+        if record.closed_form:
+            scorer = with_held_out(scorer, data)
     return replace(run, data=data, items=table, scorer=scorer)
 
 

@@ -120,7 +120,7 @@ def _allowed(run: Run, options: RecommendOptions) -> np.ndarray | None:
 def _hidden(run: Run, options: RecommendOptions) -> UserItems:
     if options.seen == "none":
         return _nothing(len(run.data.users), len(run.data.items))
-    return run.data.train if options.seen == "train" else run.data.seen
+    return run.data.known if options.seen == "train" else run.data.seen
 
 
 def _nothing(n_users: int, n_items: int) -> UserItems:

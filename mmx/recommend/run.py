@@ -216,7 +216,7 @@ def _scorer(path: Path, config: dict[str, Any], data: Interactions) -> Scorer:
         both = (_embeddings(path / f"{what}.parquet") for what in ("users", "items"))
         return factors(record, *both)
     _compare(path, config, "model.safetensors")
-    return unpack(record, load_arrays(path / "model.safetensors"), data.train)
+    return unpack(record, load_arrays(path / "model.safetensors"), data.known)
 
 
 def verify_run(path: Path) -> list[str]:

@@ -23,6 +23,7 @@ from mmx.recommend.contract import (
     hook_named,
 )
 from mmx.recommend.evaluation import evaluate_scorer
+from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.kept import Kept
 from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgress
@@ -161,11 +162,12 @@ def _validate(
     kept: Kept,
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
-    scorer, valid = score(model), {}
-    _finite_scores(model, scorer, epoch)
+    known, valid = score(model), {}
+    _finite_scores(model, known, epoch)
+    scorer = with_held_out(known, data)
     judging = validates(data)
     if judging:
-        valid = evaluate_scorer(scorer, data.valid, data.train, cutoffs=(20,)).means
+        valid = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,)).means
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, kept.factors(scorer)

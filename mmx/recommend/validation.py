@@ -18,14 +18,14 @@ def evaluated_users(held_out: UserItems, train: UserItems) -> np.ndarray:
 
 def validates(data: Interactions) -> bool:
     """Whether validation can pick an epoch; else the last one counts and nothing stops early."""
-    return bool(len(evaluated_users(data.valid, data.train)))
+    return bool(len(evaluated_users(data.valid, data.known)))
 
 
 def lines_of_empty_splits(data: Interactions, epochs: int | None) -> Iterator[str]:
     """A line for each split without users to evaluate; ``epochs`` is None for a closed form."""
     if not validates(data):
         yield f"{_nobody('validation', data.valid)}: {_then(epochs)}"
-    if not len(evaluated_users(data.test, data.train)):
+    if not len(evaluated_users(data.test, data.known)):
         yield f"{_nobody('test', data.test)}: test metrics are NaN"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from mmx.array_files import load_arrays
 from mmx.cache.store import open_store
+from mmx.data.splits import SplitRule
 from mmx.errors import MmxError
 from mmx.recommend.blocks.knn import knn_edges
 from mmx.recommend.features import Features
@@ -270,3 +271,20 @@ def test_a_damaged_run_is_one_line(places: tuple[kit.Place, kit.Place], tmp_path
     file.write_bytes(file.read_bytes()[:-8] + b"12345678")
     with pytest.raises(MmxError, match=r"is broken: model\.safetensors is not what was written"):
         with_new_items(run, whole.store)
+
+
+def test_a_closed_form_still_scores_users_who_were_held_out(
+    places: tuple[kit.Place, kit.Place], tmp_path: Path
+) -> None:
+    whole, less = (
+        fit(
+            TrainJob(p.data, CLOSED[0], [p.store], split=SplitRule("users")), tmp_path / p.data.name
+        )
+        for p in places
+    )
+    assert whole.data.fold_in is not None
+    held_out = np.flatnonzero(whole.data.fold_in.counts)
+    expected, found = scores(whole), scores(with_new_items(less, places[0].store))
+    assert np.isfinite(np.stack(list(expected.values()), 1)[held_out]).any()
+    for name, mine in found.items():
+        np.testing.assert_allclose(mine, expected[name], rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.data.splits import NAMES
+from mmx.data.splits.parts import NAMES
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import DataError
 
