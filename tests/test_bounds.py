@@ -17,7 +17,8 @@ import torch
 from mmx.bounds import DEEPEST, WIDEST, Bounds, check, number, whole
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
-from mmx.experiments.plan import Dataset, Extraction, Plan, Recommender, SampleEntry
+from mmx.experiments.datasets import Dataset, SampleEntry
+from mmx.experiments.plan import Extraction, Plan, Recommender
 from mmx.extract.finetune import FinetuneOptions
 from mmx.extract.options import ExtractOptions
 from mmx.extract.sources.web import Web

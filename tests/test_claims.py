@@ -146,8 +146,8 @@ def test_text_tables_replace_only_ours(
 ) -> None:
     """Known by their mark, or by their columns where the file system keeps no marks."""
     if not marks:
-        monkeypatch.setattr("mmx.cli.table_files._mark", lambda path: None)
-        monkeypatch.setattr("mmx.cli.table_files._is_marked", lambda path: None)
+        monkeypatch.setattr("mmx.cli.table_files.mark", lambda path: None)
+        monkeypatch.setattr("mmx.cli.table_files.is_marked", lambda path: None)
     out = tmp_path / f"t{suffix}"
     write_text_table(out, a=[1], b=["x,y"])
     write_text_table(out, a=[2, 3], b=["", "z"])

@@ -17,8 +17,9 @@ from mmx.data.splits import split_interactions
 from mmx.data.tables import find_table
 from mmx.devices import AUTO
 from mmx.errors import MmxError, RunError
+from mmx.experiments.datasets import Dataset
 from mmx.experiments.journal import Journal
-from mmx.experiments.plan import Dataset, EndToEndEntry, Extraction, FineTuning, Plan
+from mmx.experiments.plan import EndToEndEntry, Extraction, FineTuning, Plan
 from mmx.extract.encoders import identity, open_encoder
 from mmx.extract.finetune import tune_encoder
 from mmx.extract.naming import default_name

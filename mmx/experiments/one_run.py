@@ -54,7 +54,8 @@ def read_one(path: Path, digests: dict[str, tuple[str, str]]) -> OneRun:
 def _read_one(path: Path, config: dict[str, Any], digests: dict[str, tuple[str, str]]) -> OneRun:
     metrics = read_metrics(path)
     rule = {**asdict(SplitRule()), **config["split"]}
-    drawn = ", ".join(f"{name} {rule[name]}" for name in REPEATED if rule.get(name) is not None)
+    several = REPEATED if rule["folds"] else REPEATED[:1]
+    drawn = ", ".join(f"{name} {rule[name]}" for name in several if rule.get(name) is not None)
     written = config.get("sha256", {}).get("interactions.parquet", str(path))
     if written not in digests:  # most runs share their split, byte for byte
         digests[written] = _digests(path)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmx.bounds import SEED, check, check_entries, number, whole
+from mmx.bounds import SEED, check, check_entries, whole
 from mmx.cache.schema import DTYPES
-from mmx.data.dataset import ON_UNKNOWN
-from mmx.data.splits import SplitRule
 from mmx.errors import OptionError, one_of, suggestion
-from mmx.experiments.repeats import check_repeated
+from mmx.experiments.datasets import DRAWN, Dataset
 from mmx.experiments.yaml_records import Reader, placed, read_yaml
 from mmx.extract.encoders.hardware import PRECISIONS
 from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
@@ -23,58 +20,8 @@ from mmx.recommend.controls import Control
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, METRICS
 
+MOST_SPLITS = 100
 MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
-
-
-@dataclass(frozen=True)
-class SampleEntry:
-    """The embedded sample, drawn from a seed."""
-
-    seed: int = 7
-    items: int = 400
-    users: int = 600
-
-    def __post_init__(self) -> None:
-        check_entries(self, seed=SEED, items=whole(1), users=whole(1))
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset directory, or the sample; and which interactions count and are held out."""
-
-    data: Path | None = None
-    images: Path | None = None  # folder of the pictures, if not next to the items table
-    sample: SampleEntry | None = None
-    split: str = "auto"
-    min_rating: float | None = None
-    k_core: int = 0
-    split_seed: int = 0  # the same for all seeds of the plan, so that users pair
-    unknown_items: str = "error"
-    at: Any = None  # the point of the split: a share, a timestamp or a date
-    targets: str = "all"
-    folds: int = 0
-    fold: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.data is None) == (self.sample is None):
-            raise OptionError("give either 'data: DIR' or 'sample: {}'")
-        if self.images is not None and self.sample is not None:
-            raise OptionError("images: the sample has its own pictures; leave it out")
-        one_of("unknown_items", self.unknown_items, ON_UNKNOWN)
-        check_entries(self, min_rating=number(-math.inf), k_core=whole(0), split_seed=SEED)
-        _ = self.rule
-
-    @property
-    def rule(self) -> SplitRule:
-        """How the log is split."""
-        return self.rule_of(self.split_seed)
-
-    def rule_of(self, seed: int) -> SplitRule:
-        """The same, drawn from another seed."""
-        return SplitRule(
-            self.split, self.min_rating, self.k_core, seed, self.at,  # type: ignore[arg-type]
-            self.targets, self.folds, self.fold,  # type: ignore[arg-type]
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -272,6 +219,26 @@ def _arm(text: str) -> Control:
 def _check_control(named: tuple[str, ...]) -> None:
     if len(set(map(_arm, named))) < len(named):
         raise OptionError("control: one is there twice")
+
+
+def check_repeated(
+    repeat: int, datasets: Mapping[str, Dataset], features: Mapping[str, FeatureEntry]
+) -> None:
+    """Raise OptionError where splits cannot be repeated: they are not drawn, or one was learned."""
+    check("repeat_splits: ", repeat, whole(1, MOST_SPLITS))
+    for name, entry in datasets.items() if repeat > 1 else ():
+        check(f"datasets.{name}.split_seed: ", entry.split_seed + repeat - 1, SEED)
+        if not entry.is_drawn:
+            raise OptionError(
+                f"datasets.{name}: repeat_splits needs a split that is drawn, not "
+                f"'{entry.split}'; set 'split: {DRAWN[0]}', or drop repeat_splits"
+            )
+    for name, one in features.items() if repeat > 1 else ():
+        if one.finetune and "co-interaction" in one.finetune.options.objectives:
+            raise OptionError(
+                f"features.{name}: co-interaction learns from one split, which others test; "
+                "drop it, or repeat_splits"
+            )
 
 
 def _check_names(what: str, entries: dict[str, Any]) -> None:

@@ -41,6 +41,12 @@ class Shop:
         return line
 
 
+@pytest.fixture(autouse=True)
+def not_quiet_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What --quiet sets for the process is taken back after a test that has commands in its own."""
+    monkeypatch.setattr("mmx.cli.output.settings.quiet", False)
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Items, interactions, cache/toy.parquet and runs/vbpr-toy."""

@@ -11,7 +11,8 @@ import pytest
 from mmx.data.dataset import load_items
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError, one_of
-from mmx.experiments.plan import Dataset, Extraction
+from mmx.experiments.datasets import Dataset
+from mmx.experiments.plan import Extraction
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.request import Request
 from mmx.extract.finetune import FinetuneOptions

@@ -30,6 +30,8 @@ SILENT = {  # commands whose result is a file
     "sql": "sql select(1) --out one.parquet",
     "store merge": "store merge cache/toy.parquet --out merged.parquet",
     "store filter": "store filter cache/toy.parquet --out some.parquet --where image_status='ok'",
+    "export": "export data --to recbole --out exported",
+    "import": "import recbole exported --out imported",
     "store convert": "store convert cache/toy.parquet --to npy --out npy",
 }  # fmt: skip
 SPOKEN = {  # commands whose result is what they print
@@ -37,6 +39,7 @@ SPOKEN = {  # commands whose result is what they print
     "models": "models",
     "info": "info cache/toy.parquet",
     "evaluate": "evaluate runs/vbpr-toy",
+    "compare": "compare runs/vbpr-toy",
     "recommend": "recommend runs/vbpr-toy --user u0",
     "sql": "sql select(1)",
     "store diff": "store diff cache/toy.parquet cache/toy.parquet",

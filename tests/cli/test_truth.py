@@ -128,7 +128,7 @@ SHORT = random_log(30, 40, 2)
          + ["test"] * 10}, ("--min-rating", "4"),
          "--min-rating 4 leave out all 10 that the column split marks as such"),
         ("at-once", LOG, {"timestamp": [7] * 360}, ("--split", "temporal"),
-         "no train interactions: four fifths of the rest have the earliest timestamp"),
+         "no train interactions: too many of the rest have the earliest timestamp"),
     ],
 )  # fmt: skip
 def test_a_split_without_a_part_says_why(

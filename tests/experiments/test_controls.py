@@ -318,7 +318,7 @@ def test_above_nothing(tmp_path: Path) -> None:
 
 def test_marks_are_in_the_row_that_they_are_of(tmp_path: Path) -> None:
     test = {"dataset": "tiny", "recommender": "vbpr", "features": "image", "control": "shuffle"}
-    test |= {"metric": "recall@20", "p_t_holm": 0.01, "p_wilcoxon_holm": 0.5}
+    test |= {"metric": "recall@20", "p_t_holm": 0.01, "p_wilcoxon_holm": 0.5, "splits": 1}
     rows = summary(plan_of(), runs(tmp_path), [test])
     marked = {(row["recommender"], row["control"]): row["recall@20"][-1] == "*" for row in rows}
     assert [key for key, mark in marked.items() if mark] == [("vbpr", "shuffle")]
