@@ -37,6 +37,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["compare", "bpr", "vbpr", *arguments])
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it(made: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mmx", "compare", "bpr", "vbpr"],

@@ -41,6 +41,7 @@ def test_temporal_with_a_date(log: Shop) -> None:
     assert (split["at"], split["targets"]) == ("2014-10-01", "last")
 
 
+@pytest.mark.slow
 def test_users(log: Shop) -> None:
     done = log.mmx("train", "--data", "data", "--model", "ease", "--split", "users", "--out", "u")
     assert "older than" not in done.stderr
@@ -52,6 +53,7 @@ def test_users(log: Shop) -> None:
     assert metrics["counts"]["test_users"] == 3
 
 
+@pytest.mark.slow
 def test_cold_items(log: Shop) -> None:
     done = log.mmx("train", "--data", "data", "--model", "ease", "--split", "cold-items",
                    "--at", "0.8", "--out", "cold")  # fmt: skip
@@ -62,6 +64,7 @@ def test_cold_items(log: Shop) -> None:
     )
 
 
+@pytest.mark.slow
 def test_folds_and_what_leaks(log: Shop) -> None:
     done = log.mmx("train", "--data", "data", "--model", "ease", "--folds", "3", "--fold", "2",
                    "--out", "folded")  # fmt: skip

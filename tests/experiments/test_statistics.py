@@ -91,6 +91,7 @@ def slow_draws(
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_varies_as_one_with_loops() -> None:
     """Means and deviations of the draws, for splits that differ, seeds that differ, and users."""
     world = np.random.default_rng(3)
