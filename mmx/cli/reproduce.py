@@ -25,7 +25,8 @@ from mmx.cli.output import settings as terminal
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mmx.experiments import GridProgress, Report
+    from mmx.experiments.outcome import GridProgress
+    from mmx.experiments.report import Report
 
 
 def reproduce(
@@ -65,8 +66,9 @@ def reproduce(
 
     The same command again does what is missing. A cell that fails stops no other.
     """
-    from mmx.experiments import Grid, load_plan, report
-    from mmx.experiments.report import WORDS, legend
+    from mmx.experiments.grid import Grid
+    from mmx.experiments.plan import load_plan
+    from mmx.experiments.report import WORDS, legend, report
     from mmx.own.code import as_codes
 
     read = load_plan(plan, data=_directories(data or []), base=base)

@@ -10,10 +10,10 @@ import numpy as np
 
 from mmx.errors import OptionError, suggestion
 from mmx.experiments.arms import Arm, arms_of, best_baseline, find_arm
-from mmx.experiments.plan import MEASURED
 from mmx.experiments.power import WANTED, power, splits_needed
 from mmx.experiments.repeated import PerUser, Row, against, correct, measured, overlap_ratio
 from mmx.experiments.statistics import LEVEL
+from mmx.recommend.metrics import MEASURED
 from mmx.recommend.validation import VALIDATED_ON
 
 BEST_BASELINE = "best-baseline"

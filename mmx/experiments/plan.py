@@ -18,10 +18,9 @@ from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
 from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.controls import Control
 from mmx.recommend.end_to_end import EndToEndOptions
-from mmx.recommend.metrics import CUTOFFS, METRICS
+from mmx.recommend.metrics import CUTOFFS, MEASURED, METRICS
 
 MOST_SPLITS = 100
-MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
 
 
 @dataclass(frozen=True)

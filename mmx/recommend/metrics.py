@@ -67,6 +67,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "mrr": mrr,
 }
 CUTOFFS = (5, 10, 20, 50)
+MEASURED = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")  # as the paper's tables
 
 
 def all_metrics(

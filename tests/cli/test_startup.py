@@ -55,6 +55,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["sql", "select count(*) from toy"],
         ["evaluate", "runs/vbpr-toy"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
+        ["compare", "runs/vbpr-toy"],
     ],
     ids=" ".join,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmx.experiments import Grid
+from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Outcome
 from tests.experiments.tiny import tiny_plan
 

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmx.errors import OptionError
-from mmx.experiments import Grid, GridProgress, report
-from mmx.experiments.outcome import Outcome
+from mmx.experiments.grid import Grid
+from mmx.experiments.outcome import GridProgress, Outcome
+from mmx.experiments.report import report
 from mmx.locks import locked
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.experiments.tiny import moments, tiny_plan

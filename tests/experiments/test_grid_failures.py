@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mmx.errors import OptionError, RunError, TargetError
-from mmx.experiments import Grid, report
+from mmx.experiments.grid import Grid
 from mmx.experiments.journal import Journal
+from mmx.experiments.report import report
 from mmx.locks import locked
 from tests.experiments.tiny import tiny_plan
 

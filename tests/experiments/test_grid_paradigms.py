@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmx.experiments import Grid, report
+from mmx.experiments.grid import Grid
+from mmx.experiments.report import report
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.experiments.tiny import moments, tiny_plan
 

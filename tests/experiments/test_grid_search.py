@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmx.experiments import Grid, report
+from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Outcome
+from mmx.experiments.report import report
 from tests.experiments.tiny import tiny_plan
 
 VALID = "valid_recall@20"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import pytest
 from scipy import stats
 
 from mmx.errors import OptionError, RunError
-from mmx.experiments import Grid, report
 from mmx.experiments.cells import groups
+from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Finished
 from mmx.experiments.repeated import PerUser, Repetition, against, correct, overlap_ratio
-from mmx.experiments.report import legend, summary
+from mmx.experiments.report import legend, report, summary
 from mmx.experiments.significance import compare
 from mmx.experiments.statistics import corrected_t
 from tests.experiments.made_runs import METRICS, made_run
@@ -140,6 +141,15 @@ def test_cells_of_a_repeated_split() -> None:
     ]  # fmt: skip
 
 
+def test_cells_of_a_control_on_a_repeated_split() -> None:
+    plan = tiny_plan(
+        datasets=DRAWN, repeat_splits=2, control=["shuffle"], recommenders={"vbpr": None}
+    )
+    names = {cell.name for group in groups(plan) for cell in group.cells(group.trials[0])}
+    assert {"tiny-image@shuffle-vbpr-s3", "tiny-image@shuffle-vbpr-split6-s3"} < names
+    assert len(names) == 2 * 2 * 2 * 2  # splits, features, arms, seeds
+
+
 def test_runs_of_the_first_split_are_those_without_repetition(tmp_path: Path) -> None:
     once = Grid(tiny_plan(datasets=DRAWN), tmp_path)
     twice = Grid(tiny_plan(datasets=DRAWN, repeat_splits=2), tmp_path)
@@ -195,6 +205,23 @@ def test_what_cannot_be_repeated_is_refused(changes: dict[str, Any], said: str) 
         tiny_plan(**{"repeat_splits": 3, **changes})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "drawn"),
+    [
+        ({"split": "users"}, True),
+        ({"split": "cold-items"}, True),
+        ({"split": "cold-items", "at": 0.8}, True),
+        ({"split": "cold-items", "at": "2014-05-01"}, False),
+        ({"split": "temporal", "at": 0.8}, False),
+    ],
+)
+def test_which_rules_are_drawn(rule: dict[str, Any], drawn: bool) -> None:
+    datasets = {"d": {"data": "x", **rule}}
+    assert tiny_plan(datasets=datasets).datasets["d"].is_drawn == drawn
+    with nullcontext() if drawn else pytest.raises(OptionError, match="needs a split that is dr"):
+        tiny_plan(datasets=datasets, repeat_splits=2)
 
 
 def test_a_sample_is_drawn() -> None:

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from mmx.errors import OptionError, RunError
-from mmx.experiments import Grid, load_plan, report
+from mmx.experiments.grid import Grid
 from mmx.experiments.journal import Journal
+from mmx.experiments.plan import load_plan
+from mmx.experiments.report import report
 from tests.cli.conftest import Shop
 from tests.odd.shop import attempt
 

@@ -25,7 +25,8 @@ import yaml
 import mmx
 from mmx.cli.inspect import info
 from mmx.errors import MmxError, OptionError, RunError
-from mmx.experiments import Grid, load_plan
+from mmx.experiments.grid import Grid
+from mmx.experiments.plan import load_plan
 from mmx.extract.encoders import check_request
 from mmx.recommend import checkpoint
 from mmx.recommend.models import find_model, listing

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mmx.errors import OptionError
-from mmx.experiments import Grid, load_plan
+from mmx.experiments.grid import Grid
+from mmx.experiments.plan import load_plan
 from mmx.own.code import as_codes
 from tests.own.packages import ENCODER, MODEL, install
 

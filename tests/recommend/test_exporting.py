@@ -219,6 +219,8 @@ def test_filters_and_refusals(tmp_path: Path, data: Path) -> None:
         export_dataset(data, "mmrec", out, overwrite=True)
     (out / "mine.txt").unlink()
     export_dataset(data, "mmrec", out, overwrite=True)
+    with pytest.raises(OptionError, match="neither MMRec nor RecBole reads a split by users"):
+        export_dataset(data, "recbole", tmp_path / "x", rule=SplitRule("users"))
     with pytest.raises(OptionError, match="--to recbol is unknown; did you mean 'recbole'"):
         export_dataset(data, "recbol", tmp_path / "x")
     table = pq.read_table(data / "interactions.parquet").to_pydict()
