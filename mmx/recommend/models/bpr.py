@@ -29,7 +29,7 @@ class Config(ModelConfig):
     """Hyper-parameters of MF-BPR."""
 
     dim: int = 64  # length of user and item embeddings
-    reg: float = 0.1  # weight of ½‖·‖² of the embeddings a triple touches
+    reg: float = 0.05  # weight of ½‖·‖² of the embeddings a triple touches
     item_bias: bool = True  # add β_i, an item's own popularity
 
     def __post_init__(self) -> None:
