@@ -409,7 +409,7 @@ class Seeing(Blind):
 
 def test_what_cannot_honour_them_refuses_and_names_the_way(tmp_path: Path) -> None:
     data = folder_with(tmp_path / "data", [1.0, 3.0])
-    with pytest.raises(OptionError, match="does not read the weights .* --ignore-weights"):
+    with pytest.raises(OptionError, match=r"does not read the weights .* --ignore-weights"):
         fitted(data, tmp_path / "run", Blind)
     assert not (tmp_path / "run").exists()
     fitted(data, tmp_path / "run", Blind, ignore_weights=True)
@@ -424,6 +424,6 @@ def test_a_run_with_a_damaged_weight_is_broken(tmp_path: Path) -> None:
     found = pq.read_table(path)
     place = found.column_names.index("weight")
     pq.write_table(found.set_column(place, "weight", pa.array([-1.0] * len(found))), path)
-    with pytest.raises(MmxError, match="broken.*weight"):
+    with pytest.raises(MmxError, match=r"broken.*weight"):
         open_run(made.path)
     assert json.loads((made.path / "config.json").read_text())["weights"] == "honoured"
