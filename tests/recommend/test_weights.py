@@ -35,7 +35,6 @@ from mmx.recommend.training import TrainSteps
 from tests.catalogue import random_log, write_interactions, write_items
 from tests.recommend.closed import normal, slow_ease, weights_of, zeros
 from tests.recommend.short_training import log, run
-from tests.recommend.test_ials import START, solved
 from tests.recommend.toy import N_ITEMS, N_USERS, PAIRS, toy_features
 
 GIVEN = np.array([(1.0, 3.0, 10.0, 0.4)[n % 4] for n in range(len(PAIRS))])
@@ -172,7 +171,7 @@ def test_a_user_of_ials_with_weights_is_solved_alone_as_among_all() -> None:
     scorer = MODELS["ials"].load().fit(config, WORLD)
     assert isinstance(scorer, Factors)
     alone = newcomers(scorer, TRAIN, TRAIN)
-    expected = solved(np.where(X > 0, 1.0, 0.0), scorer.items.astype(float), config)
+    expected = least_squares(np.where(X > 0, 1.0, 0.0), scorer.items.astype(float), config)
     with_weights = least_squares(X, scorer.items.astype(float), config)
     assert isinstance(alone, Factors)
     np.testing.assert_allclose(alone.users, with_weights, rtol=1e-5, atol=1e-6)
@@ -182,8 +181,8 @@ def test_a_user_of_ials_with_weights_is_solved_alone_as_among_all() -> None:
 
 
 def test_the_map_to_new_users_does_not_depend_on_weights() -> None:
-    users = np.random.default_rng(0).normal(size=(N_USERS, 3)).astype(np.float32)
-    scorer = Factors(users, START.astype(np.float32))
+    rng = np.random.default_rng(0)
+    scorer = Factors(*(rng.normal(size=(n, 3)).astype(np.float32) for n in (N_USERS, N_ITEMS)))
     found = [newcomers(scorer, t, TRAIN.rows(np.arange(2))) for t in (TRAIN, TRAIN.unweighted())]
     np.testing.assert_array_equal(*(one.users for one in found))  # type: ignore[attr-defined]
 
