@@ -282,11 +282,11 @@ def test_the_mean_gradient_is_that_of_weighted_terms() -> None:
     each = torch.stack([gradient(torch.tensor([row])) for row in range(len(users))])
     expected = (torch.from_numpy(weights / weights.mean()).float()[:, None] * each).mean(0)
     sampler, generator = NegativeSampler(data.train), torch.Generator().manual_seed(0)
-    place = {int(key): row for row, key in enumerate(data.train.keys)}
-    drawn = [[place[int(k)] for k in sampler.positives(generator)] for _ in range(200)]
-    found = torch.stack([gradient(torch.tensor(rows)) for rows in drawn]).mean(0)
+    keys = torch.from_numpy(data.train.keys)
+    drawn = [torch.searchsorted(keys, sampler.positives(generator)) for _ in range(100)]
+    found = torch.stack([gradient(rows) for rows in drawn]).mean(0)
     plain = each.mean(0)
-    assert (found - expected).norm() < 0.02 * expected.norm()
+    assert (found - expected).norm() < 0.03 * expected.norm()
     assert (plain - expected).norm() > 0.1 * expected.norm()
 
 
