@@ -120,6 +120,8 @@ def load_inputs(job: TrainJob, record: ModelRecord, device: str, log: Log, folde
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
+    if (weights := data.train.weights) is not None:
+        log(f"weights of training pairs: from {weights.min():g} to {weights.max():g}")
     for line in coverage(features):
         log(line)
     return Inputs(

@@ -31,7 +31,7 @@ from mmx.recommend.protocol import ClosedModel, Facts, World
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
-from mmx.recommend.training import TrainSteps
+from mmx.recommend.training import TrainSteps, score
 from tests.catalogue import random_log, write_interactions, write_items
 from tests.recommend.closed import normal, slow_ease, weights_of, zeros
 from tests.recommend.short_training import log, run
@@ -143,6 +143,12 @@ def test_a_closed_form_equals_its_reference(
     scorer = module.fit(module.Config(**settings), WORLD)
     found = zeros(scorer.scores(np.arange(N_USERS)))
     np.testing.assert_allclose(found, slow(), rtol=2e-4, atol=1e-5)
+    ones = replace(TRAIN, weights=np.ones(len(PAIRS)))
+    plain, same = (
+        module.fit(module.Config(**settings), replace(WORLD, train=train)).scores(np.arange(6))
+        for train in (TRAIN.unweighted(), ones)
+    )
+    np.testing.assert_allclose(same, plain, rtol=1e-6)
 
 
 def test_slim_is_at_its_minimum() -> None:
@@ -223,6 +229,14 @@ def test_weights_that_are_all_1_are_none() -> None:
     found = Interactions.from_table(table([2, 1]), pa.array(["i0", "i1"])).train.weights
     assert found is not None
     assert found.tolist() == [2.0, 1.0]
+
+
+def test_each_part_of_a_split_has_its_own() -> None:
+    rows = table([1.0, 2.0, 3.0, 4.0])
+    rows = rows.set_column(2, "split", pa.array(["train", "test", "fold-in", "train"]))
+    data = Interactions.from_table(rows, pa.array([f"i{n}" for n in range(4)]))
+    assert [part.values().tolist() for part in data.parts] == [[1, 4], [], [2], [3]]
+    assert data.known.values().tolist() == [1, 3, 4]
 
 
 def weighted_log(weights: np.ndarray | None = None) -> Interactions:
@@ -310,6 +324,20 @@ def test_batches_are_of_the_drawn_pairs() -> None:
     found = np.bincount(np.searchsorted(data.train.keys, users * 40 + items))
     assert found.max() >= 2
     assert (found[data.train.values()[: len(found)] == 10] >= 2).all()
+
+
+def test_the_graphs_of_a_model_trained_in_epochs_are_of_the_pairs_alone() -> None:
+    for record in MODELS.values():
+        if not record.closed_form:
+            module = record.load()
+            found = []
+            for train in (TRAIN, TRAIN.unweighted()):
+                generator = torch.Generator().manual_seed(0)
+                model = module.Model(module.Config(), replace(WORLD, train=train), generator)
+                model.epoch_start(torch.Generator().manual_seed(0))
+                found.append(score(model))
+            np.testing.assert_array_equal(found[0].users, found[1].users, record.name)
+            np.testing.assert_array_equal(found[0].items, found[1].items, record.name)
 
 
 def test_a_killed_training_resumes_with_weights(tmp_path: Path) -> None:

@@ -65,12 +65,10 @@ def log_layout(
         if ours in NUMBERS and theirs not in names:
             continue
         place = place_of(theirs, names, path, f"--columns {ours}")
-        lacks = f"{theirs} is missing" + " or not a number" * (ours in NUMBERS)
         kind, found = "DOUBLE" if ours in NUMBERS else "VARCHAR", cell(place)
+        lacks = f"{theirs} is missing" + " or not a number" * (ours in NUMBERS)
         if ours == "weight":
-            found, lacks = (
-                f"(case when try_cast({found} as double) > 0 then {found} end)",
-                f"{lacks} above 0",
-            )
+            lacks += " above 0"
+            found = f"(case when try_cast({found} as double) > 0 then {found} end)"
         columns.append(Column(ours, found, kind, lacks))
     return Layout(columns, separator, len(names))

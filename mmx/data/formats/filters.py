@@ -65,7 +65,8 @@ def _first(work: Workspace, duplicates: str) -> str:
     added = ""
     if "weight" in there:
         part = ", split" if "split" in there else ""
-        added = f" replace (sum(weight order by weight) over ({pair}{part}) as weight)"
+        total = f"sum(weight order by weight) over ({pair}{part})"
+        added = f" replace (cast({total} as double) as weight)"
     return (
         f"select * exclude (place) from (select *{added}, row_number() over "
         f"({pair} order by {', '.join(by)}) as place from log) where place = 1"

@@ -67,6 +67,10 @@ def test_weights(tmp_path: Path) -> None:
     imported("csv", [log, goods], tmp_path / "out", columns=columns)
     found = rows(tmp_path / "out", columns="user_id, item_id, weight")
     assert found == [("u1", "007", 5.5), ("u2", "007", 10.0)]
+    log.write_text("who,sku,stars,w\nu1,007,5,2\nu1,007,1,3\n")
+    imported("csv", [log, goods], tmp_path / "whole", columns=columns)
+    found = rows(tmp_path / "whole", columns="weight, typeof(weight)")
+    assert found == [(5.0, "DOUBLE")]
     for bad in ("0", "-1", ""):
         log.write_text(f"who,sku,stars,w\nu1,007,5,1\nu2,8,4,{bad}\n")
         with pytest.raises(DataError, match=r"row 2 .*: w is missing or not above 0"):
