@@ -326,6 +326,7 @@ def test_batches_are_of_the_drawn_pairs() -> None:
     assert (found[data.train.values()[: len(found)] == 10] >= 2).all()
 
 
+@pytest.mark.slow
 def test_the_graphs_of_a_model_trained_in_epochs_are_of_the_pairs_alone() -> None:
     for record in MODELS.values():
         if not record.closed_form:
