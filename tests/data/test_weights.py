@@ -68,7 +68,7 @@ def rows(seed: int = 0) -> pa.Table:
         {
             "user_id": [f"u{k}" for k in rng.integers(0, 12, n)],
             "item_id": [f"i{k}" for k in rng.integers(0, 12, n)],
-            "timestamp": rng.permutation(n),
+            "timestamp": rng.permutation(n) // 3,
             "rating": rng.integers(1, 6, n).astype(float),
             "weight": rng.choice([0.1, 0.7, 3.0, 10.0], n),
         }

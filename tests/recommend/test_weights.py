@@ -309,9 +309,15 @@ def test_users_who_took_all_keep_the_others_weights() -> None:
     n = data.train.n_items
     whole = UserItems.from_pairs(np.zeros(n, int), np.arange(n), data.train.n_users, n)
     sampler = NegativeSampler(data.train | whole)
-    found = sampler.positives(torch.Generator().manual_seed(0)) // n
-    assert len(found) == len(sampler.pairs) == len(data.train.keys) - data.train.counts[0]
-    assert (found > 0).all()
+    left = (data.train | whole).weights
+    assert left is not None
+    left = left[n:]  # of all but the first user
+    expected = len(left) * left / left.sum()
+    found = counts_of(sampler, torch.Generator().manual_seed(0))
+    assert not found[:n].any()
+    assert found.sum() == len(left) == len(sampler.pairs)
+    assert (found[n:] >= np.floor(expected)).all()
+    assert (found[n:] <= np.ceil(expected)).all()
 
 
 def test_batches_are_of_the_drawn_pairs() -> None:
