@@ -18,6 +18,7 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "cold items": record.cold_items,
             "new users": record.new_users,
             "end to end": record.end_to_end,
+            "weights": record.honours_weights,
             "settings": record.defaults(),
             "citation": record.citation,
         }

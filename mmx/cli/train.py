@@ -62,6 +62,9 @@ def train(
     unknown_items: Annotated[
         str, of_input(help="Interactions with items that are not in the table: error or drop.")
     ] = "error",
+    ignore_weights: Annotated[
+        bool, of_input("--ignore-weights", help="Train without the interactions' column weight.")
+    ] = False,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     epochs: Annotated[
@@ -218,6 +221,7 @@ def train(
         settings=settings or [],
         split=SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
         unknown_items=unknown_items,
+        ignore_weights=ignore_weights,
         csv=CsvFormat(encoding, delimiter),
         training=training,
     )

@@ -1,4 +1,4 @@
-"""The columns with a meaning of their own: ids, texts, ratings, times.
+"""The columns with a meaning of their own: ids, texts, ratings, weights, times.
 
 Other tools keep a text as bytes, an id as a UUID, a rating as a decimal. Where the meaning is
 plain the values are taken, whatever type holds them; where it is not, the error names the type.
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mmx.errors import DataError
 from mmx.files import Place
 
+LEAST, MOST = 1e-9, 1e9  # of weights, whose squares float32 holds
 VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}  # Arrow cannot take rows
 
 
@@ -92,6 +93,19 @@ def rating_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     return _finite(_numbers(column, "rating", "a number", path), "rating", path)
+
+
+def weight_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
+    """The weights as float64. Raises DataError on what is not a number from LEAST to MOST."""
+    column = _numbers(plain(table["weight"]), "weight", "a number", path)
+    inside = pc.and_(pc.greater_equal(column, LEAST), pc.less_equal(column, MOST))
+    odd = pc.fill_null(pc.invert(inside), True)
+    if pc.any(odd).as_py():
+        row = _first(odd)
+        raise DataError(f"{path}: weight is {column[row - 1]} in row {row} (the header not "
+                        f"counted); a number from {LEAST:g} to {MOST:g} is expected; correct it, "
+                        "or train with --ignore-weights")  # fmt: skip
+    return column
 
 
 def time_column(table: pa.Table, path: Place) -> pa.ChunkedArray:

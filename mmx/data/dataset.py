@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmx.data.columns import id_column, rating_column, text_column, time_column
+from mmx.data.columns import id_column, rating_column, text_column, time_column, weight_column
 from mmx.data.csvs.format import PLAIN, CsvFormat, is_csv, refuse_unused
 from mmx.data.pictures import by_item_id, by_row, has_bytes
 from mmx.data.shards import is_shards, read_shards, shards_folder
@@ -19,7 +19,7 @@ from mmx.data.splits import SplitRule
 from mmx.data.tables import SUFFIXES, find_table, has_table, read_table, require
 from mmx.data.templates import TextTemplate
 from mmx.data.vocabulary import repeated
-from mmx.errors import DataError, first_few, one_of
+from mmx.errors import DataError, OptionError, first_few, one_of
 from mmx.files import Place, as_place
 from mmx.kinds import must_be
 
@@ -181,17 +181,19 @@ def load_interactions(
     dropped: Callable[[Dropped], None] = lambda what: None,
     csv: CsvFormat = PLAIN,
     rule: SplitRule | None = None,
+    weights: bool | None = None,
 ) -> pa.Table:
     """Read ``DIR/interactions.parquet`` (or .csv): user_id, item_id [, rating, timestamp, split].
 
     ``data`` is what ``load_items`` was given; the table is in its folder. Of rating, timestamp
     and split those are read and checked that the ``rule`` of the split uses, all three without a
-    rule. A timestamp is always used: of a repeated pair the first counts.
+    rule. A timestamp is always used: of a repeated pair the first counts. The column ``weight``
+    is read with ``weights`` only; False says that there is one, to be ignored.
 
     ``unknown`` says what an interaction with an item that is not in ``items`` means: "error"
     or "drop"; ``dropped`` is called with their number where there are some. ``csv`` says how a
     CSV table is written. Raises DataError on unreadable tables, missing columns, null ids and
-    bad splits; OptionError for another ``unknown``.
+    bad splits; OptionError for another ``unknown``, or no weights to ignore.
     """
     one_of("--unknown-items", unknown, ON_UNKNOWN)
     must_be("items", items, Items)
@@ -204,6 +206,10 @@ def load_interactions(
         columns["rating"] = rating_column(table, path)
     if "timestamp" in there:
         columns["timestamp"] = time_column(table, path)
+    if weights is not None and "weight" in table.column_names:
+        columns |= {"weight": weight_column(table, path)} if weights else {}
+    elif weights is False:
+        raise OptionError(f"{path} has no column weight; drop --ignore-weights")
     if "split" in there:
         columns["split"] = _split(text_column(table, "split", path), path)
     table = pa.table(columns)

@@ -44,6 +44,7 @@ class Dataset:
     targets: str = "all"
     folds: int = 0
     fold: int = 0
+    ignore_weights: bool = False  # train without the interactions' column weight
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.sample is None):

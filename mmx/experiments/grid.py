@@ -115,6 +115,7 @@ class Grid:
             "dataset": self.artifacts.dataset_identity(cell.dataset),
             "split": entry.rule_of(cell.split_seed).described(),
             "unknown_items": entry.unknown_items,
+            **({"ignore_weights": True} if entry.ignore_weights else {}),
             "features": self.artifacts.features_identity(cell.dataset, cell.features),
             "model": record.code or cell.model,
             "settings": sorted(cell.settings),
@@ -243,6 +244,7 @@ class Grid:
             settings=cell.settings,
             split=entry.rule_of(cell.split_seed),
             unknown_items=entry.unknown_items,
+            ignore_weights=entry.ignore_weights,
             training=replace(cell.training, device=self.device or cell.training.device),
         )
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ def export_dataset(
     if rule is not None and rule.rule == "users":
         raise OptionError("--split users: neither MMRec nor RecBole reads a split by users; "
                           "choose another")  # fmt: skip
-    table = load_interactions(data, items, unknown=unknown, dropped=drop, csv=csv)
+    table = load_interactions(data, items, unknown=unknown, dropped=drop, csv=csv, weights=True)
     if to == "mmrec" or rule is not None or "split" in table.column_names:
         table = _split(table, rule or SplitRule(), report.left_out.append)
     numbered = Numbered.of(table, _plain(items, report))

@@ -18,10 +18,11 @@ class Facts:
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
     end_to_end: bool = False  # can train an encoder: it has ``feature_tables``
+    weights: bool = False  # a ClosedModel that reads ``world.train.weights``; others need not
     seeded: bool = False  # a ClosedModel that draws something, from ``world.seed``
     citation: str = ""
 
     def __post_init__(self) -> None:
         one_of("features of Facts", self.features, FEATURES)
-        must_be_switches(self, "cold_items", "new_users", "end_to_end", "seeded")
+        must_be_switches(self, "cold_items", "new_users", "end_to_end", "weights", "seeded")
         must_be("citation of Facts", self.citation, str)

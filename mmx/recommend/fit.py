@@ -97,7 +97,7 @@ def fit(
     job = replace(job, training=replace(job.training, device=device))
     processes = Processes(device)
     with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
-        inputs = load_inputs(job, str(processes.device), log, claim.path.parent)
+        inputs = load_inputs(job, record, str(processes.device), log, claim.path.parent)
         task = Task(job, record, config, inputs, progress, log)
         with record.blamed():
             fitted = _fitted(task, claim.path)
@@ -228,6 +228,7 @@ def _description(task: Task) -> dict[str, Any]:
         **({} if job.images is None else {"images": str(job.images)}),
         "split": inputs.rule.described(),
         "unknown_items": job.unknown_items,
+        **inputs.weighted(job.ignore_weights),
         **({} if job.csv == PLAIN else {"csv": asdict(job.csv)}),
         "features": inputs.origins,
         **({} if job.arm is None else {"control": job.arm.described(job.training.seed)}),

@@ -190,6 +190,9 @@ def _must_match(run: Run, other: Run) -> None:
             name: _equal(getattr(ours, name), getattr(theirs, name))
             for name in ("train", "valid", "test", "known")
         },
+        "weighted (one with --ignore-weights?)": np.array_equal(
+            ours.known.values(), theirs.known.values()
+        ),
     }
     for what, equal in same.items():
         if not equal:

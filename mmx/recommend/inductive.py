@@ -10,7 +10,8 @@ W' is W without the row of the constant, and λ is relative to the size of X. Th
 SVD++ folds a user's items in (Koren, "Factorization Meets the Neighborhood", KDD 2008, section 4).
 The map is linear, so that it holds for any model whose scores are inner products, those
 with a constant 1 for an item bias included. Where users are the solution of an equation, as in
-iALS, a new one is, too.
+iALS, a new one is, too. The sum is over the items alone, whatever the pairs weigh: what a new user
+has of them is not known.
 """
 
 from __future__ import annotations
@@ -89,4 +90,5 @@ def _summary(items: np.ndarray, histories: UserItems) -> np.ndarray:
     """x of each row: (n, k + 1) float64."""
     roots = np.sqrt(np.maximum(histories.counts, 1))[:, None]
     ones = np.ones((histories.n_users, 1))
-    return np.concatenate([sum_of_rows(histories, items) / roots, ones], axis=1)
+    sums = sum_of_rows(histories.unweighted(), items)
+    return np.concatenate([sums / roots, ones], axis=1)

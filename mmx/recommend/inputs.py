@@ -25,6 +25,7 @@ from mmx.recommend.memory import memory_there
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end.catalogue import Catalogue
     from mmx.recommend.job import TrainJob
+    from mmx.recommend.records import ModelRecord
 
 SHARE = 8  # of the memory that one matrix may take: the part of it that is not mapped
 Log = Callable[[str], None]
@@ -52,6 +53,12 @@ class Inputs:
             "left_out": [asdict(what) for what in self.left_out],
         }
 
+    def weighted(self, ignored: bool) -> dict[str, str]:
+        """What config.json says of the column ``weight``; nothing where there is none."""
+        if ignored:
+            return {"weights": "ignored"}
+        return {"weights": "honoured"} if "weight" in self.split.column_names else {}
+
     def digest(self, description: dict[str, Any]) -> str:
         """SHA-256 of a job: of ``description`` and of the contents of all that training reads.
 
@@ -64,6 +71,7 @@ class Inputs:
         held_out = () if self.data.fold_in is None else (self.data.fold_in,)
         for part in (self.data.train, self.data.valid, *held_out):
             job.update(part.keys.tobytes())
+            job.update(b"" if part.weights is None else part.weights.tobytes())
         if self.catalogue is None:
             for name, found in sorted(self.features.items()):
                 job.update(f"{name} {found.matrix.shape}".encode())
@@ -76,10 +84,11 @@ class Inputs:
         return job.hexdigest()
 
 
-def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
+def load_inputs(job: TrainJob, record: ModelRecord, device: str, log: Log, folder: Path) -> Inputs:
     """Read all that ``job`` names; ``log`` gets lines of what is left out and what items have.
 
-    Vectors that would fill a good part of the memory are kept in unnamed files of ``folder``.
+    ``record`` is of its model. Vectors that would fill a good part of the memory are kept in
+    unnamed files of ``folder``.
     Raises an MmxError of the kind that fits.
     """
     check_csv(job.csv, job.data, interactions=True)
@@ -87,8 +96,11 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
     dropped: list[Dropped] = []
     interactions = load_interactions(
         job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv,
-        rule=job.split,
+        rule=job.split, weights=not job.ignore_weights,
     )  # fmt: skip
+    if "weight" in interactions.column_names and not record.honours_weights:
+        raise OptionError(f"{record.name} does not read the weights of the interactions; give "
+                          "--ignore-weights, or choose another --model")  # fmt: skip
     rule = job.split.resolved(interactions)
     left_out: list[LeftOut] = []
     split = split_interactions(interactions, rule, left_out.append)
@@ -108,6 +120,8 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
+    if (weights := data.train.weights) is not None:
+        log(f"weights of training pairs: from {weights.min():g} to {weights.max():g}")
     for line in coverage(features):
         log(line)
     return Inputs(

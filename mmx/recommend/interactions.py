@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,20 +16,34 @@ PAIRS_COMPARED = 4_000_000  # at once, by ``found_in``
 
 @dataclass(frozen=True)
 class UserItems:
-    """A users × items 0/1 matrix in CSR form; the items of a user are sorted and distinct."""
+    """A users × items matrix in CSR form; the items of a user are sorted and distinct.
+
+    Its entries are 1, or the weights of the pairs where the log has any.
+    """
 
     indptr: np.ndarray  # (users + 1,) int64
     indices: np.ndarray  # (pairs,) int64 item numbers
     n_items: int
+    weights: np.ndarray | None = None  # (pairs,) float64 above 0; None: all are 1
 
     @classmethod
     def from_pairs(
-        cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        n_users: int,
+        n_items: int,
+        weights: np.ndarray | None = None,
     ) -> UserItems:
-        """From (pairs,) user and item numbers in any order; repetitions count once."""
-        keys = np.unique(users.astype(np.int64) * n_items + items)
+        """From (pairs,) numbers in any order; repetitions count once, their weights in sum."""
+        keys = users.astype(np.int64) * n_items + items
+        if weights is None:
+            keys = np.unique(keys)
+        else:
+            keys, place = np.unique(keys, return_inverse=True)
+            weights = np.bincount(place, weights, minlength=len(keys))
         counts = np.bincount(keys // n_items, minlength=n_users)
-        return cls(np.concatenate([[0], np.cumsum(counts)]), keys % n_items, n_items)
+        return cls(np.concatenate([[0], np.cumsum(counts)]), keys % n_items, n_items, weights)
 
     @property
     def n_users(self) -> int:
@@ -56,21 +70,45 @@ class UserItems:
         """(pairs,) user * n_items + item, ascending: a set one can ``searchsorted`` in."""
         return self.users * self.n_items + self.indices
 
+    def values(self, kind: type = np.float64) -> np.ndarray:
+        """(pairs,) the entries as numbers of a kind."""
+        if self.weights is None:
+            return np.ones(len(self.indices), kind)
+        return self.weights.astype(kind)
+
+    def user_sums(self, power: float = 1) -> np.ndarray:
+        """(users,) of each user the sum of the entries to a power; without weights the counts."""
+        if self.weights is None:
+            return self.counts
+        return np.bincount(self.users, self.weights**power, minlength=self.n_users)
+
+    def item_sums(self) -> np.ndarray:
+        """(items,) of each item the sum of the entries; without weights the counts."""
+        if self.weights is None:
+            return self.item_counts
+        return np.bincount(self.indices, self.weights, minlength=self.n_items)
+
+    def unweighted(self) -> UserItems:
+        """The 0/1 matrix of the same pairs."""
+        return self if self.weights is None else replace(self, weights=None)
+
     def rows(self, users: np.ndarray) -> UserItems:
         """The matrix of some users, in the order given."""
         counts = self.counts[users]
         indptr = np.concatenate([[0], np.cumsum(counts)])
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
         places = np.repeat(self.indptr[users], counts) + within
-        return UserItems(indptr, self.indices[places], self.n_items)
+        weights = None if self.weights is None else self.weights[places]
+        return UserItems(indptr, self.indices[places], self.n_items, weights)
 
     def transposed(self) -> UserItems:
         """The items × users matrix: who took an item."""
-        return UserItems.from_pairs(self.indices, self.users, self.n_items, self.n_users)
+        shape = (self.n_items, self.n_users)
+        return UserItems.from_pairs(self.indices, self.users, *shape, self.weights)
 
     def widened(self, n_items: int) -> UserItems:
         """The matrix with more items, which nobody took, after its own."""
-        return UserItems(self.indptr, self.indices, n_items)
+        return UserItems(self.indptr, self.indices, n_items, self.weights)
 
     def found_in(self, items: np.ndarray) -> np.ndarray:
         """Which of (users, m) item numbers are the user's → (users, m) bool.
@@ -89,7 +127,9 @@ class UserItems:
         """Pairs that are in either."""
         users = np.concatenate([self.users, other.users])
         items = np.concatenate([self.indices, other.indices])
-        return UserItems.from_pairs(users, items, self.n_users, self.n_items)
+        weighted = self.weights is not None or other.weights is not None
+        weights = np.concatenate([self.values(), other.values()]) if weighted else None
+        return UserItems.from_pairs(users, items, self.n_users, self.n_items, weights)
 
 
 @dataclass(frozen=True)
@@ -113,21 +153,22 @@ class Interactions:
         items: pa.ChunkedArray | pa.Array,
         users: pa.ChunkedArray | pa.Array | None = None,
     ) -> Interactions:
-        """From (user_id, item_id, split) and all external item ids.
+        """From (user_id, item_id [, weight], split) and all external item ids.
 
         Items are numbered as in ``items``, users as in ``users``, by default by rising id. Raises
-        UnknownIdError on an interaction with an item that is not in the catalogue.
+        UnknownIdError on an interaction with an item that is not in the catalogue, ValueError on
+        a weight that is not a number above 0.
         """
         user_ids = Vocabulary(_sorted(table["user_id"]) if users is None else users, "user")
         item_ids = Vocabulary(items, "item")
         rows, columns = user_ids.numbers(table["user_id"]), item_ids.numbers(table["item_id"])
-        parts = []
+        parts, weights = [], _weights(table)
         names = pc.unique(table["split"]).to_pylist()
         for name in ("train", "valid", "test", *({"fold-in"} & set(names))):
             mine = pc.equal(table["split"], name).to_numpy()
-            parts.append(
-                UserItems.from_pairs(rows[mine], columns[mine], len(user_ids), len(item_ids))
-            )
+            own = None if weights is None else weights[mine]
+            shape = (len(user_ids), len(item_ids))
+            parts.append(UserItems.from_pairs(rows[mine], columns[mine], *shape, own))
         return cls(user_ids, item_ids, *parts)
 
     def with_items(self, ids: pa.Array) -> Interactions:
@@ -154,6 +195,16 @@ class Interactions:
     def seen(self) -> UserItems:
         """Everything a user is known to have taken, in whatever split."""
         return self.known | self.valid | self.test
+
+
+def _weights(table: pa.Table) -> np.ndarray | None:
+    """(rows,) float64; None where there are none, or all are 1."""
+    if "weight" not in table.column_names:
+        return None
+    found = table["weight"].cast(pa.float64()).to_numpy()  # a null is NaN
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise ValueError("some weight is not a number above 0")
+    return None if (found == 1).all() else found
 
 
 def _sorted(ids: pa.ChunkedArray) -> pa.Array:

@@ -51,6 +51,7 @@ class TrainJob:
     end_to_end: EndToEndJob | None = None  # in place of ready features
     code: Codes = ()  # files and modules that ``model`` may run; ``codes`` is what they become
     images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
+    ignore_weights: bool = False  # train as if the interactions had no column ``weight``
     control: str | None = None  # shuffle, noise, constant, drop:0.3; ``arm`` is what it becomes
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class TrainJob:
             must_be("model", self.model, str)
         must_be("split", self.split, SplitRule)
         must_be("csv", self.csv, CsvFormat)
+        must_be("ignore_weights", self.ignore_weights, bool)
         must_be("training", self.training, TrainOptions)
         if self.end_to_end is not None:
             from mmx.recommend.end_to_end import EndToEndJob

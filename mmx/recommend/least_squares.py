@@ -2,7 +2,9 @@
 
 iALS (Hu, Koren and Volinsky, ICDM 2008) solves each user on their own from the items' vectors:
 
-    x_u = (YᵀY + α Σ_{i taken by u} y_i y_iᵀ + λI)⁻¹ (1 + α) Σ_{i taken by u} y_i   (equation 4)
+    x_u = (YᵀY + Σ_{i taken by u} α r_ui y_i y_iᵀ + λI)⁻¹ Σ_{i taken by u} (1 + α r_ui) y_i
+
+That is equation 4; r_ui is the weight of a pair, 1 where there is none.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ class LeastSquares:
         out = np.zeros((histories.n_users, k), dtype=np.float32)
         for row, (start, stop) in enumerate(pairwise(histories.indptr)):
             own = items[histories.indices[start:stop]].astype(np.float64)
-            system = base + self.confidence * (own.T @ own)
-            out[row] = np.linalg.solve(system, (1 + self.confidence) * own.sum(0))
+            weighted, counted = own, (1 + self.confidence) * own.sum(0)
+            if histories.weights is not None:
+                r = histories.weights[start:stop, None]
+                weighted, counted = r * own, ((1 + self.confidence * r) * own).sum(0)
+            system = base + self.confidence * (weighted.T @ own)
+            out[row] = np.linalg.solve(system, counted)
         return out

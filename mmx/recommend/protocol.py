@@ -26,7 +26,7 @@ from mmx.recommend.scoring import Scorer
 class World:
     """All that a recommender may learn from."""
 
-    train: UserItems
+    train: UserItems  # with ``weights`` where the log has any
     features: dict[str, Features] = field(default_factory=dict)  # modality → vectors
     seed: int = 0  # of what a ClosedForm draws; a Model has its generator
 

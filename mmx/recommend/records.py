@@ -27,6 +27,7 @@ class ModelRecord:
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
     end_to_end: bool = False  # can train an encoder: its Model has ``feature_tables``
+    weights: bool = False  # a closed form that reads ``world.train.weights``
 
     def load(self) -> ClosedForm | GradientForm:
         """The module (imports torch)."""
@@ -35,6 +36,11 @@ class ModelRecord:
     def defaults(self) -> dict[str, Any]:
         """The settings of its Config and their defaults; the module is not imported."""
         return defaults_of(self.module)
+
+    @property
+    def honours_weights(self) -> bool:
+        """Whether pairs count by the column ``weight``: in epochs they are drawn by it."""
+        return self.weights or not self.closed_form
 
     @property
     def uses_seed(self) -> bool:

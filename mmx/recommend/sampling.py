@@ -1,4 +1,11 @@
-"""Negative items for pairwise losses, never one the user has taken in training."""
+"""Which training pairs make an epoch, and a negative item for each, never one the user has taken.
+
+Without weights an epoch is every pair once. With weights it is as many, drawn in proportion to
+them: pair p is there ⌊n w_p / Σw⌋ or ⌈n w_p / Σw⌉ times, n w_p / Σw in the mean (systematic
+sampling: n points at equal distances, from a drawn start, on a line on which each pair has its
+weight as its length). The mean gradient of an epoch is that of a loss whose term of each pair is
+multiplied by its weight over the mean weight, whatever the loss; equal weights are every pair once.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +23,7 @@ REDRAWS = 32  # of positives, before what is left is drawn among the others dire
 
 
 class NegativeSampler:
-    """Draws items and draws again where it hit a positive.
+    """Draws positives by weight, and items as negatives, again where it hit a positive.
 
     "uniform" draws every item with the same chance. "popularity" draws an item in proportion to
     how often it was taken in training, and never one without training interactions.
@@ -33,6 +40,10 @@ class NegativeSampler:
         full = _masses(train, rule).of_others <= 0  # (users,)
         skipped = full[train.users]  # (pairs,)
         self.pairs = _tensor(train.keys[~skipped], device) if skipped.any() else self.keys
+        self.ends = None  # (pairs,) where each pair ends on the line, in points; None: all alike
+        if train.weights is not None:
+            ends = np.cumsum(train.weights[~skipped])
+            self.ends = _tensor(ends * (len(ends) / ends[-1:]), device)
         self.skipped_users = int((full & (train.counts > 0)).sum())
         if not len(self.pairs):
             raise DataError(_nothing_to_draw(train, rule))
@@ -48,6 +59,15 @@ class NegativeSampler:
             f"{who} took {_EVERYTHING[self.rule]}, so that there is no negative item: "
             f"{pairs} of {len(self.keys)} training pairs are skipped"
         )
+
+    def positives(self, generator: torch.Generator) -> torch.Tensor:
+        """The pairs of an epoch, (pairs,) user * n_items + item, not in random order."""
+        if self.ends is None:
+            return self.pairs
+        n, device = len(self.pairs), self.pairs.device
+        start = torch.rand(1, generator=generator, dtype=torch.float64, device=device)
+        places = torch.searchsorted(self.ends, start + torch.arange(n, device=device), right=True)
+        return self.pairs[places.clamp_(max=n - 1)]
 
     def draw(self, users: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """One item for each of (n,) users, none of them skipped → (n,) int64."""

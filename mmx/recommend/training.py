@@ -113,8 +113,8 @@ class TrainSteps:
         return torch.stack(losses).mean().item()
 
     def _batches(self) -> Iterator[Triples]:
-        """Every training pair once, in random order, with a new negative each."""
-        pairs = self.sampler.pairs
+        """The training pairs of an epoch in random order, with a new negative each."""
+        pairs = self.sampler.positives(self.generator)
         order = torch.randperm(len(pairs), generator=self.generator, device=pairs.device)
         users = pairs[order] // self.sampler.n_items
         positives = pairs[order] % self.sampler.n_items

@@ -162,6 +162,7 @@ def test_models_say_what_they_can(store: Shop) -> None:
     for name, record in MODELS.items():
         assert found[name]["cold items"] == record.cold_items
         assert found[name]["end to end"] == record.end_to_end
+        assert found[name]["weights"]
     assert found["itemknn-cbf"]["cold items"]
     assert all(found[name]["trained"] == "in closed form" for name in CLOSED)
     assert found["bpr"]["trained"] == "in epochs"

@@ -80,3 +80,17 @@ def test_a_date_outside_of_the_log_is_one_line(log: Shop) -> None:
                        "--split", "temporal", "--at", "2024-01-01")  # fmt: skip
     assert "2014-05-13" in said
     assert not (log.path / "never").exists()
+
+
+@pytest.mark.slow
+def test_weights_as_a_user_gives_them(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    write_items(shop.path / "data", [{"item_id": f"i{n}", "text": "a"} for n in range(20)])
+    rows = "".join(f"{u},{i},{n % 3}\n" for n, (u, i) in enumerate(random_log(20, 20, 6)))
+    (shop.path / "data/interactions.csv").write_text(f"user_id,item_id,weight\n{rows}")
+    command = ("train", "--data", "data", "--model", "popularity", "--out", "run")
+    said = shop.refused(*command)
+    assert "weight is 0.0 in row 1" in said
+    assert "--ignore-weights" in said
+    shop.mmx(*command, "--ignore-weights")
+    assert json.loads((shop.path / "run/config.json").read_text())["weights"] == "ignored"

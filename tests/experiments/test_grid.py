@@ -82,7 +82,7 @@ def test_a_changed_plan_makes_other_runs(whole: tuple[Path, Outcome]) -> None:
     assert (states["tiny-none-bpr-s4"], states["tiny-none-bpr-s5"]) == ("finished", "to do")
 
 
-@pytest.mark.parametrize("what", ["items", "interactions", "store", "min_rating"])
+@pytest.mark.parametrize("what", ["items", "interactions", "store", "min_rating", "ignore_weights"])
 def test_a_run_of_other_contents_is_another(tmp_path: Path, what: str) -> None:
     data = plain_catalogue(tmp_path / "d", items=30)
     write_interactions(data, random_log(20, 30, 8))
@@ -106,7 +106,22 @@ def test_a_run_of_other_contents_is_another(tmp_path: Path, what: str) -> None:
         write_interactions(data, random_log(20, 30, 9))
     elif what == "store":
         store.write_bytes(b"two")
-    assert path(**({"min_rating": 4} if what == "min_rating" else {})) != before
+    rules = {"min_rating": 4, "ignore_weights": True}
+    assert path(**({what: rules[what]} if what in rules else {})) != before
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_weights_are_honoured_or_ignored(tmp_path: Path, ignored: bool) -> None:
+    data, log = plain_catalogue(tmp_path / "d", items=20), random_log(12, 20, 6)
+    write_interactions(data, log, weight=([1.0, 3.0] * len(log))[: len(log)])
+    entry = {"data": str(data), "ignore_weights": ignored}
+    plan = tiny_plan(
+        datasets={"d": entry}, features={"none": "none"}, recommenders={"popularity": None},
+        baseline="none",
+    )  # fmt: skip
+    (done,) = Grid(plan, tmp_path / "out").run().finished
+    config = json.loads((done.path / "config.json").read_text())
+    assert config["weights"] == ("ignored" if ignored else "honoured")
 
 
 def test_dry_run_touches_nothing(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def data(tmp_path: Path) -> Path:
     split = ["valid" if k % 8 == 6 else "test" if k % 8 == 7 else "train" for k in range(n)]
     table = {"user_id": [u for u, _ in log], "item_id": [i for _, i in log]}
     table |= {"rating": [float(k % 5 + 1) for k in range(n)], "timestamp": list(range(n))}
+    table["weight"] = [(1.0, 2.5, 10.0)[k % 3] for k in range(n)]
     pq.write_table(pa.table({**table, "split": split}), folder / "interactions.parquet")
     texts = (TEXTS * 4)[: len(items)]
     more = {"year": [None if k % 4 == 0 else k for k in range(len(items))]}
@@ -79,7 +80,7 @@ def test_mmrec_and_back(tmp_path: Path, data: Path) -> None:
     assert done.items_left_out == 1
     assert "tags" in done.columns_left_out
     log = [line.split("\t") for line in (tmp_path / "toy/toy.inter").read_text().splitlines()]
-    assert log[0] == ["userID", "itemID", "rating", "timestamp", "x_label"]
+    assert log[0] == ["userID", "itemID", "rating", "timestamp", "weight", "x_label"]
     numbers = sorted({int(row[1]) for row in log[1:]})
     matrix = np.load(tmp_path / "toy/image_feat.npy", allow_pickle=False)
     assert numbers == list(range(done.items)) == list(range(len(matrix)))
@@ -87,7 +88,7 @@ def test_mmrec_and_back(tmp_path: Path, data: Path) -> None:
     import_dataset(
         "mmrec", [tmp_path / "toy"], tmp_path / "back", beside=store_of(tmp_path / "toy")
     )
-    columns = ("rating", "timestamp", "split")
+    columns = ("rating", "timestamp", "weight", "split")
     assert triples(tmp_path / "back", *columns) == triples(data, *columns)
     back = pq.read_table(tmp_path / "back/items.parquet")["item_id"].to_pylist()
     assert back == ids[:-1]
@@ -156,7 +157,7 @@ def test_mmrec_files_that_do_not_fit_are_named(tmp_path: Path, data: Path) -> No
             import_dataset("mmrec", [toy], tmp_path / "back")
     (toy / "i_id_mapping.csv").write_text(ids)
     log = (toy / "toy.inter").read_text()
-    (toy / "toy.inter").write_text(log + "1\t2\t3\t4\t5\n")
+    (toy / "toy.inter").write_text(log + "1\t2\t3\t4\t5\t6\n")
     with pytest.raises(DataError, match="x_label is not 0, 1 or 2"):
         import_dataset("mmrec", [toy], tmp_path / "back")
     (toy / "other.inter").write_text(log)
@@ -166,7 +167,7 @@ def test_mmrec_files_that_do_not_fit_are_named(tmp_path: Path, data: Path) -> No
 
 @pytest.mark.parametrize("split", [True, False])
 def test_recbole_and_back(tmp_path: Path, data: Path, split: bool) -> None:
-    columns = ["rating", "timestamp", *["split"] * split]
+    columns = ["rating", "timestamp", "weight", *["split"] * split]
     if not split:
         table = pq.read_table(data / "interactions.parquet").drop_columns(["split"])
         pq.write_table(table, data / "interactions.parquet")

@@ -13,7 +13,7 @@ from mmx.data.formats.lines import LineReader
 from mmx.data.formats.workspace import Column, Layout
 from mmx.errors import DataError, first_few
 
-KINDS = {"user_id": "VARCHAR", "item_id": "VARCHAR", "rating": "DOUBLE", "timestamp": "DOUBLE"}
+NUMBERS = ("rating", "timestamp", "weight")  # which a log may lack
 
 
 def header(path: Path, reader: LineReader, separator: str) -> tuple[int, list[str]]:
@@ -58,14 +58,17 @@ def log_layout(
 ) -> Layout:
     """The columns of interactions: ``wanted`` has our names and theirs.
 
-    rating and timestamp may be missing from the file, but not from a line of it.
+    rating, timestamp and weight may be missing from the file, but not from a line of it.
     """
     columns = []
     for ours, theirs in wanted.items():
-        if ours in ("rating", "timestamp") and theirs not in names:
+        if ours in NUMBERS and theirs not in names:
             continue
         place = place_of(theirs, names, path, f"--columns {ours}")
-        number = KINDS.get(ours) == "DOUBLE"
-        lacks = f"{theirs} is missing" + " or not a number" * number
-        columns.append(Column(ours, cell(place), KINDS.get(ours, "VARCHAR"), lacks))
+        kind, found = "DOUBLE" if ours in NUMBERS else "VARCHAR", cell(place)
+        lacks = f"{theirs} is missing" + " or not a number" * (ours in NUMBERS)
+        if ours == "weight":
+            lacks += " above 0"
+            found = f"(case when try_cast({found} as double) > 0 then {found} end)"
+        columns.append(Column(ours, found, kind, lacks))
     return Layout(columns, separator, len(names))

@@ -23,7 +23,9 @@ def filtered(
     if min_rating is not None:
         yield from _step(work, f"--min-rating {min_rating:g}", _rated(work, min_rating))
     if duplicates != "all":
-        yield from _step(work, f"repeated pairs, the {duplicates} kept", _first(work, duplicates))
+        added = ", weights added up" if "weight" in work.columns("log") else ""
+        why = f"repeated pairs, the {duplicates} kept{added}"
+        yield from _step(work, why, _first(work, duplicates))
     if k_core > 1:
         before, lost = work.count("log"), 0
         while lost_now := work.replace("log", _frequent(k_core)):
@@ -50,16 +52,24 @@ def _rated(work: Workspace, least: float) -> str:
 
 
 def _first(work: Workspace, duplicates: str) -> str:
-    """One row of each pair: by time, then by split, then by place in the source."""
+    """One row of each pair: by time, then by split, then by place in the source.
+
+    Its weight is the sum of those of the pair, of its own split where there is one.
+    """
     there = work.columns("log")
     ways = {"earliest": "asc", "latest": "desc"}
     by = [f"timestamp {ways[duplicates]}"] if "timestamp" in there else []
     by += ["list_position(['train', 'valid', 'test'], split)"] if "split" in there else []
     by += [f"mmx_n {ways[duplicates]}"]
+    pair = "partition by user_id, item_id"
+    added = ""
+    if "weight" in there:
+        part = ", split" if "split" in there else ""
+        total = f"sum(weight order by weight) over ({pair}{part})"
+        added = f" replace (cast({total} as double) as weight)"
     return (
-        "select * exclude (place) from (select *, row_number() over "
-        f"(partition by user_id, item_id order by {', '.join(by)}) as place from log) "
-        "where place = 1"
+        f"select * exclude (place) from (select *{added}, row_number() over "
+        f"({pair} order by {', '.join(by)}) as place from log) where place = 1"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmx.data.csvs.format import PLAIN
 from mmx.data.csvs.reader import read_csv
-from mmx.data.formats.cells import cell, header, log_layout, place_of
+from mmx.data.formats.cells import NUMBERS, cell, header, log_layout, place_of
 from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column
 from mmx.data.tables import require
@@ -23,7 +23,7 @@ from mmx.errors import DataError, first_few
 
 TEXT = ""
 COLUMNS = ()  # not known before the files are read
-LOG = {"user_id": "userID", "item_id": "itemID", "rating": "rating", "timestamp": "timestamp"}
+LOG = {"user_id": "userID", "item_id": "itemID", **{name: name for name in NUMBERS}}
 MAPS = {"user_id": ("u_id_mapping.csv", "userID"), "item_id": ("i_id_mapping.csv", "itemID")}
 SPLIT = "['train', 'valid', 'test'][try_cast({} as integer) + 1]"
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.formats.cells import NUMBERS
 from mmx.data.splits.parts import NAMES
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import DataError
@@ -21,7 +22,7 @@ from mmx.errors import DataError
 class Numbered:
     """Interactions with their users and items, each numbered from 0 without a gap."""
 
-    log: pa.Table  # user_id, item_id [, rating, timestamp, split]
+    log: pa.Table  # user_id, item_id [, rating, timestamp, weight, split]
     users: Vocabulary
     items: Vocabulary  # those with an interaction, in the order of the catalogue
     catalogue: pa.Table  # all columns of these items, in the same order
@@ -41,7 +42,7 @@ class Numbered:
             ("userID", self.users.numbers(self.log["user_id"]).tolist()),
             ("itemID", self.items.numbers(self.log["item_id"]).tolist()),
         ]
-        for name in ("rating", "timestamp"):
+        for name in NUMBERS:
             if name in self.log.column_names:
                 columns.append((name, self.log[name].to_pylist()))
         labels = pc.index_in(self.log["split"], value_set=pa.array(NAMES)).to_pylist()

@@ -1,6 +1,6 @@
 """RecBole's atomic files: cells divided by tabs, names with their types in the first line.
 
-    NAME.inter   user_id:token, item_id:token, rating:float, timestamp:float
+    NAME.inter   user_id:token, item_id:token, rating:float, timestamp:float, weight:float
     NAME.item    item_id:token, and what else is known of an item
 
 NAME.train.inter, NAME.valid.inter and NAME.test.inter are a given split.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmx.data.formats.cells import cell, header, log_layout, place_of
+from mmx.data.formats.cells import NUMBERS, cell, header, log_layout, place_of
 from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
 from mmx.data.quoting import quoted
@@ -21,7 +21,7 @@ TEXT = ""
 COLUMNS = ()  # not known before the files are read
 KINDS = ("token", "token_seq", "float", "float_seq")
 PARTS = ("train", "valid", "test")
-LOG = {"user_id": "user_id", "item_id": "item_id", "rating": "rating", "timestamp": "timestamp"}
+LOG = {name: name for name in ("user_id", "item_id", *NUMBERS)}
 
 
 def load(source: ImportSource) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmx.data.csvs.reader import view_of
+from mmx.data.formats.cells import NUMBERS
 from mmx.data.formats.options import ImportSource
 from mmx.data.quoting import quoted_name
 from mmx.errors import DataError, OptionError, first_few
 
 TEXT = ""
 COLUMNS = ()  # not known before the files are read
-LOG = ("user_id", "item_id", "rating", "timestamp", "split")
+LOG = ("user_id", "item_id", *NUMBERS, "split")
 ITEM = "item "  # before the name of a column of items in a log
 
 
@@ -48,7 +49,7 @@ def _table(source: ImportSource, path: Path, number: int, names: Mapping[str, st
     """A file, unpacked where it is in gzip. Ids and texts are text whatever they look like."""
     suffix = ".tsv" if path.name.removesuffix(".gz").endswith(".tsv") else ".csv"
     copy = source.reader.unpacked(source.using(path), source.work.folder / f"{number}{suffix}")
-    text = [theirs for ours, theirs in names.items() if ours not in ("rating", "timestamp")]
+    text = [theirs for ours, theirs in names.items() if ours not in NUMBERS]
     sql = view_of(copy, source.options.csv, text).sql
     relation = source.work.db.sql(sql)
     return _Table(path, sql, dict(zip(relation.columns, map(str, relation.types), strict=True)))
@@ -78,7 +79,7 @@ def _read_log(source: ImportSource, table: _Table, names: Mapping[str, str], *, 
     if names["item_id"] not in there:
         raise _lacks(table, names["item_id"])
     ours = {name: names[name] for name in LOG if names[name] in there}
-    for name in ("rating", "timestamp"):
+    for name in NUMBERS:
         if name in ours and there[ours[name]] == "VARCHAR":
             raise DataError(f"{table.path}: {ours[name]} is text; numbers are expected as {name}")
     listed = [f"{quoted_name(theirs)} as {quoted_name(name)}" for name, theirs in ours.items()]
@@ -97,13 +98,16 @@ def _whole(source: ImportSource, path: Path, ours: Mapping[str, str], start: int
     """Refuse, or leave out, rows without a value."""
     work, bad = source.work, source.reader.bad
     for name, theirs in ours.items():
-        column = quoted_name(name)
-        rows = work.count("log", f"{column} is null")
+        column, reason = quoted_name(name), f"{theirs} is missing"
+        good = f"{column} is not null"
+        if name == "weight":
+            good, reason = f"{column} > 0 is true", f"{reason} or not above 0"
+        rows = work.count("log", f"not ({good})")
         if rows:
-            first = work.one(f"select min(mmx_n) from log where {column} is null") - start
+            first = work.one(f"select min(mmx_n) from log where not ({good})") - start
             where = f"row {first} (the header not counted)"
-            bad.found(path, where, f"{theirs} is missing", rows)
-            work.replace("log", f"select * from log where {column} is not null")
+            bad.found(path, where, reason, rows)
+            work.replace("log", f"select * from log where {good}")
 
 
 def _items_of_log(source: ImportSource) -> None:

@@ -1,6 +1,6 @@
 """The tables of an import while it runs: a DuckDB file, in bounded memory.
 
-    log     user_id, item_id [, rating, timestamp, split], mmx_n    one row an interaction
+    log     user_id, item_id [, rating, timestamp, weight, split], mmx_n    one row an interaction
     meta    item_id and what else is known of an item, mmx_n         one row an item
 
 ``mmx_n`` is the place of a row among all that was read.

@@ -11,21 +11,25 @@ import pyarrow.compute as pc
 from mmx.data.splits.by_point import chosen_targets, temporal
 from mmx.data.splits.by_user import leave_one_out, random, random_folds
 from mmx.data.splits.filters import LeftOut, first_of_each_pair, k_core, rated
-from mmx.data.splits.parts import NAMES, codes, drawn_rows, id_hashes, times_of
+from mmx.data.splits.parts import NAMES, codes, drawn_rows, id_hashes, part_numbers, times_of
 from mmx.data.splits.point import is_share
 from mmx.data.splits.rule import SplitRule
+from mmx.data.splits.weights import with_sums
 from mmx.data.splits.whole import FEWEST, cold_items, held_out_users
 from mmx.errors import DataError, OptionError
+
+COLUMNS = ("user_id", "item_id", "timestamp", "weight")  # that a split keeps
 
 
 def split_interactions(
     table: pa.Table, rule: SplitRule, left_out: Callable[[LeftOut], None] = lambda what: None
 ) -> pa.Table:
-    """Filter and split: (user_id, item_id [, timestamp], split), one row per user and item.
+    """Filter and split: (user_id, item_id [, timestamp, weight], split), one row a pair.
 
-    Of a pair that repeats the first in time is kept. ``left_out`` is called for every step that
-    leaves interactions out. Raises DataError when the rule needs a column that is
-    absent or nothing is left for training or for the test, OptionError on contradictions.
+    Of a pair that repeats the first in time is kept, with the sum of its weights. ``left_out`` is
+    called for every step that leaves interactions out. Raises DataError when the rule needs a
+    column that is absent or nothing is left for training or for the test, OptionError on
+    contradictions.
     """
     rule = rule.resolved(table)
     if rule.rule == "given" and "split" not in table.column_names:
@@ -33,24 +37,22 @@ def split_interactions(
     if rule.rule == "given" and rule.k_core:
         raise OptionError("--k-core would change a given split; choose --split random or another")
     given, lost = table, list[LeftOut]()
-    for why, step in _steps(rule):
+    for why, step in _steps(rule, "weight" in table.column_names):
         before, table = table.num_rows, step(table)
         if table.num_rows < before:
             lost.append(LeftOut(why, before - table.num_rows, before))
             left_out(lost[-1])
-    if rule.rule == "given":
-        split = table["split"].combine_chunks()
-    else:
-        parts = _assign(table, rule)
-        keep = _targets(table, parts, rule)
-        if not keep.all():
-            left_out(LeftOut(f"--targets {rule.targets}", int((~keep).sum()), len(keep)))
-            table, parts = table.filter(pa.array(keep)), parts[keep]
-        split = pa.array(np.array(NAMES, dtype=object)[parts])
-    columns = {"user_id": table["user_id"], "item_id": table["item_id"]}
-    if "timestamp" in table.column_names:
-        columns["timestamp"] = table["timestamp"]
-    result = pa.table({**columns, "split": split.cast(pa.string())})
+    parts = part_numbers(table) if rule.rule == "given" else _assign(table, rule)
+    if "weight" in table.column_names:
+        rows = given if rule.min_rating is None else rated(given, rule.min_rating)
+        table = with_sums(table, parts, rows, rule)
+    keep = _targets(table, parts, rule)
+    if not keep.all():
+        left_out(LeftOut(f"--targets {rule.targets}", int((~keep).sum()), len(keep)))
+        table, parts = table.filter(pa.array(keep)), parts[keep]
+    split = pa.array(np.array(NAMES, dtype=object)[parts]).cast(pa.string())
+    columns = [name for name in COLUMNS if name in table.column_names]
+    result = pa.table({**{name: table[name] for name in columns}, "split": split})
     for name in ("train", "test"):
         if not pc.any(pc.equal(result["split"], name)).as_py():
             after = "".join(f" after {what}," for what in lost).rstrip(",")
@@ -60,12 +62,15 @@ def split_interactions(
     return result
 
 
-def _steps(rule: SplitRule) -> Iterator[tuple[str, Callable[[pa.Table], pa.Table]]]:
+def _steps(
+    rule: SplitRule, weighted: bool = False
+) -> Iterator[tuple[str, Callable[[pa.Table], pa.Table]]]:
     """What is filtered before the split, in order, each with its name in messages."""
     least, k = rule.min_rating, rule.k_core
     if least is not None:
         yield f"--min-rating {least:g}", lambda table: rated(table, least)
-    yield "pairs of user and item that repeat", first_of_each_pair
+    added = ", whose weights add up" if weighted else ""
+    yield f"pairs of user and item that repeat{added}", first_of_each_pair
     if k:
         yield f"--k-core {k}", lambda table: k_core(table, k)
 

@@ -1,8 +1,9 @@
 """A scorer made of item-item weights: a user's items say what else to show.
 
-    s_ui = Σ_{j in history of u} W_ji
+    s_ui = Σ_{j in history of u} w_uj W_ji
 
-Row j of W holds what item j says for every item i. Nothing in it belongs to a user, so it
+Row j of W holds what item j says for every item i; w_uj is the weight of the pair in the log, 1
+where there is none. Nothing in it belongs to a user, so it
 scores new users, given as lists of items, exactly like known ones.
 """
 
@@ -33,10 +34,10 @@ class SparseRows:
     n_columns: int
 
     @classmethod
-    def from_binary(cls, matrix: UserItems) -> SparseRows:
-        """The 0/1 matrix with its ones written out."""
-        ones = np.ones(len(matrix.indices), dtype=np.float32)
-        return cls(matrix.indptr, matrix.indices.astype(np.int32), ones, matrix.n_items)
+    def of(cls, matrix: UserItems) -> SparseRows:
+        """The same matrix with its entries written out, its ones too."""
+        values = matrix.values(np.float32)
+        return cls(matrix.indptr, matrix.indices.astype(np.int32), values, matrix.n_items)
 
     @classmethod
     def stacked(cls, parts: list[SparseRows]) -> SparseRows:
@@ -81,7 +82,7 @@ class ItemItem:
 
 
 def sum_of_rows(which: UserItems, weights: np.ndarray | SparseRows) -> np.ndarray:
-    """The binary (n, rows) matrix ``which`` times the weights (rows, columns), dense float32.
+    """The (n, rows) matrix ``which`` times the weights (rows, columns), dense float32.
 
     Every sum runs in the order of the row numbers, alone or in a batch, so that one user
     scores to the bit as among others.
@@ -97,10 +98,11 @@ def co_occurrences(
     """XᵀX in blocks of rows: which items, and how many users took both, (n, items) float32.
 
     With ``weights`` (users,) it is Xᵀ diag(weights) X: each user counts as much as they weigh.
+    Where pairs have weights they are the entries of X.
     """
-    takers, taken = train.transposed(), SparseRows.from_binary(train)
+    takers, taken = train.transposed(), SparseRows.of(train)
     if weights is not None:
-        taken = replace(taken, values=weights[train.users].astype(np.float32))
+        taken = replace(taken, values=(taken.values * weights[train.users]).astype(np.float32))
     for start in range(0, train.n_items, rows_at_once):
         block = slice(start, min(start + rows_at_once, train.n_items))
         yield block, sum_of_rows(takers.rows(np.arange(block.start, block.stop)), taken)
@@ -130,8 +132,8 @@ def kept(block: np.ndarray, count: int, key: np.ndarray | None = None) -> Sparse
 def _dense_sum(which: UserItems, weights: np.ndarray) -> np.ndarray:
     from scipy.sparse import csr_array  # which takes longer to import than all else of a run
 
-    ones = np.ones(len(which.indices), dtype=np.float32)
-    taken = csr_array((ones, which.indices, which.indptr), (which.n_users, len(weights)))
+    values = which.values(np.float32)
+    taken = csr_array((values, which.indices, which.indptr), (which.n_users, len(weights)))
     out = np.empty((which.n_users, weights.shape[1]), dtype=np.float32)
 
     def fill(rows: slice) -> None:
@@ -177,7 +179,10 @@ def _sparse_sum(which: UserItems, weights: SparseRows) -> np.ndarray:
         within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
         place = np.repeat(weights.indptr[which.indices[pairs]], counts) + within
         rows = np.repeat(which.users[pairs] * weights.n_columns, counts)
-        np.add.at(out, rows + weights.indices[place], weights.values[place])
+        values = weights.values[place]
+        if which.weights is not None:
+            values = (values * np.repeat(which.weights[pairs], counts)).astype(np.float32)
+        np.add.at(out, rows + weights.indices[place], values)
     return out.reshape(which.n_users, weights.n_columns)
 
 

@@ -6,6 +6,9 @@ Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (arXiv 19
     P = (XᵀX + λI)⁻¹,  B_ij = −P_ij / P_jj for i ≠ j, 0 on the diagonal   (equation 8)
     s_ui = Σ_{j taken by u} B_ji
 
+X is the paper's: 0 and 1, or the weights of the pairs where the log has any; s_ui is then a sum of
+w_uj B_ji.
+
 Equations: 2 to 4 and 8.
 
 Released code: not compared.

@@ -8,6 +8,9 @@ items; what is smooth on it is recommended:
     W = R̃ᵀR̃ + α D_I^-½ V Vᵀ D_I^½        (a linear filter, and an ideal low-pass filter)
     s_ui = Σ_{j taken by u} W_ji
 
+Where pairs have weights they are the entries of R: the degrees D are their sums, and s_ui is a sum
+of w_uj W_ji.
+
 Equations: the linear and the ideal low-pass filter, without their numbers.
 
 Released code: divides by the root of zero users of an item that nobody took; here nothing is known
@@ -51,11 +54,11 @@ def fit(config: Config, world: World) -> ItemItem:
     train, items = world.train, world.n_items
     if not config.keep:
         must_fit(f"a dense filter over {items:,} items", 8 * items**2, "give --set keep=200")
-    roots, unroots = _roots(train.item_counts)  # (items,)
+    roots, unroots = _roots(train.item_sums())  # (items,)
     left, right = _ideal(config, train, roots, unroots)  # (items, K) each
     dense = np.empty((0 if config.keep else items, items), dtype=np.float32)
     parts = []
-    shares = 1 / np.maximum(train.counts, 1)  # (users,) D_U^-1
+    shares = 1 / np.where(train.counts > 0, train.user_sums(), 1)  # (users,) D_U^-1
     for block, both in co_occurrences(train, block_rows(items), shares):  # (b, items)
         weights = both * (unroots[block, None] * unroots).astype(np.float32)  # R̃ᵀR̃
         weights += left[block] @ right.T
@@ -66,17 +69,18 @@ def fit(config: Config, world: World) -> ItemItem:
     return ItemItem(SparseRows.stacked(parts) if config.keep else dense, train)
 
 
-def _roots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """D^½ and D^-½ in float64, both 0 where a count is."""
-    roots = np.sqrt(counts.astype(np.float64))
-    return roots, np.divide(1, roots, out=np.zeros_like(roots), where=counts > 0)
+def _roots(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """D^½ and D^-½ in float64, both 0 where a sum is."""
+    roots = np.sqrt(sums.astype(np.float64))
+    return roots, np.divide(1, roots, out=np.zeros_like(roots), where=sums > 0)
 
 
 def _ideal(
     config: Config, train: UserItems, roots: np.ndarray, unroots: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """α D_I^-½ V and D_I^½ V: (items, K) float32 each."""
-    values = _roots(train.counts)[1][train.users] * unroots[train.indices]  # (pairs,) of R̃
+    values = _roots(train.user_sums())[1][train.users] * unroots[train.indices]
+    values *= train.values()  # (pairs,) of R̃
     rank = config.rank if config.ideal else 0
     v = right_singular_vectors(train, values, rank)
     left, right = config.ideal * unroots[:, None] * v, roots[:, None] * v

@@ -10,11 +10,15 @@ Cup Workshop 2007.
     W_ji = |U_i ∩ U_j| / (|U_j|^a |U_i|^b + h)   for the N items i ≠ j where that is largest
     s_ui = Σ_{j taken by u} W_ji
 
+Where pairs have weights w_ui, |U_i ∩ U_j| is Σ_u w_ui w_uj and |U_i| is Σ_u w_ui², so that it stays
+a cosine, and s_ui a sum of w_uj W_ji.
+
 With exponents a = b = ½ it is the cosine. a = 1, b = 0 is the share of j's users who took i, and
 a = 1 with a smaller b is Deshpande and Karypis's conditional probability. The two normalisations
 of their paper are settings: users scaled to length 1, so that one who took much says less of each
-pair (|U| is then a sum of 1/|I_u| over those users), and weights in sum 1 for each item j, so that
-an item with close neighbours does not outweigh the others of a user.
+pair (|U| is then a sum of 1/|I_u| over those users, with weights of Σ_i w_ui² in place of |I_u|),
+and weights in sum 1 for each item j, so that an item with close neighbours does not outweigh the
+others of a user.
 
 Equations: cosine and sum (Sarwar et al.), N neighbours and both normalisations (Deshpande and
 Karypis), shrinkage (Bell and Koren), without their numbers.
@@ -65,7 +69,8 @@ class Config:
 def fit(config: Config, world: World) -> ItemItem:
     """Sparse weights, made a block of items at a time. Of equally similar items the first stay."""
     train = world.train
-    weights = 1 / np.maximum(train.counts, 1) if config.unit_users else None  # (users,)
+    lengths = np.where(train.counts > 0, train.user_sums(2), 1)  # (users,) squared
+    weights = 1 / lengths if config.unit_users else None
     sizes = _sizes(train, weights)
     left, right = (
         np.where(sizes > 0, sizes**power, 0).astype(np.float32)
@@ -82,5 +87,7 @@ def fit(config: Config, world: World) -> ItemItem:
 
 def _sizes(train: UserItems, weights: np.ndarray | None) -> np.ndarray:
     """|U_i| of each item, or the sum of its users' weights: (items,) float64."""
-    each = None if weights is None else weights[train.users]
+    each = train.values() ** 2
+    if weights is not None:
+        each *= weights[train.users]
     return np.bincount(train.indices, each, minlength=train.n_items).astype(np.float64)

@@ -16,7 +16,8 @@ Released code: MMRec's counts an item among its own neighbours, and takes the ve
 Here an item is not its own neighbour, and vectors are centred on the catalogue's mean first, since
 what all items share makes no two of them more similar.
 
-No interaction enters W, so an item that nobody took is scored like any other.
+No interaction enters W, so an item that nobody took is scored like any other. Where pairs have
+weights s_ui is a sum of w_uj W_ji.
 An item without a vector in any modality has no neighbours: it scores 0 for everyone.
 """
 

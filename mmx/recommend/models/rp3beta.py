@@ -12,6 +12,10 @@ Ferrari Dacrema, Cremonesi and Jannach, "Are We Really Making Much Progress?", R
                                                                   largest, in sum 1 for each j
     s_ui = Σ_{j taken by u} W_ji
 
+Where pairs have weights w_ui, a step goes to a neighbour in proportion to them: |U_i| and |I_v| are
+sums of weights, (1/|U_j|)^α is (w_vj/|U_j|)^α, (1/|I_v|)^α is (w_vi/|I_v|)^α, and s_ui a sum of
+w_uj W_ji.
+
 Equations: the walk of three steps divided by the popularity, without its number; the first step's
 probability, 1/|I_u|, is the same for all of a user's items and is left out.
 
@@ -25,7 +29,7 @@ less than popularity's 0.0496, where 0.2 gave 0.0584. On dense logs more is bett
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,18 +60,20 @@ class Config:
 
 def fit(config: Config, world: World) -> ItemItem:
     """Sparse weights, made a block of items at a time. Of equal weights the first items stay."""
-    train = world.train
-    leave = _powers(train.item_counts, -config.alpha)  # (items,) item → user
-    back = _powers(train.counts, -config.alpha)  # (users,) user → item
-    hold = _powers(train.item_counts, -config.beta)  # (items,)
+    train = steps = world.train
+    if train.weights is not None:
+        steps = replace(train, weights=train.weights**config.alpha)
+    leave = _powers(train.item_sums(), -config.alpha)  # (items,) item → user
+    back = _powers(train.user_sums(), -config.alpha)  # (users,) user → item
+    hold = _powers(train.item_sums(), -config.beta)  # (items,)
     parts = []
-    for block, both in co_occurrences(train, block_rows(world.n_items), back):  # (b, items)
+    for block, both in co_occurrences(steps, block_rows(world.n_items), back):  # (b, items)
         walks = both * (leave[block, None] * hold)
         parts.append(neighbours_of(walks, block, config.neighbours))
     weights = SparseRows.stacked(parts)
     return ItemItem(unit_sums(weights) if config.unit_sums else weights, train)
 
 
-def _powers(counts: np.ndarray, exponent: float) -> np.ndarray:
-    """Each count to a power, float32; of 0, where there are no pairs, 0."""
-    return np.where(counts > 0, np.maximum(counts, 1.0) ** exponent, 0).astype(np.float32)
+def _powers(sums: np.ndarray, exponent: float) -> np.ndarray:
+    """Each sum to a power, float32; of 0, where there are no pairs, 0."""
+    return np.where(sums > 0, np.where(sums > 0, sums, 1.0) ** exponent, 0).astype(np.float32)

@@ -5,11 +5,13 @@ Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", I
     min_W ½ ‖X − XW‖²_F + β/2 ‖W‖²_F + λ ‖W‖₁   with W ≥ 0 and diag(W) = 0      (equation 3)
     s_ui = Σ_{j taken by u} W_ji                                                (equation 1)
 
+Where pairs have weights they are the entries of X, and s_ui is a sum of w_uj W_ji.
+
 Every column is a problem of its own (equation 4), an elastic net: that of scikit-learn with
 ``alpha`` = (λ + β) / users, ``l1_ratio`` = λ / (λ + β), ``positive=True`` and no intercept. Since
-neither XᵀX nor W has a negative entry, W_ji can be above 0 only if more than λ users took both j
-and i: only these items enter the problem of item i, so that sparse data make small problems, and
-they are solved exactly.
+neither XᵀX nor W has a negative entry, W_ji can be above 0 only if (XᵀX)_ji is above λ: only these
+items (without weights, those that more than λ users took with i) enter the problem of item i, so
+that sparse data make small problems, and they are solved exactly.
 
 Equations: 1, 3 and 4.
 
@@ -68,8 +70,9 @@ def _gram(train: UserItems) -> Any:
 
     pairs = min(int((train.counts.astype(np.float64) ** 2).sum()), train.n_items**2)
     must_fit(f"SLIM of {train.n_items:,} items", ENTRY * pairs, "choose --model itemknn")
-    ones = np.ones(len(train.indices))
-    x = csr_array((ones, train.indices, train.indptr), shape=(train.n_users, train.n_items))
+    x = csr_array(
+        (train.values(), train.indices, train.indptr), shape=(train.n_users, train.n_items)
+    )
     return (x.T @ x).tocsr()
 
 

@@ -14,6 +14,7 @@ MODELS = {
             "none",
             "the floor under every table",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "itemknn",
@@ -22,6 +23,7 @@ MODELS = {
             "none",
             "Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, ACM TOIS 2004",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "itemknn-cbf",
@@ -30,6 +32,7 @@ MODELS = {
             "required",
             "Lops et al., Content-based Recommender Systems, Recommender Systems Handbook, 2011",
             closed_form=True,
+            weights=True,
             cold_items=True,
         ),
         ModelRecord(
@@ -39,6 +42,7 @@ MODELS = {
             "none",
             "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "ease-content",
@@ -48,6 +52,7 @@ MODELS = {
             "Jeunen et al., Closed-Form Models for Collaborative Filtering with Side-Information, "
             "RecSys 2020",
             closed_form=True,
+            weights=True,
             cold_items=True,
         ),
         ModelRecord(
@@ -57,6 +62,7 @@ MODELS = {
             "required",
             "Moon et al., LLM-Enhanced Linear Autoencoders for Recommendation, CIKM 2025",
             closed_form=True,
+            weights=True,
             cold_items=True,
         ),
         ModelRecord(
@@ -67,6 +73,7 @@ MODELS = {
             "Ning and Karypis, SLIM: Sparse Linear Methods for Top-N Recommender Systems, ICDM "
             "2011",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "rp3beta",
@@ -76,6 +83,7 @@ MODELS = {
             "Paudel et al., Updatable, Accurate, Diverse, and Scalable Recommendations for "
             "Interactive Applications, TiiS 2017",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "graph-filter",
@@ -84,6 +92,7 @@ MODELS = {
             "none",
             "Shen et al., How Powerful is Graph Convolution for Recommendation?, CIKM 2021",
             closed_form=True,
+            weights=True,
         ),
         ModelRecord(
             "ials",
@@ -92,6 +101,7 @@ MODELS = {
             "none",
             "Hu et al., Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008",
             closed_form=True,
+            weights=True,
             seeded=True,
         ),
         ModelRecord(

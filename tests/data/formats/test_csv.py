@@ -60,6 +60,26 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert (done.bad_lines, done.interactions) == (1, 1)
 
 
+def test_weights(tmp_path: Path) -> None:
+    log, goods = shop(tmp_path)
+    log.write_text("who,sku,stars,w\nu1,007,5,2.5\nu2,007,4.5,10\nu1,007,1,3\n")
+    columns = {**COLUMNS, "weight": "w"}
+    imported("csv", [log, goods], tmp_path / "out", columns=columns)
+    found = rows(tmp_path / "out", columns="user_id, item_id, weight")
+    assert found == [("u1", "007", 5.5), ("u2", "007", 10.0)]
+    log.write_text("who,sku,stars,w\nu1,007,5,2\nu1,007,1,3\n")
+    imported("csv", [log, goods], tmp_path / "whole", columns=columns)
+    found = rows(tmp_path / "whole", columns="weight, typeof(weight)")
+    assert found == [(5.0, "DOUBLE")]
+    for bad in ("0", "-1", ""):
+        log.write_text(f"who,sku,stars,w\nu1,007,5,1\nu2,8,4,{bad}\n")
+        with pytest.raises(DataError, match=r"row 2 .*: w is missing or not above 0"):
+            imported("csv", [log, goods], tmp_path / "x", columns=columns)
+    log.write_text("who,sku,stars,w\nu1,007,5,cart\n")
+    with pytest.raises(DataError, match="w is text; numbers are expected as weight"):
+        imported("csv", [log, goods], tmp_path / "x", columns=columns)
+
+
 def test_columns_are_parsed() -> None:
     assert parse_columns(["item_id=sku,text=title", "image=url"]) == {
         "item_id": "sku", "text": "title", "image": "url",

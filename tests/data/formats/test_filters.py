@@ -81,3 +81,22 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
         in_sql(tmp_path / "2", random_table(0), min_rating=9)
     with pytest.raises(DataError, match="--min-rating needs ratings"):
         in_sql(tmp_path / "3", random_table(0).drop_columns(["rating"]), min_rating=1)
+
+
+@pytest.mark.parametrize("duplicates", ["earliest", "latest"])
+def test_weights_of_repeated_pairs_add_up(tmp_path: Path, duplicates: str) -> None:
+    weights = np.random.default_rng(0).choice([0.1, 0.7, 10.0], 300)
+    table = random_table(0).append_column("weight", pa.array(weights))
+    (said,), found = in_sql(tmp_path / "1", table, duplicates=duplicates)
+    assert said.startswith(f"repeated pairs, the {duplicates} kept, weights added up")
+    sums = table.group_by(["user_id", "item_id"]).aggregate([("weight", "sum")])
+    expected = {(row["user_id"], row["item_id"]): row["weight_sum"] for row in sums.to_pylist()}
+    assert len(found) == len(expected)
+    for row in found.to_pylist():
+        assert row["weight"] == pytest.approx(expected[row["user_id"], row["item_id"]])
+    given = pa.table({
+        "user_id": ["u"] * 4, "item_id": ["a"] * 4, "split": ["test", "train", "train", "valid"],
+        "weight": [9.0, 1.0, 2.0, 9.0],
+    })  # fmt: skip
+    _, found = in_sql(tmp_path / "2", given, duplicates=duplicates)
+    assert found.select(["split", "weight"]).to_pylist() == [{"split": "train", "weight": 3.0}]

@@ -33,6 +33,17 @@ def test_a_log_and_items(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_weights(tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\tw:float\nu\ta\t2\nu\tb\t3e1\n")
+    imported("recbole", tmp_path / "x.inter", tmp_path / "out", columns={"weight": "w"})
+    assert rows(tmp_path / "out") == [("u", "a", 2.0), ("u", "b", 30.0)]
+    for bad in ("0", "-1", "nan", "x", "inf"):
+        text = f"user_id:token\titem_id:token\tweight:float\nu\ta\t{bad}\n"
+        (tmp_path / "x.inter").write_text(text)
+        with pytest.raises(DataError, match="line 2: weight is missing or not a number above 0"):
+            imported("recbole", tmp_path / "x.inter", tmp_path / "no")
+
+
 def test_fields_may_be_called_anything(tmp_path: Path) -> None:
     names = ["n", "c", "v", "line", "number", "fault", "select", 'a "b"', "user_id"]
     heads = "".join(f"\t{name}:token" for name in names)
