@@ -13,6 +13,7 @@ of_joint = partial(typer.Option, rich_help_panel="End to end")
 of_training = partial(typer.Option, rich_help_panel="Training")
 of_speed = partial(typer.Option, rich_help_panel="Speed and devices")
 of_web = partial(typer.Option, rich_help_panel="Web")
+of_shown = partial(typer.Option, rich_help_panel="What is measured")
 of_output = partial(typer.Option, rich_help_panel="Output")
 
 Data = Annotated[

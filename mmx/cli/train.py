@@ -157,6 +157,9 @@ def train(
         Path | None, of_output(help="Run directory.", show_default="runs/MODEL-STORE")
     ] = None,
     overwrite: Annotated[bool, of_output("--overwrite", help="Replace the run at --out.")] = False,
+    keep_lists: Annotated[
+        int, of_output(help="Keep the best so many items of each test user; 0: none.")
+    ] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -206,7 +209,7 @@ def train(
         _refuse(model, given)
     if mirror_every is not None and not mirror_gradient:
         raise OptionError("--mirror-every needs --mirror-gradient, e.g. --mirror-gradient 0.1")
-    training = TrainOptions(**given, seed=seed)
+    training = TrainOptions(**given, seed=seed, keep_lists=keep_lists)
     job = TrainJob(
         data=chosen_data(data),
         images=images,
