@@ -32,10 +32,10 @@ from mmx.recommend.validation import evaluated_users
 
 COLUMNS = ("user_id", "item_id", "rank", "score")
 ODD = {  # what may be left out of lists, and how that is said
-    "unknown_users": "are of users without interactions in the dataset",
-    "unknown_items": "are of items that the dataset lacks",
-    "repeated_items": "repeat an item of their list, whose best place counts",
-    "training_items": "are training items of their user, which evaluation masks",
+    "unknown_users": "of users without interactions in the dataset",
+    "unknown_items": "of items that the dataset lacks",
+    "repeated_items": "with an item that its list has before, as its best place counts",
+    "training_items": "with a training item of the user, as evaluation masks these",
 }
 
 
@@ -153,7 +153,7 @@ def lines_of(found: CleanLists, data: Interactions, most: int) -> Iterator[str]:
     """A line for all that is odd in lists that are evaluated up to ``most`` ranks."""
     for reason, why in ODD.items():
         if count := found.left_out[reason]:
-            yield f"left out {count:,} row{'s' * (count > 1)} that {why}"
+            yield f"left out {count:,} row{'s' * (count > 1)} {why}"
     users = evaluated_users(data.test, data.known)
     lengths = found.scorer.lengths[users]
     if none := int((lengths == 0).sum()):

@@ -58,7 +58,7 @@ def evaluate_lists(
     overwrite: bool = False,
     log: Callable[[str], None] = log_line,
 ) -> Run:
-    """Measure recommendation lists on test as a run of mmx is measured, and write a run.
+    """Measure recommendation lists on test, as any run is measured, and write a run.
 
     ``lists`` is a table with ``user_id``, ``item_id`` and ``rank`` or ``score``, see
     ``mmx.recommend.list_files``. ``data`` and ``split`` are as in ``TrainJob``; ``split_of`` is
