@@ -17,6 +17,8 @@ from mmx.cli.options import (
     Encoding,
     Fold,
     Folds,
+    KCore,
+    MinRating,
     Targets,
     of_input,
     of_output,
@@ -34,7 +36,7 @@ def evaluate(
     split: Annotated[
         str | None,
         of_shown(
-            help="valid or test. With --lists: the split, as in mmx train.",
+            help="valid or test. With --lists: the split, as --split of mmx train.",
             show_default="test; auto with --lists",
         ),
     ] = None,
@@ -68,10 +70,10 @@ def evaluate(
         of_shown("--groups", help="Also by activity of users, popularity of items, warm and cold."),
     ] = False,
     lists: Annotated[
-        Path | None,
+        str | None,
         of_input(
             help="In place of a run: recommendation lists of any program, .parquet or .csv with "
-            "user_id, item_id and rank or score."
+            "user_id, item_id and rank or score; path or URL."
         ),
     ] = None,
     data: Data = None,
@@ -86,10 +88,8 @@ def evaluate(
     targets: Targets = "all",
     folds: Folds = 0,
     fold: Fold = 0,
-    min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
-    k_core: Annotated[
-        int, of_input(help="Fewest interactions of a user and of an item that stay in.")
-    ] = 0,
+    min_rating: MinRating = None,
+    k_core: KCore = 0,
     unknown_items: Annotated[
         str,
         of_input(

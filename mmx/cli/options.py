@@ -58,3 +58,5 @@ Folds = Annotated[
     int, of_input(help="So many folds of --split random, users or cold-items; 0: no folds.")
 ]
 Fold = Annotated[int, of_input(help="Which of --folds is the test, from 0.")]
+MinRating = Annotated[float | None, of_input(help="Least rating that counts.")]
+KCore = Annotated[int, of_input(help="Fewest interactions of a user and of an item that stay in.")]

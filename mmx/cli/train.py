@@ -15,6 +15,8 @@ from mmx.cli.options import (
     Encoding,
     Fold,
     Folds,
+    KCore,
+    MinRating,
     Split,
     Targets,
     of_input,
@@ -55,10 +57,8 @@ def train(
     targets: Targets = "all",
     folds: Folds = 0,
     fold: Fold = 0,
-    min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
-    k_core: Annotated[
-        int, of_input(help="Fewest interactions of a user and of an item that stay in.")
-    ] = 0,
+    min_rating: MinRating = None,
+    k_core: KCore = 0,
     unknown_items: Annotated[
         str, of_input(help="Interactions with items that are not in the table: error or drop.")
     ] = "error",

@@ -102,11 +102,8 @@ def _checked_name(place: Place | None, name: str | None) -> str:
     """What the recommender is called; lists that a run kept have that run's name."""
     if name is None:
         stem = "lists" if place is None else place.name.rpartition(".")[0] or place.name
-        return (
-            place.parent.name
-            if place is not None and stem == "lists" and place.parent.name
-            else stem
-        )
+        folder = "" if place is None else place.parent.name
+        return f"{folder}-lists" if stem == "lists" and folder else stem
     must_be("name", name, str)
     if not name.strip() or "/" in name or name.startswith("."):
         raise OptionError(f"--name {name[:40]!r}: a word is expected, such as sasrec")
