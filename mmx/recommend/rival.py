@@ -72,6 +72,7 @@ def evaluate_lists(
     check("--seed ", seed, SEED)
     must_be("overwrite", overwrite, bool)
     must_be("csv", csv, CsvFormat)
+    must_be("split", split or SplitRule(), SplitRule)
     place = None if isinstance(lists, pa.Table) else as_place(lists)
     name = _checked_name(place, name)
     out = None if out is None else as_path(out)
@@ -91,11 +92,16 @@ def evaluate_lists(
         found = cleaned(raw, ground.data, unknown_items)
         for line in lines_of(found, ground.data, max(CUTOFFS)):
             log(line)
-        facts = {"file": None if place is None else str(place), "rows": len(raw.order)}
-        facts["sha256"] = file_sha256(place) if isinstance(place, Path) else None
-        about = {"lists": {"name": name}, "source": facts | {"left_out": found.left_out}}
-        _write(claim, found, ground, {**about, "training": {"seed": seed}})
+        source = _described(place) | {"rows": len(raw.order), "left_out": found.left_out}
+        about = {"lists": {"name": name}, "source": source, "training": {"seed": seed}}
+        _write(claim, found, ground, about)
         return open_run(claim.path)
+
+
+def _described(place: Place | None) -> dict[str, Any]:
+    """What config.json says of the file; None is a table in memory."""
+    sha256 = file_sha256(place) if isinstance(place, Path) else None
+    return {"file": None if place is None else str(place), "sha256": sha256}
 
 
 def _checked_name(place: Place | None, name: str | None) -> str:
