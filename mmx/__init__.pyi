@@ -38,10 +38,13 @@ from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
 from mmx.recommend.fuse import fuse as fuse
 from mmx.recommend.job import TrainJob as TrainJob
+from mmx.recommend.list_metrics import beyond_accuracy as beyond_accuracy
+from mmx.recommend.list_metrics import by_group as by_group
 from mmx.recommend.new_items import with_new_items as with_new_items
 from mmx.recommend.options import TrainOptions as TrainOptions
 from mmx.recommend.options import TrainProgress as TrainProgress
 from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
+from mmx.recommend.rival import evaluate_lists as evaluate_lists
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
 from mmx.sample.catalogue import write_sample as write_sample
@@ -82,8 +85,11 @@ __all__ = [
     "TrainProgress",
     "UnknownIdError",
     "Web",
+    "beyond_accuracy",
+    "by_group",
     "encode",
     "evaluate",
+    "evaluate_lists",
     "finetune",
     "fit",
     "fuse",

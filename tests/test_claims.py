@@ -25,7 +25,8 @@ from mmx.extract.pipeline import extract
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
-from mmx.recommend.run import RUN, open_run, verify_run
+from mmx.recommend.run import open_run, verify_run
+from mmx.recommend.run_folder import RUN
 from mmx.renaming import set_aside
 from mmx.sample.catalogue import write_sample
 from tests.cache.stores import CARD, make_store, names, rows, rows_of

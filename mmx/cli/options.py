@@ -13,6 +13,7 @@ of_joint = partial(typer.Option, rich_help_panel="End to end")
 of_training = partial(typer.Option, rich_help_panel="Training")
 of_speed = partial(typer.Option, rich_help_panel="Speed and devices")
 of_web = partial(typer.Option, rich_help_panel="Web")
+of_shown = partial(typer.Option, rich_help_panel="What is measured")
 of_output = partial(typer.Option, rich_help_panel="Output")
 
 Data = Annotated[
@@ -57,3 +58,5 @@ Folds = Annotated[
     int, of_input(help="So many folds of --split random, users or cold-items; 0: no folds.")
 ]
 Fold = Annotated[int, of_input(help="Which of --folds is the test, from 0.")]
+MinRating = Annotated[float | None, of_input(help="Least rating that counts.")]
+KCore = Annotated[int, of_input(help="Fewest interactions of a user and of an item that stay in.")]

@@ -15,6 +15,8 @@ from mmx.cli.options import (
     Encoding,
     Fold,
     Folds,
+    KCore,
+    MinRating,
     Split,
     Targets,
     of_input,
@@ -55,10 +57,8 @@ def train(
     targets: Targets = "all",
     folds: Folds = 0,
     fold: Fold = 0,
-    min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
-    k_core: Annotated[
-        int, of_input(help="Fewest interactions of a user and of an item that stay in.")
-    ] = 0,
+    min_rating: MinRating = None,
+    k_core: KCore = 0,
     unknown_items: Annotated[
         str, of_input(help="Interactions with items that are not in the table: error or drop.")
     ] = "error",
@@ -160,6 +160,9 @@ def train(
         Path | None, of_output(help="Run directory.", show_default="runs/MODEL-STORE")
     ] = None,
     overwrite: Annotated[bool, of_output("--overwrite", help="Replace the run at --out.")] = False,
+    keep_lists: Annotated[
+        int, of_output(help="Keep the best so many items of each test user; 0: none.")
+    ] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -209,7 +212,7 @@ def train(
         _refuse(model, given)
     if mirror_every is not None and not mirror_gradient:
         raise OptionError("--mirror-every needs --mirror-gradient, e.g. --mirror-gradient 0.1")
-    training = TrainOptions(**given, seed=seed)
+    training = TrainOptions(**given, seed=seed, keep_lists=keep_lists)
     job = TrainJob(
         data=chosen_data(data),
         images=images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mmx.cli.evaluate import print_metrics
+from mmx.cli.evaluate_output import print_metrics
 from mmx.cli.output import note, print_json
 from mmx.cli.output import settings as terminal
 

@@ -89,10 +89,15 @@ def text_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
 
 def rating_column(table: pa.Table, path: Place) -> pa.ChunkedArray:
     """The ratings as float64; true is 1. Raises DataError on what is not a finite number."""
-    column = plain(_filled(table, "rating", path))
+    return number_column(table, "rating", path)
+
+
+def number_column(table: pa.Table, name: str, path: Place) -> pa.ChunkedArray:
+    """A column as float64; true is 1. Raises DataError on what is not a finite number."""
+    column = plain(_filled(table, name, path))
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return _finite(_numbers(column, "rating", "a number", path), "rating", path)
+    return _finite(_numbers(column, name, "a number", path), name, path)
 
 
 def weight_column(table: pa.Table, path: Place) -> pa.ChunkedArray:

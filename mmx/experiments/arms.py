@@ -144,6 +144,8 @@ def _name(identity: dict[str, Any]) -> str:
     """``vbpr clip:image+text``."""
     if "parts" in identity:
         return " & ".join(_name(part) for part in identity["parts"])
+    if "lists" in identity:
+        return str(identity["lists"].get("name", identity["model"]))
     stores: dict[str, list[str]] = {}
     for record in identity.get("features", ()):
         stem = Path(str(record.get("store", "?"))).name.removesuffix(".parquet")

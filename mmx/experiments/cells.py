@@ -18,6 +18,7 @@ from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
 
 TRAINING = [f.name for f in fields(TrainOptions) if f.name != "seed"]
+OF_ALL = {"keep_lists"}  # what a model with a closed form takes, too
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _options(training: Mapping[str, Any], where: str, seed: int) -> TrainOptions
 def _check(
     record: ModelRecord, recommender: Recommender, words: tuple[str, ...], where: str
 ) -> None:
-    trained = [name for name in (*recommender.training, *recommender.search) if name in TRAINING]
+    own = [name for name in recommender.training if name not in OF_ALL]
+    trained = [name for name in (*own, *recommender.search) if name in TRAINING]
     if record.closed_form and trained:
         raise OptionError(f"{where}: {record.name} has a closed form; drop '{trained[0]}'")
     try:

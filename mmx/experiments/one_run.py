@@ -20,9 +20,9 @@ from mmx.recommend.validation import VALIDATED_ON
 REPEATED = ("seed", "fold")  # of a split rule: another one is another repetition
 NOT_OF_AN_ARM = {  # keys of config.json that say what came of a run, or on what data it was made
     "format", "scorer", "sha256", "best_epoch", "versions", "dropped", "left_out", "can", "data",
-    "images", "csv", "split", "unknown_items",
+    "images", "csv", "split", "unknown_items", "source",
 }  # fmt: skip
-NOWHERE = {"seed", "device", "items_with_vector"}  # nor these, at any depth
+NOWHERE = {"seed", "device", "items_with_vector", "keep_lists"}  # nor these, at any depth
 
 
 @dataclass(frozen=True)

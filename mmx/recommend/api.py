@@ -13,6 +13,8 @@ from mmx.errors import OptionError, RunError, one_of
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.recommend.evaluation import Evaluation, evaluate_scorer
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.listed import Listed
 from mmx.recommend.metrics import CUTOFFS
 from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
 from mmx.recommend.run import Run, open_run
@@ -37,12 +39,10 @@ def evaluate(
     the value of each. Raises OptionError for contradictions, RunError when there is no such run
     or no held-out item that counts.
     """
-    cutoffs = _cutoffs(at)
-    one_of("--split", split, SPLITS)
+    cutoffs = as_cutoffs(at)
     must_be("cold", cold, bool)
     tail = _tail(tail, cold)
-    run = run if isinstance(run, Run) else open_run(run)
-    held_out = run.data.valid if split == "valid" else run.data.test
+    run, held_out = opened(run, split)
     targets = None if tail is None else run.data.train.item_counts <= tail
     found = evaluate_scorer(run.scorer, held_out, run.data.known, cutoffs=cutoffs, targets=targets)
     if tail is not None and not len(found.users):
@@ -84,7 +84,19 @@ def top_k(
     return pa.concat_tables(recommend_all(run, options))
 
 
-def _cutoffs(at: int | Iterable[int]) -> tuple[int, ...]:
+def opened(run: Run | Path | str, split: str) -> tuple[Run, UserItems]:
+    """A run and what is held out for "valid" or "test".
+
+    Raises OptionError for another split, RunError for validation of a run of ready lists.
+    """
+    one_of("--split", split, SPLITS)
+    run = run if isinstance(run, Run) else open_run(run)
+    if split == "valid" and isinstance(run.scorer, Listed):
+        raise RunError(f"{run.path} is of ready lists, which are for the test; choose --split test")
+    return run, run.data.valid if split == "valid" else run.data.test
+
+
+def as_cutoffs(at: int | Iterable[int]) -> tuple[int, ...]:
     """Each K once, rising."""
     several = isinstance(at, Iterable) and getattr(at, "ndim", 1) != 0  # numpy's single number
     given: list[Any] = list(at) if several else [at]  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def evaluate_scorer(
     only those held-out items as relevant; all items still compete.
     """
     if targets is not None:
-        held_out = _only(held_out, targets)
+        held_out = only(held_out, targets)
     users = evaluated_users(held_out, train)
     relevant = held_out.counts[users]
     parts = []
@@ -79,7 +79,8 @@ def _blocks(rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def _only(matrix: UserItems, items: np.ndarray) -> UserItems:
+def only(matrix: UserItems, items: np.ndarray) -> UserItems:
+    """The matrix with only the (items,) bool columns filled."""
     keep = items[matrix.indices]
     return UserItems.from_pairs(
         matrix.users[keep], matrix.indices[keep], matrix.n_users, matrix.n_items

@@ -16,7 +16,7 @@ from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
 from mmx.devices import described, usable_device
 from mmx.errors import OptionError, first_few
-from mmx.files import as_path, as_place
+from mmx.files import Place, as_path, as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.mapped import Space
@@ -26,12 +26,14 @@ from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
+from mmx.recommend.list_tables import with_lists
 from mmx.recommend.memory import COPIES, SHARE_OF_BEST, allocating, memory_there, must_fit
 from mmx.recommend.models import end_to_end_models
 from mmx.recommend.options import TrainProgress
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.records import ModelRecord
-from mmx.recommend.run import Run, claimed_run, open_run, save_run
+from mmx.recommend.run import Run, open_run, save_run
+from mmx.recommend.run_folder import claimed_run, refuse_inputs
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import train
@@ -207,7 +209,7 @@ def _write(task: Task, fitted: Fitted, claim: Claim) -> None:
         data=inputs.data,
         split=inputs.split,
         items=reordered(inputs.items.table, inputs.order),
-        more=fitted.more,
+        more=with_lists(fitted.more, fitted.scorer, inputs.data, task.job.training.keep_lists),
     )
     forget_unfinished(claim.path, "checkpoint")
 
@@ -253,13 +255,9 @@ def _checkpoint(out: Path, digest: str, log: Callable[[str], None]) -> Path:
 
 def _refuse_input(job: TrainJob, out: Path) -> None:
     """Raise OptionError when the run would replace what it is made from."""
-    inputs = [as_place(job.data), *(spec.path for spec in job.specs)]
+    inputs: list[Place] = [as_place(job.data), *(spec.path for spec in job.specs)]
     inputs += [] if job.images is None else [as_place(job.images)]
-    for place in inputs:
-        if isinstance(place, Path) and place.resolve().is_relative_to(out.resolve()):
-            raise OptionError(
-                f"--out {out} contains {place}, which this job reads; set it elsewhere"
-            )
+    refuse_inputs(out, inputs)
 
 
 def _check_options(job: TrainJob, record: ModelRecord) -> None:

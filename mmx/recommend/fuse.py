@@ -26,7 +26,9 @@ from mmx.kinds import must_be
 from mmx.recommend.ensemble import Ensemble, z_scores
 from mmx.recommend.evaluation import evaluate_splits
 from mmx.recommend.interactions import Interactions, UserItems
-from mmx.recommend.run import Run, claimed_run, open_run, read_table, save_run
+from mmx.recommend.listed import Listed
+from mmx.recommend.run import Run, open_run, read_table, save_run
+from mmx.recommend.run_folder import claimed_run
 from mmx.recommend.scoring import CHUNK_BYTES, Scorer, best_of
 from mmx.recommend.validation import evaluated_users
 
@@ -77,6 +79,10 @@ def _paths(runs: Sequence[Run | Path | str]) -> list[Path]:
 def _fuse(paths: Sequence[Path], target: Claim, seed: int) -> None:
     runs = [open_run(path) for path in paths]
     first = runs[0]
+    for run in runs:
+        if isinstance(run.scorer, Listed):
+            raise RunError(f"{run.path} is of ready lists, of which validation can learn no "
+                           "weight; leave it out")  # fmt: skip
     for other in runs[1:]:
         _must_match(first, other)
     start = time.perf_counter()

@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_items
-from mmx.data.id_order import hash_order
-from mmx.data.splits import LeftOut, SplitRule, leak_line, split_interactions
 from mmx.errors import OptionError
 from mmx.mapped import Space, in_blocks
 from mmx.recommend.controls import changed, controlled, having
 from mmx.recommend.features import Features, load_features
-from mmx.recommend.interactions import Interactions
 from mmx.recommend.memory import memory_there
+from mmx.recommend.split_log import SplitLog, read_split
 
 if TYPE_CHECKING:
     from mmx.recommend.end_to_end.catalogue import Catalogue
@@ -32,26 +29,12 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Inputs(SplitLog):
     """Everything that a run is made from, except the options."""
 
-    items: Items
-    order: np.ndarray  # (items,) rows of the items table by the numbers of the items
-    rule: SplitRule  # resolved
-    split: pa.Table
-    data: Interactions
     features: dict[str, Features]  # as --control leaves them
     origins: list[dict[str, object]]  # of features that were ready
     catalogue: Catalogue | None  # of --end-to-end, which makes its own
-    dropped: Dropped | None
-    left_out: list[LeftOut]
-
-    def lost(self) -> dict[str, Any]:
-        """What config.json says of interactions that do not count."""
-        return {
-            "dropped": None if self.dropped is None else asdict(self.dropped),
-            "left_out": [asdict(what) for what in self.left_out],
-        }
 
     def weighted(self, ignored: bool) -> dict[str, str]:
         """What config.json says of the column ``weight``; nothing where there is none."""
@@ -91,24 +74,14 @@ def load_inputs(job: TrainJob, record: ModelRecord, device: str, log: Log, folde
     unnamed files of ``folder``.
     Raises an MmxError of the kind that fits.
     """
-    check_csv(job.csv, job.data, interactions=True)
-    items = load_items(job.data, job.images, csv=job.csv)
-    dropped: list[Dropped] = []
-    interactions = load_interactions(
-        job.data, items, unknown=job.unknown_items, dropped=dropped.append, csv=job.csv,
-        rule=job.split, weights=not job.ignore_weights,
+    read = read_split(
+        job.data, job.split, log, images=job.images, unknown=job.unknown_items, csv=job.csv,
+        weights=not job.ignore_weights,
     )  # fmt: skip
-    if "weight" in interactions.column_names and not record.honours_weights:
+    data = read.data
+    if "weight" in read.split.column_names and not record.honours_weights:
         raise OptionError(f"{record.name} does not read the weights of the interactions; give "
                           "--ignore-weights, or choose another --model")  # fmt: skip
-    rule = job.split.resolved(interactions)
-    left_out: list[LeftOut] = []
-    split = split_interactions(interactions, rule, left_out.append)
-    for what in (*dropped, *left_out, leak_line(split, rule)):
-        if what is not None:
-            log(str(what))
-    order = hash_order(items.ids)  # equal scores rank by it, not by a file's order
-    data = Interactions.from_table(split, items.ids.take(pa.array(order)))
     catalogue = None
     if job.end_to_end is None:
         space = Space(folder, memory_there() // SHARE)
@@ -118,16 +91,13 @@ def load_inputs(job: TrainJob, record: ModelRecord, device: str, log: Log, folde
         for origin in origins:
             origin["items_with_vector"] = int(features[str(origin["modality"])].present.sum())
     else:
-        catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
+        catalogue = job.end_to_end.open(read.items, read.order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
     if (weights := data.train.weights) is not None:
         log(f"weights of training pairs: from {weights.min():g} to {weights.max():g}")
     for line in coverage(features):
         log(line)
-    return Inputs(
-        items, order, rule, split, data, features, origins, catalogue,
-        dropped[0] if dropped else None, left_out,
-    )  # fmt: skip
+    return Inputs(**vars(read), features=features, origins=origins, catalogue=catalogue)
 
 
 def _under_control(features: dict[str, Features], job: TrainJob, log: Log) -> dict[str, Features]:

@@ -30,6 +30,7 @@ from mmx.recommend.features import Features, FeatureSpec, refuse_absurd
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import FeatureSources, as_specs
+from mmx.recommend.listed import Listed
 from mmx.recommend.memory import allocating
 from mmx.recommend.models import MODELS, ModelRecord, find_model
 from mmx.recommend.protocol import ClosedForm, GradientModel, World
@@ -106,6 +107,9 @@ def _must_score_by_contents(run: Run) -> None:
     if isinstance(run.scorer, Ensemble):
         raise RunError(f"{run.path} is a fusion, which cannot score new items; "
                        "take one of the runs it was made from")  # fmt: skip
+    if isinstance(run.scorer, Listed):
+        raise RunError(f"{run.path} is of ready lists, which have no new items; take a run of "
+                       "`mmx train`")  # fmt: skip
     if not run.can("cold_items"):
         others = ", ".join(record.name for record in MODELS.values() if record.cold_items)
         raise RunError(f"{model} cannot score items outside the table it was trained with; models "

@@ -36,6 +36,7 @@ class TrainOptions:
     precision: str = "float32"  # of the forward pass; bfloat16 through autocast
     seed: int = 0  # of initialisation, shuffling and negative sampling
     device: str = AUTO
+    keep_lists: int = 0  # items in the list of each test user that the run keeps; 0: no lists
 
     def __post_init__(self) -> None:
         check_options(
@@ -50,6 +51,7 @@ class TrainOptions:
             patience=whole(1),
             eval_every=whole(1),
             seed=SEED,
+            keep_lists=whole(0),
         )
         one_of("--negatives", self.negatives, NEGATIVES)
         one_of("--precision", self.precision, PRECISIONS)
@@ -58,18 +60,23 @@ class TrainOptions:
     def described_for(self, record: ModelRecord) -> dict[str, Any] | None:
         """Those that a model goes by: of a closed form the seed, or none."""
         if record.closed_form:
-            return {"seed": self.seed} if record.seeded else None
+            named = {"seed": self.seed} if record.seeded else {}
+            return (named | self._lists()) or None
         return self.described()
 
     def described(self) -> dict[str, Any]:
         """The options as a run's config and the names of a plan's runs have them.
 
-        Those of Mirror Gradient only where it is on: files that are older than it know no other.
+        Those of Mirror Gradient and of lists only where they are on: older files have none.
         """
         found = asdict(self)
+        del found["keep_lists"]
         if not self.mirror_gradient:
             del found["mirror_gradient"], found["mirror_every"]
-        return found
+        return found | self._lists()
+
+    def _lists(self) -> dict[str, Any]:
+        return {"keep_lists": self.keep_lists} if self.keep_lists else {}
 
 
 @dataclass

@@ -14,10 +14,9 @@ from mmx.data.vocabulary import id_array
 from mmx.errors import OptionError, RunError, one_of
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.list_tables import ROWS_AT_ONCE, table_of
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Scorer, rank
-
-ROWS_AT_ONCE = 400_000  # of a table, at most unless one user has more
 
 
 @dataclass(frozen=True)
@@ -94,16 +93,7 @@ def _lists(
     for start in range(0, max(len(users), 1), step):
         mine = users[start : start + step]
         found = rank(scorer, mine, options.k, hidden, allowed)
-        shown = found.items >= 0  # fewer than K candidates: the row is absent, never an id of -1
-        rows, columns = np.nonzero(shown)
-        yield pa.table(
-            {
-                "user_id": ids.take(pa.array(mine[rows])),
-                "rank": pa.array(columns + 1, pa.int32()),
-                "item_id": run.data.items.externals(found.items[shown]),
-                "score": found.scores[shown],
-            }
-        )
+        yield table_of(found, ids.take(pa.array(mine)), run.data.items)
 
 
 def _allowed(run: Run, options: RecommendOptions) -> np.ndarray | None:

@@ -11,13 +11,13 @@ interactions.parquet   the filtered log with the split that was used
 model.safetensors      the parameters of the best epoch; item-item weights; the parts of a fusion
 encoder/               of --end-to-end: the encoder's weights, for `mmx extract --weights`
 features.parquet       of --end-to-end: the final embeddings of all items, an ordinary store
+lists.parquet          of --keep-lists: the best items of each test user
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from mmx.array_files import load_arrays, save_arrays
-from mmx.atomic import Claim, Kind, claimed, claimed_name, file_sha256
+from mmx.atomic import Claim, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
@@ -46,33 +46,6 @@ BROKEN = (  # what reading the files of a run may raise when they are damaged
     pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
     OptionError,  # of ids that are not text
 )  # fmt: skip
-FILES = {
-    "config.json", "metrics.json", "history.parquet", "per_user.parquet", "users.parquet",
-    "items.parquet", "interactions.parquet", "model.safetensors", "encoder", "features.parquet",
-}  # fmt: skip
-
-
-def _is_run(path: Path) -> bool:
-    """Whether a folder holds only a run, even one whose files are damaged."""
-    if not path.is_dir():
-        return False
-    there = {inner.name for inner in path.iterdir()}
-    encoder = {inner.name for inner in (path / "encoder").glob("*")}
-    plain = all((path / name).is_file() for name in there - {"encoder", "features.parquet"})
-    own = plain and encoder <= {"config.json", "model.safetensors"}
-    return own and {"metrics.json", "users.parquet"} <= there <= FILES
-
-
-RUN = Kind("a run of `mmx train` or `mmx fuse`", _is_run)
-
-
-def claimed_run(out: Path | None, name: str, overwrite: bool) -> AbstractContextManager[Claim]:
-    """The place of a new run: ``out``, or else a free name in ``runs/``; see ``mmx.atomic``."""
-    if out is not None:
-        return claimed(out, RUN, overwrite=overwrite)
-    if overwrite:
-        raise OptionError("--overwrite goes with --out: without it a run gets a free name")
-    return claimed_name(Path("runs"), name, RUN)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
+from mmx.recommend.listed import Listed
 from mmx.recommend.threads import in_blocks
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
@@ -104,6 +105,8 @@ def rank(
     scores = np.full((len(users), k), -np.inf, dtype=np.float32)
     if not k:
         return Ranking(items, scores)
+    if isinstance(scorer, Listed):
+        return Ranking(*scorer.best(users, k, exclude, allowed))
     seen = exclude.counts[users]
     slow = np.ones(len(users), dtype=bool)
     if isinstance(scorer, Factors):

@@ -3,6 +3,7 @@
 {"kind": "factors"}                                  users, items
 {"kind": "factors", "least_squares": {"confidence": 40, "reg": 100}}    those of iALS
 {"kind": "item-item", "columns": 7050}               weights, or indptr, indices, values
+{"kind": "lists", "columns": 7050}                   indptr, items
 {"kind": "fused", "weights": […], "parts": [{…}, …]} those of part 0 as 0.users …, and so on
 """
 
@@ -19,6 +20,7 @@ from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
+from mmx.recommend.listed import Listed
 from mmx.recommend.scoring import Factors, Scorer
 
 
@@ -33,6 +35,9 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return record, {"weights": scorer.weights}
         w = scorer.weights
         return record, {"indptr": w.indptr, "indices": w.indices, "values": w.values}
+    if isinstance(scorer, Listed):
+        record = {"kind": "lists", "columns": scorer.n_items}
+        return record, {"indptr": scorer.indptr, "items": scorer.items}
     if isinstance(scorer, Ensemble):
         packed = [pack(part) for part in scorer.parts]
         record = {"kind": "fused", "weights": list(scorer.weights)}
@@ -57,6 +62,8 @@ def unpack(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], train: U
             return ItemItem(arrays["weights"], train)
         indptr, indices, values = (arrays[name] for name in ("indptr", "indices", "values"))
         return ItemItem(SparseRows(indptr, indices, values, record["columns"]), train)
+    if record["kind"] == "lists":
+        return Listed(arrays["indptr"], arrays["items"], record["columns"])
     parts: list[Scorer] = []
     for number, part in enumerate(record["parts"]):
         mine = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(f"{number}.")}

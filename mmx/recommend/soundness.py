@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from mmx.mapped import are_finite
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.ensemble import Ensemble
+from mmx.recommend.listed import Listed
 from mmx.recommend.scoring import Factors, Scorer
 
 KINDS: dict[str, tuple[type, ...]] = {  # what config.json has had from the first run on
@@ -36,6 +37,8 @@ LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
     "parts": (list,),
     "code": (dict,),
     "control": (dict,),
+    "lists": (dict,),
+    "source": (dict,),
     "training": (dict, type(None)),
     "end_to_end": (dict, type(None)),
 }
@@ -99,6 +102,8 @@ def check_scorer(scorer: Scorer, users: int, items: int) -> None:
         _check_factors(scorer, users, items)
     elif isinstance(scorer, ItemItem):
         _check_weights(scorer.weights, items)
+    elif isinstance(scorer, Listed):
+        _check_lists(scorer, users, items)
     elif isinstance(scorer, Ensemble):
         _check_ensemble(scorer, users, items)
 
@@ -121,20 +126,30 @@ def _check_weights(weights: np.ndarray | SparseRows, items: int) -> None:
             raise ValueError(f"the item weights are {_shape(weights)}, of {items} items")
         _finite(weights, "the item weights")
         return
-    indptr, indices = weights.indptr, weights.indices
-    sound = (
-        weights.n_columns == items
-        and indptr.shape == (items + 1,)
-        and indices.ndim == 1
-        and indices.shape == weights.values.shape
-        and np.issubdtype(indptr.dtype, np.integer)
-        and np.issubdtype(indices.dtype, np.integer)
-    )
-    if not sound or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+    same = weights.n_columns == items and weights.indices.shape == weights.values.shape
+    if not same or not _are_rows(weights.indptr, weights.indices, items):
         raise ValueError(f"the item weights are not rows of {items} items")
-    if len(indices) and (indices.min() < 0 or indices.max() >= items):
-        raise ValueError(f"the item weights name others than the {items} items")
+    _check_numbers(weights.indices, items, "the item weights")
     _finite(weights.values, "the item weights")
+
+
+def _check_lists(scorer: Listed, users: int, items: int) -> None:
+    if scorer.n_items != items or not _are_rows(scorer.indptr, scorer.items, users):
+        raise ValueError(f"the lists are not those of {users} users and {items} items")
+    _check_numbers(scorer.items, items, "the lists")
+
+
+def _are_rows(indptr: np.ndarray, indices: np.ndarray, rows: int) -> bool:
+    """Whether they are whole numbers that cut ``indices`` into so many rows."""
+    whole = all(np.issubdtype(part.dtype, np.integer) for part in (indptr, indices))
+    if not whole or indptr.shape != (rows + 1,) or indices.ndim != 1:
+        return False
+    return bool(indptr[0] == 0 and indptr[-1] == len(indices) and (np.diff(indptr) >= 0).all())
+
+
+def _check_numbers(indices: np.ndarray, items: int, what: str) -> None:
+    if len(indices) and (indices.min() < 0 or indices.max() >= items):
+        raise ValueError(f"{what} name others than the {items} items")
 
 
 def _check_ensemble(scorer: Ensemble, users: int, items: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmx.cli.evaluate import print_metrics
+from mmx.cli.evaluate_output import print_metrics
 from mmx.recommend.metrics import METRICS
 
 

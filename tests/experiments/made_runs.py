@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.run import claimed_run, save_run
+from mmx.recommend.run import save_run
+from mmx.recommend.run_folder import claimed_run
 from mmx.recommend.scoring import Factors
 
 USERS, ITEMS = 6, 10

@@ -8,6 +8,8 @@ import pytest
 
 from mmx.errors import OptionError
 from mmx.experiments.cells import groups
+from mmx.recommend.models import find_model
+from mmx.recommend.options import TrainOptions
 from tests.experiments.tiny import tiny_plan
 
 FEATURES = {
@@ -45,6 +47,21 @@ def test_seeds_go_to_training_and_the_winner_is_kept() -> None:
     assert [cell.training.seed for cell in cells] == [3, 4]
     assert cells[0] == group.trials[1]
     assert {cell.settings for cell in cells} == {("reg=0.1",)}
+
+
+def test_lists_are_kept_by_models_of_both_kinds() -> None:
+    """By a plan's training or a recommender's; it is described only where it is set."""
+    kept = {"keep_lists": 50}
+    for options in (
+        {"training": kept, "recommenders": {"ease": None, "bpr": None}},
+        {"recommenders": {"ease": {"training": kept}, "bpr": {"training": kept}}},
+    ):
+        for group in groups(tiny_plan(features={"none": "none"}, baseline=None, **options)):
+            training = group.trials[0].training.described_for(find_model(group.trials[0].model))
+            assert training is not None
+            assert training["keep_lists"] == 50
+    for model in ("ease", "ials", "bpr"):
+        assert "keep_lists" not in (TrainOptions().described_for(find_model(model)) or {})
 
 
 def test_what_goes_before_what() -> None:
@@ -89,6 +106,7 @@ def test_who_is_run_with_what(recommender: str, used: list[str]) -> None:
         ({"vbpr": {"search": {"lr": [0]}}}, "--lr 0: above 0 is expected"),
         ({"vbpr": {"features": ["late", "image"]}}, "search_as 'image' is not run before it"),
         ({"ease": {"search": {"lr": [0.1]}}}, "ease has a closed form; drop 'lr'"),
+        ({"ease": {"search": {"keep_lists": [1]}}}, "ease has a closed form; drop 'keep_lists'"),
     ],
 )
 def test_refused(entry: dict[str, Any], said: str) -> None:
