@@ -135,7 +135,9 @@ REFERENCES: list[tuple[str, dict[str, Any], Callable[[], np.ndarray]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "settings", "slow"), REFERENCES, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("name", "settings", "slow"), REFERENCES, ids=[name for name, *_ in REFERENCES]
+)
 def test_a_closed_form_equals_its_reference(
     name: str, settings: dict[str, Any], slow: Callable[[], np.ndarray]
 ) -> None:
