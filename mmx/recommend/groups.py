@@ -18,7 +18,7 @@ def users_by_activity(counts: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "few": counts <= low,
         "some": (counts > low) & (counts <= high),
-        "many": counts > max(low, high),
+        "many": counts > high,
     }
 
 

@@ -53,7 +53,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["info", "runs/vbpr-toy", "--verify"],
         ["info", "data"],
         ["sql", "select count(*) from toy"],
-        ["evaluate", "runs/vbpr-toy"],
+        ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
         ["compare", "runs/vbpr-toy"],
     ],

@@ -22,6 +22,8 @@ def members(groups: dict[str, np.ndarray]) -> dict[str, list[int]]:
 def test_users_are_cut_at_the_terciles() -> None:
     found = members(users_by_activity(np.array([5, 1, 9, 2, 7, 3])))
     assert found == {"few": [1, 3], "some": [0, 5], "many": [2, 4]}
+    five = members(users_by_activity(np.arange(5)))
+    assert five == {"few": [0, 1], "some": [2, 3], "many": [4]}
     alike = members(users_by_activity(np.array([4, 4, 4])))
     assert alike == {"few": [0, 1, 2], "some": [], "many": []}
     equal = members(users_by_activity(np.array([1, 2, 2, 2, 2, 3])))
@@ -38,6 +40,8 @@ def test_items_are_cut_at_shares_of_the_interactions() -> None:
     assert exact == {"head": [1], "torso": [0], "tail": [2, 3]}  # 80 % are above the tail
     under = members(items_by_popularity(np.array([19, 61, 10, 10])))
     assert under["torso"] == [0]
+    fifth = members(items_by_popularity(np.array([20, 16, 16, 16, 16, 16])))
+    assert fifth == {"head": [0], "torso": [1, 2, 3, 4, 5], "tail": []}  # 20 % are above
     alike = members(items_by_popularity(np.array([3, 3, 3, 3, 3, 3])))
     assert alike == {"head": [0, 1, 2, 3, 4, 5], "torso": [], "tail": []}
     assert members(items_by_training(counts)) == {"warm": [0, 1, 2, 4, 5, 6], "cold": [3]}

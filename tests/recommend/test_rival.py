@@ -91,7 +91,8 @@ def test_kept_lists_measure_as_their_run(own: Run, data: Path, tmp_path: Path) -
         assert run.metrics["test"] == own.metrics["test"]
         assert run.config["source"]["left_out"] == NONE
         assert run.config["lists"]["name"] == ("own-lists" if number < 2 else "lists")
-        assert run.config["split"] == own.config["split"]
+        for what in ("split", "unknown_items", "dropped", "left_out"):
+            assert run.config[what] == own.config[what]
         assert verify_run(run.path) == []
 
 
