@@ -16,7 +16,8 @@ from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_
 from mmx.data.id_order import hash_order
 from mmx.data.splits import LeftOut, SplitRule, leak_line, split_interactions
 from mmx.errors import OptionError
-from mmx.mapped import Space, in_blocks
+from mmx.mapped import Space
+from mmx.recommend.contents import Content, contents_of
 from mmx.recommend.controls import changed, controlled, having
 from mmx.recommend.features import Features, load_features
 from mmx.recommend.interactions import Interactions
@@ -44,6 +45,7 @@ class Inputs:
     catalogue: Catalogue | None  # of --end-to-end, which makes its own
     dropped: Dropped | None
     left_out: list[LeftOut]
+    contents: Content  # digests of all that was read; see ``mmx.recommend.contents``
 
     def lost(self) -> dict[str, Any]:
         """What config.json says of interactions that do not count."""
@@ -55,8 +57,9 @@ class Inputs:
     def digest(self, description: dict[str, Any]) -> str:
         """SHA-256 of a job: of ``description`` and of the contents of all that training reads.
 
-        For features that are ready: ids, pairs, vectors. End to end: ids, pairs, the encoder's
-        card (weights, tokenizer, image rule), decoded pictures and texts.
+        For features that are ready: ids, pairs, vectors (of a control, its arm and seed, which
+        ``description`` has). End to end: ids, pairs, the encoder's card (weights, tokenizer, image
+        rule), decoded pictures and texts.
         """
         job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for ids in (self.data.users.ids, self.data.items.ids):
@@ -64,15 +67,8 @@ class Inputs:
         held_out = () if self.data.fold_in is None else (self.data.fold_in,)
         for part in (self.data.train, self.data.valid, *held_out):
             job.update(part.keys.tobytes())
-        if self.catalogue is None:
-            for name, found in sorted(self.features.items()):
-                job.update(f"{name} {found.matrix.shape}".encode())
-                for rows in in_blocks(found.matrix):
-                    job.update(np.ascontiguousarray(found.matrix[rows]).data)
-                job.update(np.ascontiguousarray(found.present).data)
-        else:
-            for content in self.catalogue.contents():
-                job.update(content)
+        read = {name: self.contents.get(name) for name in ("features", "catalogue")}
+        job.update(json.dumps(read, sort_keys=True).encode())
         return job.hexdigest()
 
 
@@ -102,17 +98,19 @@ def load_inputs(job: TrainJob, device: str, log: Log, folder: Path) -> Inputs:
         space = Space(folder, memory_there() // SHARE)
         features, origins = load_features(job.specs, data.items, space)
         pa.default_memory_pool().release_unused()  # what reading by parts has left
+        contents = contents_of(interactions, data.items, features, None)
         features = _under_control(features, job, log)
         for origin in origins:
             origin["items_with_vector"] = int(features[str(origin["modality"])].present.sum())
     else:
         catalogue = job.end_to_end.open(items, order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
+        contents = contents_of(interactions, data.items, {}, catalogue)
     for line in coverage(features):
         log(line)
     return Inputs(
         items, order, rule, split, data, features, origins, catalogue,
-        dropped[0] if dropped else None, left_out,
+        dropped[0] if dropped else None, left_out, contents,
     )  # fmt: skip
 
 
