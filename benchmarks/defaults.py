@@ -29,15 +29,11 @@ from typing import Any
 import yaml
 
 from mmx.recommend.models import MODELS
+from mmx.recommend.models.spaces import few_points
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
 
-GRID: dict[str, dict[str, list[Any]]] = {
-    "bpr": {"reg": [0.01, 0.03, 0.1]},
-    "vbpr": {"reg": [0.01, 0.03, 0.1], "content_reg": [0.003, 0.03, 0.3]},
-    **{name: {"lr": [0.001, 0.003]} for name, record in MODELS.items()
-       if not record.closed_form and name not in ("bpr", "vbpr")},
-}  # fmt: skip
+GRID: dict[str, dict[str, list[Any]]] = {name: few for name in MODELS if (few := few_points(name))}
 WITHOUT_FEATURES = tuple(name for name, one in MODELS.items() if one.features == "none")
 BASE = {"vbpr": "bpr", "itemknn-cbf": "itemknn", "ease-content": "ease", "l3ae": "ease"}
 GRAPH_BASE = "lightgcn"  # of every other model with features

@@ -7,6 +7,8 @@ from mmx.data.csvs.format import CsvFormat as CsvFormat
 from mmx.data.dataset import Items as Items
 from mmx.data.dataset import load_interactions as load_interactions
 from mmx.data.dataset import load_items as load_items
+from mmx.data.formats.importing import Imported as Imported
+from mmx.data.formats.options import ImportOptions as ImportOptions
 from mmx.data.splits import SplitRule as SplitRule
 from mmx.errors import DamagedError as DamagedError
 from mmx.errors import DataError as DataError
@@ -18,6 +20,8 @@ from mmx.errors import RunError as RunError
 from mmx.errors import StoreError as StoreError
 from mmx.errors import TargetError as TargetError
 from mmx.errors import UnknownIdError as UnknownIdError
+from mmx.experiments.api import compare as compare
+from mmx.experiments.comparison import Comparison as Comparison
 from mmx.extract.encode import encode as encode
 from mmx.extract.encoder import Encoder as Encoder
 from mmx.extract.encoders import open_encoder as open_encoder
@@ -31,9 +35,12 @@ from mmx.extract.sources.web import Web as Web
 from mmx.extract.stages.progress import Progress as Progress
 from mmx.recommend.api import evaluate as evaluate
 from mmx.recommend.api import top_k as top_k
+from mmx.recommend.dataset_api import export as export
+from mmx.recommend.dataset_api import import_dataset as import_dataset
 from mmx.recommend.end_to_end import EndToEndJob as EndToEndJob
 from mmx.recommend.end_to_end import EndToEndOptions as EndToEndOptions
 from mmx.recommend.evaluation import Evaluation as Evaluation
+from mmx.recommend.exporting import ExportReport as ExportReport
 from mmx.recommend.features import FeatureSpec as FeatureSpec
 from mmx.recommend.fit import fit as fit
 from mmx.recommend.fuse import fuse as fuse
@@ -44,6 +51,7 @@ from mmx.recommend.new_items import with_new_items as with_new_items
 from mmx.recommend.options import TrainOptions as TrainOptions
 from mmx.recommend.options import TrainProgress as TrainProgress
 from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
+from mmx.recommend.repeat import repeat as repeat
 from mmx.recommend.rival import evaluate_lists as evaluate_lists
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
@@ -52,6 +60,7 @@ from mmx.sql import Sql as Sql
 from mmx.sql import open_sql as open_sql
 
 __all__ = [
+    "Comparison",
     "CsvFormat",
     "DamagedError",
     "DataError",
@@ -61,12 +70,15 @@ __all__ = [
     "EndToEndJob",
     "EndToEndOptions",
     "Evaluation",
+    "ExportReport",
     "ExtractOptions",
     "ExtractReport",
     "FeatureSpec",
     "FinetuneOptions",
     "FinetuneProgress",
     "FinetuneReport",
+    "ImportOptions",
+    "Imported",
     "Items",
     "MmxError",
     "OptionError",
@@ -87,18 +99,22 @@ __all__ = [
     "Web",
     "beyond_accuracy",
     "by_group",
+    "compare",
     "encode",
     "evaluate",
     "evaluate_lists",
+    "export",
     "finetune",
     "fit",
     "fuse",
+    "import_dataset",
     "load_interactions",
     "load_items",
     "open_encoder",
     "open_run",
     "open_sql",
     "open_store",
+    "repeat",
     "top_k",
     "with_new_items",
     "write_sample",

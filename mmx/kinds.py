@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from mmx.errors import OptionError
 
@@ -15,7 +16,13 @@ WORDS: dict[Any, str] = {
 def must_be(name: str, value: object, kind: Any) -> None:
     """Raises OptionError where ``value`` is not of the kind; ``name`` is the argument's."""
     if not isinstance(value, kind):
-        raise _wrong(name, value, WORDS.get(kind) or f"a {kind.__name__}")
+        raise _wrong(name, value, WORDS.get(kind) or _named(kind))
+
+
+def _named(kind: Any) -> str:
+    """A class, or several without None, in words."""
+    several = [each for each in get_args(kind) or (kind,) if each is not NoneType]
+    return f"a {' or '.join(each.__name__ for each in several)}"
 
 
 def must_be_switches(options: Any, *names: str) -> None:

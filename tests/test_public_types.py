@@ -36,6 +36,11 @@ LINES = {  # a line of a program → what mypy must say of it; "" is nothing
     'mmx.top_k(Path("r"), "u", 5, only=["i"])': "",
     'mmx.open_sql("cache", stores=["s.parquet"]).ask("select 1")': "",
     'mmx.open_sql("cache", datasets="d")': "",
+    'mmx.compare([mmx.open_run("r"), "s"], against="ease").notes': "",
+    'mmx.export("d", "mmrec", "o", "s.parquet", split=mmx.SplitRule("random")).missing': "",
+    'mmx.import_dataset("csv", "f", "o", mmx.ImportOptions(k_core=2)).bad_lines': "",
+    'mmx.import_dataset("csv", "f", "o", k_core=2)': 'error: Unexpected keyword argument "k_core"',
+    'mmx.fit(mmx.repeat("r", seed=1), tensorboard="logs")': "",
 }
 NO_THIRD_PARTY = """
 [mypy]

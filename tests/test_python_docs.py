@@ -23,6 +23,11 @@ assert report.encoded == 60
 assert tuned.path.name == "mini-tuned" and sorted(tuned.valid) == [
     "loss", "recall@1", "recall@10", "recall@5"]
 assert mmx.open_store("cache/tuned.parquet").rows == 60
+assert open("runs/again/model.safetensors", "rb").read() == open(
+    "runs/vbpr-toy/model.safetensors", "rb").read()
+assert other.config["training"]["seed"] == 1 and other.config["settings"]["reg"] == 0.1
+assert compared.against == "ease" and len(compared.results) == 2
+assert imported.interactions and "image" in exported.missing
 assert [part["run"] for part in both.config["parts"]] == ["runs/vbpr-toy", "runs/ease"]
 """
 
@@ -30,7 +35,7 @@ assert [part["run"] for part in both.config["parts"]] == ["runs/vbpr-toy", "runs
 @pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 11
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*blocks[-1:], *blocks[:-1], AFTERWARDS])],
         cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,

@@ -70,26 +70,21 @@ def import_(
     debug: Debug = False,
 ) -> None:
     """Make a dataset directory of the files of other tools and of public dumps."""
-    from mmx.cache.mmrec_features import store_of
     from mmx.data.csvs.format import CsvFormat
-    from mmx.data.formats.importing import import_dataset
     from mmx.data.formats.options import ImportOptions, parse_columns
-    from mmx.errors import OptionError
+    from mmx.recommend.dataset_api import import_dataset
 
-    if encoder is not None and format_ != "mmrec":
-        raise OptionError("--encoder goes with mmrec, whose features have no name; leave it out")
     csv = CsvFormat(encoding, delimiter)
     options = ImportOptions(
         k_core=k_core, min_rating=min_rating, duplicates=duplicates, all_items=all_items,
         text=text, columns=parse_columns(columns or []), csv=csv,
         skip_bad_lines=skip_bad_lines, max_size=max_size,
     )  # fmt: skip
-    beside = {"beside": store_of(sources[0], encoder)} if format_ == "mmrec" else {}
     keeps("nothing was written; run it again")
     with _drawing() as progress:
         done = import_dataset(
-            format_, sources, out, options, overwrite=overwrite, progress=progress, log=note,
-            **beside,
+            format_, sources, out, options, encoder=encoder, overwrite=overwrite,
+            progress=progress, log=note,
         )  # fmt: skip
     if as_json:
         print_json(done.as_dict())
@@ -129,14 +124,14 @@ def export(
     """Write a dataset, and features of its items, in the files of MMRec or RecBole."""
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.splits import SplitRule
-    from mmx.recommend.exporting import export_dataset
+    from mmx.recommend.dataset_api import export as write
 
     rule = None
     if split is not None or min_rating is not None or k_core or seed:
         rule = SplitRule(split or "auto", min_rating, k_core, seed)  # type: ignore[arg-type]
     keeps("nothing was written; run it again")
-    done = export_dataset(
-        data, to, out, features or (), rule=rule, unknown=unknown_items,
+    done = write(
+        data, to, out, features or (), split=rule, unknown_items=unknown_items,
         csv=CsvFormat(encoding, delimiter), overwrite=overwrite, log=note,
     )  # fmt: skip
     if as_json:

@@ -89,7 +89,7 @@ def reproduce(
     elif tables or not terminal.quiet:
         _print(made)
         note(legend(read, outcome.finished))
-        for line in (WORDS, *made.words) if made.words else ():
+        for line in (*((WORDS, *made.words) if made.words else ()), *made.search_words):
             note(line)
         note(f"{len(made.results)} runs in {out}; {out / 'table.md'}")
     for failure in made.failures:
@@ -114,9 +114,10 @@ def _directories(texts: list[str]) -> dict[str, Path]:
 
 def _print(made: Report) -> None:
     for title, rows in (
-        ("Search, by validation", made.search),
+        ("Search, by validation", made.searches),
         ("Results", made.table),
         ("Embeddings: alignment and uniformity, lower is better", made.embeddings),
+        ("Cost of a run", made.cost),
     ):
         if rows:
             _show(title, rows, False)

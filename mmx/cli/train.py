@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
+
+import typer
 
 from mmx.cli.dataset import chosen_data
 from mmx.cli.options import (
@@ -29,11 +31,13 @@ from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, progress_bar
 from mmx.cli.output import settings as terminal
 from mmx.cli.train_output import drawer, print_run
 
-if TYPE_CHECKING:
-    from mmx.recommend.end_to_end import EndToEndJob
+NOT_OF_A_JOB = (
+    "config", "out", "overwrite", "log", "log_dir", "as_json", "quiet", "debug",
+)  # fmt: skip
 
 
 def train(
+    ctx: typer.Context,
     data: Data = None,
     features: Annotated[
         list[str] | None,
@@ -44,6 +48,13 @@ def train(
         of_input(
             help="Features that say nothing of their item, to compare with: shuffle, noise, "
             "constant; or drop:0.3, a share without any."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        of_input(
+            help="config.json of a run: train it again; options given as well count instead of "
+            "the run's."
         ),
     ] = None,
     model: Annotated[
@@ -163,6 +174,13 @@ def train(
     keep_lists: Annotated[
         int, of_output(help="Keep the best so many items of each test user; 0: none.")
     ] = 0,
+    log: Annotated[
+        str | None, of_output(help="tensorboard: draw the epochs while it runs (an extra of mmx).")
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        of_output(help="Folder for the files of --log.", show_default="tensorboard/ beside --out"),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -172,99 +190,50 @@ def train(
     A killed run continues with the same command. Models with a closed form have no epochs and
     refuse the options under Training (but --seed), --device and --precision.
     """
-    from mmx.data.csvs.format import CsvFormat
-    from mmx.data.splits import SplitRule
-    from mmx.errors import OptionError
     from mmx.own.code import named_by
-    from mmx.recommend.features import FeatureSpec
     from mmx.recommend.fit import fit
-    from mmx.recommend.job import TrainJob
-    from mmx.recommend.models import find_model
-    from mmx.recommend.options import TrainOptions
+    from mmx.recommend.job_options import job_of
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     terminal.quiet = terminal.quiet or not first
-    specs = [FeatureSpec.parse(text) for text in features or []]
-    joint = _end_to_end(
-        end_to_end,
-        {"encoder": encoder, "weights": weights, "tokenizer": tokenizer},
-        allow_private,
-        {"refresh": refresh, "encoder_lr": encoder_lr, "tune": tune, "chunk": chunk},
-    )
-    chosen = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "lr_decay": lr_decay,
-        "clip": clip,
-        "mirror_gradient": mirror_gradient,
-        "mirror_every": mirror_every,
-        "patience": patience,
-        "eval_every": eval_every,
-        "negatives": negatives,
-        "precision": precision,
-        "device": device,
-    }
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    code = named_by(model)
-    closed = find_model(model, code).closed_form
-    if closed:
-        _refuse(model, given)
-    if mirror_every is not None and not mirror_gradient:
-        raise OptionError("--mirror-every needs --mirror-gradient, e.g. --mirror-gradient 0.1")
-    training = TrainOptions(**given, seed=seed, keep_lists=keep_lists)
-    job = TrainJob(
-        data=chosen_data(data),
-        images=images,
-        model=model,
-        code=code,
-        features=specs,
-        control=control,
-        end_to_end=joint,
-        settings=settings or [],
-        split=SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
-        unknown_items=unknown_items,
-        ignore_weights=ignore_weights,
-        csv=CsvFormat(encoding, delimiter),
-        training=training,
-    )
+    given = _given(ctx)
+    code = named_by(model) if "model" in given else ()
+    if config is None:
+        job = job_of({**given, "data": chosen_data(data)}, code)
+    else:
+        from mmx.recommend.repeat import repeat
+
+        job = repeat(config, code=code, log=note, **given)
+    closed = job.record.closed_form
     if not closed:
         keeps("the same command continues after the epoch saved last (one every 30 s)")
     with progress_bar("state") as bar:
-        progress = drawer(bar, None if closed else training.epochs)
-        run = fit(job, out, overwrite=overwrite, progress=progress, log=note)
+        progress = drawer(bar, None if closed else job.training.epochs)
+        run = fit(
+            job, out, overwrite=overwrite, progress=progress, log=note,
+            tensorboard=_curves(log, log_dir),
+        )  # fmt: skip
     if first:
         print_run(run, as_json)
 
 
-def _refuse(model: str, given: dict[str, Any]) -> None:
-    """Raises OptionError when an option of the training loop was given to a closed form."""
-    from mmx.errors import OptionError
+def _curves(log: str | None, folder: Path | None) -> Path | bool:
+    """What ``fit`` takes for --log and --log-dir. Raises OptionError for another --log."""
+    from mmx.errors import OptionError, one_of
 
-    if given:
-        option = next(iter(given)).replace("_", "-")
-        raise OptionError(f"{model} has a closed form and no epochs; drop --{option}")
+    if log is None:
+        if folder is not None:
+            raise OptionError("--log-dir needs --log tensorboard")
+        return False
+    one_of("--log", log, ("tensorboard",))
+    return True if folder is None else folder
 
 
-def _end_to_end(
-    wanted: bool, encoder: dict[str, Any], private: bool, options: dict[str, Any]
-) -> EndToEndJob | None:
-    """The job of --end-to-end and its options. Raises OptionError for contradictions."""
-    from mmx.errors import OptionError
-
-    given = {k: v for k, v in options.items() if v is not None}
-    named = [k for k, v in {**encoder, **options}.items() if v is not None]
-    named += ["allow_private"] if private else []
-    if not wanted:
-        if named:
-            raise OptionError(f"--{named[0].replace('_', '-')} needs --end-to-end")
-        return None
-    from mmx.extract.sources.web import Web
-    from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
-
-    if encoder["encoder"] is None:
-        raise OptionError("--end-to-end needs --encoder, e.g. --encoder clip")
-    if given.get("refresh") == "epoch" and {"encoder_lr", "tune"} & given.keys():
-        raise OptionError("--refresh epoch leaves the encoder as it is; drop --encoder-lr, --tune")
-    web = Web(allow_private=private)
-    return EndToEndJob(**encoder, web=web, options=EndToEndOptions(**given))
+def _given(ctx: typer.Context) -> dict[str, Any]:
+    """The options of a job that were typed."""
+    typed = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {
+        name: ctx.params[name]
+        for name, source in typed.items()
+        if name not in NOT_OF_A_JOB and source is not None and source.name == "COMMANDLINE"
+    }

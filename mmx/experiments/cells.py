@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from itertools import product
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from mmx.errors import OptionError, suggestion
-from mmx.experiments.plan import FeatureEntry, Plan, Recommender
+from mmx.experiments.plan import FeatureEntry, Plan
+from mmx.experiments.search import Point, points, space_of
 from mmx.experiments.yaml_records import Reader
 from mmx.own.code import Code
 from mmx.recommend.controls import Control
 from mmx.recommend.models import ModelRecord, find_model
+from mmx.recommend.models.spaces import Space
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.settings import parse_settings
 
@@ -57,6 +58,8 @@ class Group:
     trials: tuple[Cell, ...]  # the points of the search with the first seed; one without a search
     seeds: tuple[int, ...]  # one for a closed form that draws nothing
     search_as: str | None = None  # the features whose choice this group takes over
+    space: Space = field(default_factory=dict)  # what is searched
+    points: tuple[Point, ...] = ((),)  # of the trials
 
     @property
     def searched(self) -> bool:
@@ -114,14 +117,16 @@ def _group(
     drawn = record.uses_seed or (control is not None and control.drawn)
     seeds = plan.seeds if drawn else plan.seeds[:1]
     own = {**plan.training, **recommender.training, **plan.features[features].training}
-    trials = []
-    for point in _points(recommender.search):
+    search, trials = plan.search_of(name), []
+    space = space_of(search, record)
+    found = points(name, search, record, plan.trials, plan.search_seed)
+    for point in found:
         settings = {**recommender.settings, **{k: v for k, v in point if k not in TRAINING}}
         training = {**own, **{k: v for k, v in point if k in TRAINING}}
         words = tuple(f"{key}={_word(value)}" for key, value in settings.items())
         where = f"recommenders.{name}"
         options = _options(training, where, seeds[0])
-        _check(record, recommender, words, where)
+        _check(record, (*recommender.training, *space), words, where)
         trials.append(
             Cell(
                 dataset,
@@ -130,22 +135,15 @@ def _group(
                 recommender.model,
                 words,
                 options,
-                _point_text(point),
+                _point_text(point) or "defaults" * (len(found) > 1),
                 control,
             )
         )
-    return Group(
-        tuple(trials), seeds, plan.features[features].search_as if recommender.search else None
-    )
+    taken = plan.features[features].search_as if space else None
+    return Group(tuple(trials), seeds, taken, space, tuple(found))
 
 
-def _points(search: Mapping[str, tuple[Any, ...]]) -> Iterator[list[tuple[str, Any]]]:
-    """All combinations; one empty point when nothing is searched."""
-    for values in product(*search.values()):
-        yield list(zip(search, values, strict=True))
-
-
-def _point_text(point: list[tuple[str, Any]]) -> str:
+def _point_text(point: Point) -> str:
     return " ".join(f"{key}={_word(value)}" for key, value in point)
 
 
@@ -161,10 +159,9 @@ def _options(training: Mapping[str, Any], where: str, seed: int) -> TrainOptions
 
 
 def _check(
-    record: ModelRecord, recommender: Recommender, words: tuple[str, ...], where: str
+    record: ModelRecord, changed: tuple[str, ...], words: tuple[str, ...], where: str
 ) -> None:
-    own = [name for name in recommender.training if name not in OF_ALL]
-    trained = [name for name in (*own, *recommender.search) if name in TRAINING]
+    trained = [name for name in changed if name in TRAINING and name not in OF_ALL]
     if record.closed_form and trained:
         raise OptionError(f"{where}: {record.name} has a closed form; drop '{trained[0]}'")
     try:

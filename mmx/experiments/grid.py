@@ -24,8 +24,10 @@ from mmx.experiments.journal import Journal
 from mmx.experiments.outcome import Finished, GridProgress, Outcome
 from mmx.experiments.own_code import check_code
 from mmx.experiments.plan import EndToEndEntry, Plan
+from mmx.experiments.search import at_edge
 from mmx.locks import locked
 from mmx.own.code import Code
+from mmx.recommend.cost import reset_peaks
 from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
@@ -161,7 +163,7 @@ class Grid:
         tried = [(cell, self._cell(cell, selected)) for cell in group.trials]
         if not selected and not all(found for _, found in tried):
             return None
-        chosen = self._choose(tried)
+        chosen = self._choose(group, tried)
         if chosen and first.control is None:
             key = (first.dataset, first.repeat, first.features, first.recommender)
             self.points[key] = chosen.point
@@ -182,7 +184,7 @@ class Grid:
         """What ``_cell`` found before; None where it failed."""
         return None if _label(cell) in self.known else self.known.get(self.path(cell))
 
-    def _choose(self, tried: list[tuple[Cell, Finished | None]]) -> Cell | None:
+    def _choose(self, group: Group, tried: list[tuple[Cell, Finished | None]]) -> Cell | None:
         """The point with the best validation metric; the first among equals."""
         reached = [
             found.metrics("valid")[VALIDATED_ON] if found else math.nan for _, found in tried
@@ -194,6 +196,8 @@ class Grid:
             row |= {"recommender": cell.recommender, "point": cell.point}
             row |= {"split_seed": cell.split_seed} if self.plan.repeat_splits > 1 else {}
             row |= {f"valid_{VALIDATED_ON}": value, "chosen": number == place}
+            row["failed"] = tried[number][1] is None
+            row["at_edge"] = " ".join(at_edge(group.space, group.points[number]))
             self.outcome.tried.append(row)
         return None if place is None else tried[place][0]
 
@@ -255,6 +259,7 @@ class Grid:
                 reached = state.valid.get(VALIDATED_ON, math.nan)
                 self._log(f"epoch {state.epoch}  {VALIDATED_ON} {reached:.4f}")
 
+            reset_peaks(usable_device(job.training.device))
             fit(job, path, progress=progress, log=self._log)
 
     def _end_to_end(self, spec: EndToEndEntry | None) -> EndToEndJob | None:

@@ -14,13 +14,14 @@ from mmx.data.id_order import hashes, pair_hashes
 from mmx.data.splits import SplitRule
 from mmx.data.splits.parts import NAMES
 from mmx.errors import RunError, first_line
-from mmx.recommend.run import BROKEN, config_of, read_metrics, read_table
+from mmx.recommend.run import BROKEN, read_metrics, read_table
+from mmx.recommend.run_config import config_of
 from mmx.recommend.validation import VALIDATED_ON
 
 REPEATED = ("seed", "fold")  # of a split rule: another one is another repetition
 NOT_OF_AN_ARM = {  # keys of config.json that say what came of a run, or on what data it was made
     "format", "scorer", "sha256", "best_epoch", "versions", "dropped", "left_out", "can", "data",
-    "images", "csv", "split", "unknown_items", "source",
+    "images", "csv", "split", "unknown_items", "source", "inputs", "cost",
 }  # fmt: skip
 NOWHERE = {"seed", "device", "items_with_vector", "keep_lists"}  # nor these, at any depth
 

@@ -12,6 +12,7 @@ from mmx.bounds import SEED, check, check_entries, whole
 from mmx.cache.schema import DTYPES
 from mmx.errors import OptionError, one_of, suggestion
 from mmx.experiments.datasets import DRAWN, Dataset
+from mmx.experiments.search import DEFAULT, parse_search
 from mmx.experiments.yaml_records import Reader, placed, read_yaml
 from mmx.extract.encoders.hardware import PRECISIONS
 from mmx.extract.encoders.request import MOST_PIXELS, RESIZE_MODES
@@ -19,8 +20,10 @@ from mmx.extract.finetune import FinetuneOptions
 from mmx.recommend.controls import Control
 from mmx.recommend.end_to_end import EndToEndOptions
 from mmx.recommend.metrics import CUTOFFS, MEASURED, METRICS
+from mmx.recommend.models.spaces import Space
 
 MOST_SPLITS = 100
+MOST_TRIALS = 10_000  # of one search
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,13 @@ class Recommender:
     model: str = ""  # default: the entry's own name
     settings: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)  # TrainOptions that differ here
-    search: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # setting or TrainOptions
+    search: Any = None  # lists and ranges of settings or TrainOptions by name, or "default"
     features: tuple[str, ...] | None = None  # default: all that the model can use
     against: str | None = None  # the recommender without features that its gain is over
 
     def __post_init__(self) -> None:
-        for name, values in self.search.items():
-            if not values or len(set(map(repr, values))) < len(values):
-                raise OptionError(f"search.{name}: give at least one value, none twice")
+        if self.search is not None:
+            object.__setattr__(self, "search", parse_search(self.search))
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,19 @@ class Plan:
     baseline: str | None = None  # a features name, compared with on the same recommender
     metrics: tuple[str, ...] = MEASURED
     control: tuple[str, ...] = ()  # arms of every features entry that names none itself
+    search: Any = None  # "default": of every recommender that names no search itself
+    trials: int | None = None  # points that each search tries; None: all, of lists only
+    search_seed: int = 0  # of the points that are drawn
 
     def __post_init__(self) -> None:
+        if self.search not in (None, DEFAULT):
+            raise OptionError(f"search: '{DEFAULT}' is expected here; lists and ranges go into a "
+                              "recommender's entry")  # fmt: skip
+        check("search_seed: ", self.search_seed, SEED)
+        if self.trials is not None:
+            check("trials: ", self.trials, whole(1, MOST_TRIALS))
+            if not any(self.search_of(name) for name in self.recommenders):
+                raise OptionError("trials: no recommender is searched; add 'search: default'")
         _check_control(self.control)
         if self.control and not any(entry.ready for entry in self.features.values()):
             raise OptionError("control: no features of stores, extract or finetune; drop it")
@@ -153,6 +166,11 @@ class Plan:
         for seed in self.seeds:
             check("seeds: ", seed, SEED)
         check_repeated(self.repeat_splits, self.datasets, self.features)
+
+    def search_of(self, recommender: str) -> str | Space:
+        """What of a recommender is searched."""
+        own: str | Space | None = self.recommenders[recommender].search
+        return own if own is not None else self.search or {}
 
     def arms(self, features: str) -> tuple[Control, ...]:
         """The controls of a features entry."""

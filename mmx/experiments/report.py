@@ -15,10 +15,14 @@ import pyarrow.parquet as pq
 from mmx.atomic import replacing, write_text
 from mmx.experiments.alignment import describe
 from mmx.experiments.cells import columns
+from mmx.experiments.costs import LEGEND as COSTS
+from mmx.experiments.costs import cost_of, costs
 from mmx.experiments.gains import gains, in_words
 from mmx.experiments.grid import Grid
 from mmx.experiments.outcome import Finished, Outcome
 from mmx.experiments.plan import Plan
+from mmx.experiments.searches import in_words as search_words
+from mmx.experiments.searches import searches
 from mmx.experiments.significance import compare
 from mmx.experiments.statistics import LEVEL
 from mmx.recommend.features import FeatureSpec
@@ -64,9 +68,12 @@ class Report:
 
     results: Rows = field(default_factory=list)  # one row per cell
     table: Rows = field(default_factory=list)  # one row per dataset, recommender, features
-    search: Rows = field(default_factory=list)
+    search: Rows = field(default_factory=list)  # one row per trial
+    searches: Rows = field(default_factory=list)  # one row per search
+    search_words: list[str] = field(default_factory=list)  # on the sizes of the searches
     significance: Rows = field(default_factory=list)
     embeddings: Rows = field(default_factory=list)
+    cost: Rows = field(default_factory=list)  # one row like those of the table
     controls: Rows = field(default_factory=list)  # one row per control and metric
     words: list[str] = field(default_factory=list)  # what the controls say
     failures: Rows = field(default_factory=list)
@@ -76,12 +83,16 @@ def report(grid: Grid, outcome: Outcome) -> Report:
     """Gather and write everything under the grid's folder."""
     plan, out = grid.plan, grid.out
     tests, left = compare(plan, outcome.finished), gains(plan, outcome.finished)
+    searched = searches(outcome.tried)
     made = Report(
         results=[_result(plan, one, out) for one in outcome.finished],
         table=summary(plan, outcome.finished, tests),
         search=outcome.tried,
+        searches=searched,
+        search_words=search_words(searched),
         significance=tests,
         embeddings=_embeddings(grid, outcome.finished),
+        cost=costs(plan, outcome.finished),
         failures=list(outcome.failures),
         controls=left,
         words=in_words(plan, left),
@@ -92,8 +103,12 @@ def report(grid: Grid, outcome: Outcome) -> Report:
     text = f"{markdown(made.table)}\n{legend(plan, outcome.finished)}\n"
     if made.words:
         text += f"\n{WORDS}\n\n" + "".join(f"- {line}\n" for line in made.words)
+    if made.searches:
+        text += f"\n{markdown(made.searches)}\n" + "".join(f"{x}\n" for x in made.search_words)
     if made.embeddings:
         text += f"\n{markdown(made.embeddings)}\nAlignment and uniformity: lower is better.\n"
+    if made.cost:
+        text += f"\n{markdown(made.cost)}\n{COSTS}\n"
     write_text(out / "table.md", text)
     return made
 
@@ -176,6 +191,7 @@ def _result(plan: Plan, one: Finished, out: Path) -> dict[str, Any]:
     }
     row |= {"settings": " ".join(cell.settings), "search": cell.point}
     row |= {"run": str(one.path.relative_to(out)), "rounds": len(history)}
+    row |= cost_of(one)
     row["seconds"] = float(sum(r.get("seconds", 0.0) for r in history))
     for split in ("valid", "test"):
         row |= {f"{split}_{name}": value for name, value in one.metrics(split).items()}

@@ -15,26 +15,29 @@ from mmx.cache.schema import library_versions
 from mmx.data.csvs.format import PLAIN
 from mmx.data.id_order import reordered
 from mmx.devices import described, usable_device
-from mmx.errors import OptionError, first_few
+from mmx.errors import first_few
 from mmx.files import Place, as_path, as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.mapped import Space
 from mmx.processes import Processes
 from mmx.recommend.contract import checked, checked_scorer
+from mmx.recommend.cost import Meter, metering
+from mmx.recommend.curves import check_curves, curves, folder_of
 from mmx.recommend.evaluation import Evaluation, evaluate_splits
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
+from mmx.recommend.job_checks import check_options
 from mmx.recommend.list_tables import with_lists
 from mmx.recommend.memory import COPIES, SHARE_OF_BEST, allocating, memory_there, must_fit
-from mmx.recommend.models import end_to_end_models
 from mmx.recommend.options import TrainProgress
 from mmx.recommend.protocol import ClosedForm, GradientForm, GradientModel, ModelConfig, World
 from mmx.recommend.records import ModelRecord
 from mmx.recommend.run import Run, open_run, save_run
 from mmx.recommend.run_folder import claimed_run, refuse_inputs
 from mmx.recommend.scoring import Scorer
+from mmx.recommend.serialize import numbers_in
 from mmx.recommend.settings import parse_settings
 from mmx.recommend.training import train
 from mmx.recommend.validation import lines_of_empty_splits, validates
@@ -65,6 +68,8 @@ class Fitted:
     history: list[dict[str, float]]  # one row per epoch, or one in all
     best_epoch: int | None = None  # None where there are no epochs
     parameters: dict[str, torch.Tensor] | None = None  # of a model trained by gradients
+    size: int | None = None  # how many numbers were trained
+    resumed: bool = False  # after a kill
     more: Callable[[Path], None] = lambda folder: None  # writes what else the run keeps
 
 
@@ -75,13 +80,15 @@ def fit(
     overwrite: bool = False,
     progress: Callable[[TrainProgress], None] = lambda p: None,
     log: Callable[[str], None] = log_line,
+    tensorboard: Path | str | bool = False,
 ) -> Run:
     """Train, choose the epoch on validation, evaluate on test once, and write the run.
 
     ``out`` is by default the first of ``runs/NAME``, ``runs/NAME-2`` … that is free, and belongs
     to this process until it is done. A killed run continues when called again with the same job
     and ``out``; with ``overwrite`` an existing run is replaced at the end. ``progress`` is called
-    after each epoch, ``log`` with lines on what is left out and which items have vectors. Under
+    after each epoch, ``log`` with lines on what is left out and which items have vectors.
+    ``tensorboard`` is a folder for TensorBoard's files, or True for one beside the run. Under
     torchrun every process trains and the first one writes. Raises an MmxError of the kind that
     fits before anything is written.
     """
@@ -92,19 +99,26 @@ def fit(
     record = job.record
     with record.blamed():
         config = _config(job, record)
-    _check_options(job, record)
+    check_options(job, record)
+    check_curves(record, tensorboard)
     if out is not None:
         _refuse_input(job, out)
     device = str(usable_device(job.training.device))  # the same in every process
     job = replace(job, training=replace(job.training, device=device))
     processes = Processes(device)
-    with processes.claim(claimed_run(out, job.name, overwrite)) as claim:
+    with (
+        processes.claim(claimed_run(out, job.name, overwrite)) as claim,
+        metering(str(processes.device)) as meter,
+    ):
         inputs = load_inputs(job, record, str(processes.device), log, claim.path.parent)
+        if job.expected is not None:
+            job.expected.compare(inputs.contents, inputs.origins, log)
         task = Task(job, record, config, inputs, progress, log)
-        with record.blamed():
-            fitted = _fitted(task, claim.path)
+        folder = folder_of(claim.path, tensorboard) if processes.is_main else None
+        with record.blamed(), curves(folder, _description(task), progress) as drawn:
+            fitted = _fitted(replace(task, progress=drawn), claim.path)
         if processes.is_main:
-            _write(task, fitted, claim)
+            _write(task, fitted, claim, meter)
         processes.wait()
         del task, inputs, fitted  # their memory, for the run
         return open_run(claim.path)
@@ -155,7 +169,10 @@ def _trained(task: Task, module: GradientForm, out: Path) -> Fitted:
     trained = train(
         model, data, options, task.progress, checkpoint, task.log, code.get("sha256"), space
     )
-    fitted = Fitted(trained.scorer, trained.history, trained.best_epoch, trained.state)
+    size = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    fitted = Fitted(
+        trained.scorer, trained.history, trained.best_epoch, trained.state, size, trained.resumed
+    )
     return fitted if task.job.end_to_end is None else _with_encoder(task, fitted)
 
 
@@ -193,15 +210,23 @@ def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
 
 
-def _write(task: Task, fitted: Fitted, claim: Claim) -> None:
+def _write(task: Task, fitted: Fitted, claim: Claim, meter: Meter) -> None:
     """Evaluate, and write the run."""
-    inputs = task.inputs
+    inputs, start = task.inputs, time.perf_counter()
     evaluations = evaluate_splits(fitted.scorer, inputs.data)
+    size = numbers_in(fitted.scorer) if fitted.size is None else fitted.size
+    evaluating = time.perf_counter() - start
+    cost = meter.record(fitted.history, evaluating, size, fitted.resumed)
     if task.record.closed_form and validates(inputs.data):
         fitted.history[0].update(_validation(evaluations["valid"]))
     save_run(
         claim,
-        config={**_description(task), **inputs.lost(), "best_epoch": fitted.best_epoch},
+        config={
+            **_description(task),
+            **inputs.lost(),
+            "best_epoch": fitted.best_epoch,
+            "cost": cost,
+        },
         evaluations=evaluations,
         scorer=fitted.scorer,
         history=fitted.history,
@@ -235,6 +260,7 @@ def _description(task: Task) -> dict[str, Any]:
         "features": inputs.origins,
         **({} if job.arm is None else {"control": job.arm.described(job.training.seed)}),
         "end_to_end": encoder,
+        "inputs": inputs.contents,
         "versions": library_versions(),
     }
 
@@ -258,29 +284,3 @@ def _refuse_input(job: TrainJob, out: Path) -> None:
     inputs: list[Place] = [as_place(job.data), *(spec.path for spec in job.specs)]
     inputs += [] if job.images is None else [as_place(job.images)]
     refuse_inputs(out, inputs)
-
-
-def _check_options(job: TrainJob, record: ModelRecord) -> None:
-    if job.images is not None and job.end_to_end is None:
-        raise OptionError("--images needs --end-to-end: ready features need no pictures")
-    if job.split.rule == "users" and not record.new_users:
-        raise OptionError(f"{record.name} cannot score users it was not trained with, as --split "
-                          "users holds out; choose another --split or --model")  # fmt: skip
-    if record.features == "none" and job.features:
-        raise OptionError(f"{record.name} uses no features; drop --features, or --model vbpr")
-    if job.control is not None and record.features == "none":
-        raise OptionError(f"{record.name} uses no features; drop --control, or --model vbpr")
-    if job.end_to_end is not None:
-        _check_end_to_end(job, record)
-    elif record.features == "required" and not job.features:
-        raise OptionError(f"{record.name} needs item features: give --features, or --model bpr")
-
-
-def _check_end_to_end(job: TrainJob, record: ModelRecord) -> None:
-    if job.features:
-        raise OptionError("--end-to-end makes its own features; drop --features")
-    if job.control is not None:
-        raise OptionError("--control is for features that are ready; drop --end-to-end, or it")
-    if not record.end_to_end:
-        raise OptionError(f"{record.name} cannot train an encoder; --end-to-end takes "
-                          f"{end_to_end_models()}")  # fmt: skip

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from mmx.errors import OptionError
-from mmx.mapped import Space, in_blocks
+from mmx.mapped import Space
+from mmx.recommend.contents import of_catalogue, of_features
 from mmx.recommend.controls import changed, controlled, having
 from mmx.recommend.features import Features, load_features
 from mmx.recommend.memory import memory_there
@@ -45,8 +45,9 @@ class Inputs(SplitLog):
     def digest(self, description: dict[str, Any]) -> str:
         """SHA-256 of a job: of ``description`` and of the contents of all that training reads.
 
-        For features that are ready: ids, pairs, vectors. End to end: ids, pairs, the encoder's
-        card (weights, tokenizer, image rule), decoded pictures and texts.
+        For features that are ready: ids, pairs, vectors (of a control, its arm and seed, which
+        ``description`` has). End to end: ids, pairs, the encoder's card (weights, tokenizer, image
+        rule), decoded pictures and texts.
         """
         job = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for ids in (self.data.users.ids, self.data.items.ids):
@@ -55,15 +56,8 @@ class Inputs(SplitLog):
         for part in (self.data.train, self.data.valid, *held_out):
             job.update(part.keys.tobytes())
             job.update(b"" if part.weights is None else part.weights.tobytes())
-        if self.catalogue is None:
-            for name, found in sorted(self.features.items()):
-                job.update(f"{name} {found.matrix.shape}".encode())
-                for rows in in_blocks(found.matrix):
-                    job.update(np.ascontiguousarray(found.matrix[rows]).data)
-                job.update(np.ascontiguousarray(found.present).data)
-        else:
-            for content in self.catalogue.contents():
-                job.update(content)
+        read = {name: self.contents.get(name) for name in ("features", "catalogue")}
+        job.update(json.dumps(read, sort_keys=True).encode())
         return job.hexdigest()
 
 
@@ -87,17 +81,20 @@ def load_inputs(job: TrainJob, record: ModelRecord, device: str, log: Log, folde
         space = Space(folder, memory_there() // SHARE)
         features, origins = load_features(job.specs, data.items, space)
         pa.default_memory_pool().release_unused()  # what reading by parts has left
+        more = of_features(features)
         features = _under_control(features, job, log)
         for origin in origins:
             origin["items_with_vector"] = int(features[str(origin["modality"])].present.sum())
     else:
         catalogue = job.end_to_end.open(read.items, read.order, device, job.training.seed, log)
         features, origins = catalogue.features(job.end_to_end.options.chunk), []
+        more = of_catalogue(catalogue)
     if (weights := data.train.weights) is not None:
         log(f"weights of training pairs: from {weights.min():g} to {weights.max():g}")
     for line in coverage(features):
         log(line)
-    return Inputs(**vars(read), features=features, origins=origins, catalogue=catalogue)
+    whole = {**vars(read), "contents": read.contents | more}
+    return Inputs(**whole, features=features, origins=origins, catalogue=catalogue)
 
 
 def _under_control(features: dict[str, Features], job: TrainJob, log: Log) -> dict[str, Features]:

@@ -16,6 +16,7 @@ from mmx.files import Place, as_place
 from mmx.kinds import must_be, texts
 from mmx.own.code import Code, Codes, as_codes
 from mmx.recommend.controls import Control
+from mmx.recommend.expected import Expected
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.models import find_model
 from mmx.recommend.options import TrainOptions
@@ -53,6 +54,7 @@ class TrainJob:
     images: Place | str | None = None  # end to end: folder of the pictures, as mmx extract has it
     ignore_weights: bool = False  # train as if the interactions had no column ``weight``
     control: str | None = None  # shuffle, noise, constant, drop:0.3; ``arm`` is what it becomes
+    expected: Expected | None = None  # what it has to read, where it repeats a run
 
     def __post_init__(self) -> None:
         one_of("--unknown-items", self.unknown_items, ON_UNKNOWN)
@@ -75,6 +77,7 @@ class TrainJob:
 
             must_be("end_to_end", self.end_to_end, EndToEndJob)
         must_be("control", self.control, str | None)
+        must_be("expected", self.expected, Expected | None)
         _ = self.arm
 
     @property

@@ -33,14 +33,14 @@ from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.interactions import Interactions
+from mmx.recommend.run_config import FORMAT, config_of
 from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.serialize import factors, pack, unpack
-from mmx.recommend.soundness import check_config, check_metrics, check_scorer, embeddings_of
+from mmx.recommend.soundness import check_metrics, check_scorer, embeddings_of
 
 if TYPE_CHECKING:  # opening and scoring a run loads no torch
     import torch
 
-FORMAT = 1
 BROKEN = (  # what reading the files of a run may raise when they are damaged
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
     pa.ArrowException, SafetensorError, UnknownIdError, RecursionError,
@@ -137,21 +137,6 @@ def read_parameters(run: Run) -> dict[str, np.ndarray]:
         return load_arrays(run.path / "model.safetensors")
     except BROKEN as error:
         raise _broken(run.path, error) from error
-
-
-def config_of(path: Path) -> dict[str, Any]:
-    """config.json. Raises RunError for that of another version, ValueError on damage."""
-    config = parse_json((path / "config.json").read_bytes())
-    if not isinstance(config, dict):
-        raise ValueError("config.json is not the record of a run")
-    found = config.get("format")
-    if found is None and isinstance(config.get("card"), dict):
-        raise RunError(f"{path} is a fine-tuned encoder, not a run of `mmx train`; encode with it: "
-                       f"mmx extract --weights {path}")  # fmt: skip
-    if found != FORMAT or isinstance(found, bool):
-        raise RunError(f"{path} has run format {str(found)[:40]!r}, this is {FORMAT}; retrain")
-    check_config(config)
-    return config
 
 
 def read_table(path: Path, leave_out: str | None = None) -> pa.Table:

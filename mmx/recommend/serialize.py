@@ -47,6 +47,11 @@ def pack(scorer: Scorer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     raise RunError(f"a {type(scorer).__name__} cannot be saved")
 
 
+def numbers_in(scorer: Scorer) -> int:
+    """How many fractions a scorer is made of, such as the weights that a closed form found."""
+    return sum(a.size for a in pack(scorer)[1].values() if np.issubdtype(a.dtype, np.floating))
+
+
 def factors(record: Mapping[str, Any], users: np.ndarray, items: np.ndarray) -> Factors:
     """Those of a record. Raises ValueError or TypeError for least squares that are none."""
     found = record.get("least_squares")

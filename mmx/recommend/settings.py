@@ -36,4 +36,4 @@ def _parsed(name: str, text: str, kind: type) -> Any:
             return {"true": True, "false": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError) as error:
-        raise OptionError(f"--set {name}={text}: {kind.__name__} is expected") from error
+        raise OptionError(f"--set {name}={text[:80]}: {kind.__name__} is expected") from error

@@ -39,6 +39,10 @@ LATER: dict[str, tuple[type, ...]] = {  # and what older runs lack
     "control": (dict,),
     "lists": (dict,),
     "source": (dict,),
+    "csv": (dict,),
+    "images": (str,),
+    "inputs": (dict,),
+    "cost": (dict,),
     "training": (dict, type(None)),
     "end_to_end": (dict, type(None)),
 }
@@ -60,6 +64,11 @@ def check_config(config: dict[str, Any]) -> None:
         raise ValueError("config.json has features that are not records")
     if not all(isinstance(value, str) for value in config.get("sha256", {}).values()):
         raise ValueError("config.json has checksums that are not text")
+    inputs = config.get("inputs", {})
+    parts = [*inputs.values(), *inputs.get("features", {}).values()]
+    parts += [part.get("columns", {}) for part in parts if isinstance(part, dict)]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("config.json has digests of its inputs that are not records")
 
 
 def check_metrics(metrics: Any) -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from mmx.data.dataset import Dropped, Items, check_csv, load_interactions, load_
 from mmx.data.id_order import hash_order
 from mmx.data.splits import LeftOut, SplitRule, leak_line, split_interactions
 from mmx.files import Place
+from mmx.recommend.contents import Content, of_log
 from mmx.recommend.interactions import Interactions
 
 
@@ -28,6 +29,7 @@ class SplitLog:
     data: Interactions
     dropped: Dropped | None
     left_out: list[LeftOut]
+    contents: Content  # digests of all that was read; see ``mmx.recommend.contents``
 
     def lost(self) -> dict[str, Any]:
         """What config.json says of interactions that do not count."""
@@ -66,4 +68,7 @@ def read_split(
             log(str(what))
     order = hash_order(items.ids)  # equal scores rank by it, not by a file's order
     numbered = Interactions.from_table(split, items.ids.take(pa.array(order)))
-    return SplitLog(items, order, rule, split, numbered, dropped[0] if dropped else None, left_out)
+    return SplitLog(
+        items, order, rule, split, numbered, dropped[0] if dropped else None, left_out,
+        of_log(interactions, numbered.items),
+    )  # fmt: skip

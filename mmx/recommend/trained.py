@@ -18,3 +18,4 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)  # one row per epoch
     best_epoch: int = 0
     best: float = float("-inf")  # validation Recall@20
+    resumed: bool = False  # whether another process trained the first epochs

@@ -65,6 +65,7 @@ def train(
     check_rows(model, len(best.scorer.users), len(best.scorer.items), data.train)
     keeper = Checkpoint(checkpoint, model, steps.optimiser, steps.schedule, steps.generator, code)
     first = keeper.load(best) + 1
+    best.resumed = first > 1
     for epoch in range(first, options.epochs + 1):
         if _is_over(best, epoch - 1, data, options, steps.count):
             break

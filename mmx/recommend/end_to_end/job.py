@@ -76,6 +76,7 @@ class EndToEndJob:
             "encoder": self.encoder,
             "parameters_sha256": card.parameters_sha256,
             "weights": None if self.weights is None else str(self.weights),
+            **({} if self.tokenizer is None else {"tokenizer": str(self.tokenizer)}),
             **asdict(self.options),
             "items_with_vector": {m: int(p.sum()) for m, p in catalogue.present.items()},
             "items": len(catalogue.items),
