@@ -126,7 +126,8 @@ def _group(
         words = tuple(f"{key}={_word(value)}" for key, value in settings.items())
         where = f"recommenders.{name}"
         options = _options(training, where, seeds[0])
-        _check(record, (*recommender.training, *space), words, where)
+        of_loop = (*(key for key in recommender.training if key not in OF_ALL), *space)
+        _check(record, of_loop, words, where)
         trials.append(
             Cell(
                 dataset,
@@ -159,9 +160,9 @@ def _options(training: Mapping[str, Any], where: str, seed: int) -> TrainOptions
 
 
 def _check(
-    record: ModelRecord, changed: tuple[str, ...], words: tuple[str, ...], where: str
+    record: ModelRecord, of_loop: tuple[str, ...], words: tuple[str, ...], where: str
 ) -> None:
-    trained = [name for name in changed if name in TRAINING and name not in OF_ALL]
+    trained = [name for name in of_loop if name in TRAINING]
     if record.closed_form and trained:
         raise OptionError(f"{where}: {record.name} has a closed form; drop '{trained[0]}'")
     try:
