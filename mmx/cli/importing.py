@@ -29,7 +29,7 @@ def import_(
         ),
     ],
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE…", help="Files, or the folder they are in.")
+        list[Path], typer.Argument(metavar="SOURCE…", help="Files, their folder or a zip archive.")
     ],
     out: Annotated[Path, of_output(help="Dataset directory to write.")],
     columns: Annotated[
@@ -62,7 +62,7 @@ def import_(
         bool, of_input("--skip-bad-lines", help="Leave out and count lines that cannot be read.")
     ] = False,
     max_size: Annotated[
-        float, of_input(help="Largest size of a gzip file when it is unpacked, in GiB.")
+        float, of_input(help="Largest size of a gzip or zip file when it is unpacked, in GiB.")
     ] = 64,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
