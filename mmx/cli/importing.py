@@ -64,6 +64,9 @@ def import_(
     max_size: Annotated[
         float, of_input(help="Largest size of a gzip or zip file when it is unpacked, in GiB.")
     ] = 64,
+    license_: Annotated[
+        str | None, of_output("--license", help="The licence of the source, for the record.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -82,7 +85,7 @@ def import_(
     options = ImportOptions(
         k_core=k_core, min_rating=min_rating, duplicates=duplicates, all_items=all_items,
         text=text, columns=parse_columns(columns or []), csv=csv,
-        skip_bad_lines=skip_bad_lines, max_size=max_size,
+        skip_bad_lines=skip_bad_lines, max_size=max_size, license=license_,
     )  # fmt: skip
     beside = {"beside": store_of(sources[0], encoder)} if format_ == "mmrec" else {}
     keeps("nothing was written; run it again")

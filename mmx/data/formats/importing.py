@@ -188,4 +188,5 @@ def _facts(name: str, source: ImportSource, done: Imported) -> dict[str, Any]:
     facts = done.as_dict()
     del facts["out"]
     options = asdict(source.options)
-    return {"format": name, "sources": read, "options": options, **facts}
+    said = {"license": options.pop("license")}
+    return {"format": name, "sources": read, **said, "options": options, **facts}

@@ -29,6 +29,7 @@ class ImportOptions:
     columns: Mapping[str, str] = field(default_factory=dict)  # ours → theirs
     csv: CsvFormat = PLAIN
     skip_bad_lines: bool = False
+    license: str | None = None  # of the source, in words; goes into import.json
     max_size: float = 64  # GiB of one gzip or zip file once it is unpacked
 
     def __post_init__(self) -> None:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import Kind
+from mmx.data.checks.card import NAMES as CARDS
+from mmx.data.checks.card import is_card
 from mmx.data.formats.workspace import Workspace
 from mmx.data.quoting import quoted_name
 from mmx.data.templates import TextTemplate
@@ -92,10 +94,11 @@ def write_record(folder: Path, name: str, facts: dict[str, Any]) -> None:
 
 
 def only_recorded(folder: Path, name: str) -> bool:
-    """Whether a folder holds only the files that its record names."""
+    """Whether a folder holds only the files that its record names, and a card of ours."""
     try:
         written = parse_json((folder / name).read_bytes())["files"]
         there = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
+        there -= {card for card in CARDS if card in there and is_card(folder / card)}
         return there <= set(written)
     except (OSError, ValueError, KeyError, TypeError):
         return False

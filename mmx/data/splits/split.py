@@ -19,13 +19,17 @@ from mmx.errors import DataError, OptionError
 
 
 def split_interactions(
-    table: pa.Table, rule: SplitRule, left_out: Callable[[LeftOut], None] = lambda what: None
+    table: pa.Table,
+    rule: SplitRule,
+    left_out: Callable[[LeftOut], None] = lambda what: None,
+    filtered: Callable[[str, pa.Table], None] = lambda why, table: None,
 ) -> pa.Table:
     """Filter and split: (user_id, item_id [, timestamp], split), one row per user and item.
 
     Of a pair that repeats the first in time is kept. ``left_out`` is called for every step that
-    leaves interactions out. Raises DataError when the rule needs a column that is
-    absent or nothing is left for training or for the test, OptionError on contradictions.
+    leaves interactions out, ``filtered`` for every filter with what it left. Raises DataError when
+    the rule needs a column that is absent or nothing is left for training or for the test,
+    OptionError on contradictions.
     """
     rule = rule.resolved(table)
     if rule.rule == "given" and "split" not in table.column_names:
@@ -38,6 +42,7 @@ def split_interactions(
         if table.num_rows < before:
             lost.append(LeftOut(why, before - table.num_rows, before))
             left_out(lost[-1])
+        filtered(why, table)
     if rule.rule == "given":
         split = table["split"].combine_chunks()
     else:

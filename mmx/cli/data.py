@@ -1,0 +1,119 @@
+"""``mmx data check``: look at a dataset before anything is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmx.cli.dataset import chosen_data
+from mmx.cli.grouped import GroupedCommand
+from mmx.cli.options import (
+    At,
+    Delimiter,
+    Encoding,
+    Fold,
+    Folds,
+    Images,
+    Split,
+    Targets,
+    of_input,
+    of_output,
+)
+from mmx.cli.output import Debug, Quiet, note, print_json, print_table, progress_bar
+
+app = typer.Typer(help="Check datasets.", no_args_is_help=True)
+FORMATS = ("text", "json")
+
+
+@app.command(cls=GroupedCommand)
+def check(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="Dataset directory, items table or tar shards.",
+            show_default="$MMX_DATA, else this folder, else ./data",
+        ),
+    ] = None,
+    images: Images = None,
+    pictures: Annotated[
+        bool, of_input("--pictures/--no-pictures", help="Whether to read the pictures.")
+    ] = True,
+    split: Split = "auto",
+    at: At = None,
+    targets: Targets = "all",
+    folds: Folds = 0,
+    fold: Fold = 0,
+    seed: Annotated[int, of_input(help="Of the split.")] = 0,
+    min_rating: Annotated[float | None, of_input(help="Least rating that counts.")] = None,
+    k_core: Annotated[
+        int, of_input(help="Fewest interactions of a user and of an item that stay in.")
+    ] = 0,
+    unknown_items: Annotated[
+        str, of_input(help="Interactions with items that are not in the table: error or drop.")
+    ] = "error",
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    source: Annotated[
+        str | None,
+        of_output(help="Card: where the dataset is from.", show_default="what was imported"),
+    ] = None,
+    license_: Annotated[
+        str | None,
+        of_output("--license", help="Card: the dataset's licence.", show_default="of the import"),
+    ] = None,
+    card: Annotated[
+        Path | None, of_output(help="Write a dataset card: .md or .json, such as DIR/dataset.md.")
+    ] = None,
+    overwrite: Annotated[bool, of_output("--overwrite", help="Replace the card.")] = False,
+    form: Annotated[str, of_output("--format", help="text or json.")] = "text",
+    as_json: Annotated[bool, of_output("--json", help="As --format json.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Count what is missing, twice or leaked in a dataset; write its card.
+
+    The split is the one that `mmx train` makes with the same options.
+    """  # fmt: skip
+    from mmx.cli.text_files import check_text_out, write_text_out
+    from mmx.data.checks import card as cards
+    from mmx.data.csvs.format import CsvFormat
+    from mmx.data.splits import SplitRule
+    from mmx.errors import OptionError, one_of
+    from mmx.extract.checking.check import DataCheck, check_dataset
+
+    one_of("--format", form, FORMATS)
+    if card is None and overwrite:
+        raise OptionError("--overwrite goes with --card")
+    if card is not None:
+        if card.suffix not in cards.SUFFIXES:
+            raise OptionError(f"--card {card}: a name that ends in .md or .json is expected")
+        check_text_out(card, overwrite=overwrite)
+    what = DataCheck(
+        chosen_data(data),
+        SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
+        images, unknown_items, CsvFormat(encoding, delimiter), pictures, source, license_,
+    )  # fmt: skip
+    with progress_bar() as bar:
+        task = bar.add_task("items", total=None)
+        report = check_dataset(
+            what, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if card is not None:
+        text = cards.as_markdown(report) if card.suffix == ".md" else cards.as_json(report)
+        write_text_out(card, text, overwrite=overwrite)
+        note(f"{card}: the dataset card")
+    if as_json or form == "json":
+        print_json(report)
+        return
+    _print(report)
+
+
+def _print(report: dict[str, Any]) -> None:
+    from mmx.data.checks.card import sections
+
+    for title, rows in sections(report):
+        shown = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in rows]
+        print_table(["what", "found"], shown, title)
