@@ -1,29 +1,45 @@
-"""``mmx data check``: look at a dataset before anything is made of it."""
+"""``mmx data check | pictures``: look at a dataset, and complete it, before it is used."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmx.cli.dataset import chosen_data
 from mmx.cli.grouped import GroupedCommand
 from mmx.cli.options import (
+    AllowPrivate,
     At,
+    Connections,
     Delimiter,
     Encoding,
     Fold,
     Folds,
     Images,
+    MaxImageMib,
+    PerHost,
     Split,
     Targets,
     of_input,
     of_output,
 )
-from mmx.cli.output import Debug, Quiet, note, print_json, print_table, progress_bar
+from mmx.cli.output import (
+    AsJson,
+    Debug,
+    Quiet,
+    keeps,
+    note,
+    print_json,
+    print_table,
+    progress_bar,
+)
 
-app = typer.Typer(help="Check datasets.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from mmx.extract.downloading import Downloaded
+
+app = typer.Typer(help="Check a dataset; download its pictures.", no_args_is_help=True)
 FORMATS = ("text", "json")
 
 
@@ -117,3 +133,63 @@ def _print(report: dict[str, Any]) -> None:
     for title, rows in sections(report):
         shown = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in rows]
         print_table(["what", "found"], shown, title)
+
+
+@app.command(cls=GroupedCommand)
+def pictures(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="Dataset directory that `mmx import` wrote.",
+            show_default="$MMX_DATA, else this folder, else ./data",
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, of_input("--retry-failed", help="Try those again that failed before.")
+    ] = False,
+    connections: Connections = 32,
+    per_host: PerHost = 4,
+    max_image_mib: MaxImageMib = 20,
+    allow_private: AllowPrivate = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Download the pictures of an imported dataset into its folder.
+
+    A killed download continues with the same command.
+    """  # fmt: skip
+    from mmx.bounds import check as within
+    from mmx.bounds import whole
+    from mmx.extract.sources.web import LARGEST, Web
+
+    within("--max-image-mib ", max_image_mib, whole(1, LARGEST))
+    web = Web(connections, per_host, max_bytes=max_image_mib << 20, allow_private=allow_private)
+    done = fetch_pictures(Path(chosen_data(data)), web, retry_failed)
+    if as_json:
+        print_json(done.as_dict())
+
+
+def fetch_pictures(folder: Path, web: Any, retry_failed: bool = False) -> Downloaded:
+    """Download with a progress bar, and say what came of it."""
+    from mmx.cli.dataset import command
+    from mmx.extract.downloading import download_pictures
+
+    again = command("mmx", "data", "pictures", str(folder))
+    keeps(f"pictures that are there stay; `{again}` continues")
+    with progress_bar() as bar:
+        task = bar.add_task("pictures", total=None)
+        done = download_pictures(
+            folder, web, retry_failed=retry_failed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    failed = sum(done.failed.values())
+    note(
+        f"{folder}: {done.pictures - failed:,} of {done.pictures:,} pictures are there, "
+        f"{done.fetched:,} of them new"
+    )
+    if failed:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in done.failed.items())
+        note(f"{failed:,} failed: {reasons}; `{again} --retry-failed` tries them again")
+    return done

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.options import Delimiter, Encoding, of_input, of_output, of_training
+from mmx.cli.options import AllowPrivate, Delimiter, Encoding, of_input, of_output, of_training
 from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ def import_(
     max_size: Annotated[
         float, of_input(help="Largest size of a gzip or zip file when it is unpacked, in GiB.")
     ] = 64,
+    pictures: Annotated[
+        bool, of_output("--pictures", help="Then download the pictures into the directory.")
+    ] = False,
+    allow_private: AllowPrivate = False,
     license_: Annotated[
         str | None, of_output("--license", help="The licence of the source, for the record.")
     ] = None,
@@ -74,29 +78,36 @@ def import_(
 ) -> None:
     """Make a dataset directory of the files of other tools and of public dumps."""
     from mmx.cache.mmrec_features import store_of
+    from mmx.cli.data import fetch_pictures
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.formats.importing import import_dataset
     from mmx.data.formats.options import ImportOptions, parse_columns
     from mmx.errors import OptionError
+    from mmx.extract.downloading import keep_pictures_of
+    from mmx.extract.sources.web import Web
 
     if encoder is not None and format_ != "mmrec":
         raise OptionError("--encoder goes with mmrec, whose features have no name; leave it out")
+    if allow_private and not pictures:
+        raise OptionError("--allow-private goes with --pictures")
     csv = CsvFormat(encoding, delimiter)
     options = ImportOptions(
         k_core=k_core, min_rating=min_rating, duplicates=duplicates, all_items=all_items,
         text=text, columns=parse_columns(columns or []), csv=csv,
         skip_bad_lines=skip_bad_lines, max_size=max_size, license=license_,
     )  # fmt: skip
-    beside = {"beside": store_of(sources[0], encoder)} if format_ == "mmrec" else {}
+    beside = store_of(sources[0], encoder) if format_ == "mmrec" else keep_pictures_of(out)
     keeps("nothing was written; run it again")
     with _drawing() as progress:
         done = import_dataset(
             format_, sources, out, options, overwrite=overwrite, progress=progress, log=note,
-            **beside,
+            beside=beside,
         )  # fmt: skip
+    _say_imported(done)
+    if pictures:
+        done.extra["pictures"] = fetch_pictures(out, Web(allow_private=allow_private)).as_dict()
     if as_json:
         print_json(done.as_dict())
-    _say_imported(done)
 
 
 def export(
@@ -156,7 +167,7 @@ def _say_imported(done: Imported) -> None:
         note(f"{done.without_metadata:,} items are known from interactions only")
     if done.bad_lines:
         note(f"left out {done.bad_lines:,} bad lines; the first: {done.first_bad}")
-    if done.extra:
+    if "store" in done.extra:
         note(f"{done.out / done.extra['store']}: {done.extra['rows']:,} rows")
     note(
         f"{done.out}: {done.interactions:,} interactions of {done.users:,} users with "
