@@ -113,9 +113,11 @@ def check(
         images, unknown_items, CsvFormat(encoding, delimiter), pictures, source, license_,
     )  # fmt: skip
     with progress_bar() as bar:
-        task = bar.add_task("items", total=None)
+        task = bar.add_task("reading", total=None)
         report = check_dataset(
-            what, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            what,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            stage=lambda name: bar.update(task, description=name),
         )
     if card is not None:
         text = cards.as_markdown(report) if card.suffix == ".md" else cards.as_json(report)

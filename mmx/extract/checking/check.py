@@ -40,20 +40,29 @@ class DataCheck:
 
 
 def check_dataset(
-    what: DataCheck, *, progress: Callable[[int, int], None] = lambda done, total: None
+    what: DataCheck,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
-    """What is in a dataset and what is wrong with it, for JSON; ``progress`` counts items.
+    """What is in a dataset and what is wrong with it, for JSON.
+
+    ``progress`` counts items, ``stage`` gets the name of what begins.
 
     Raises DataError for tables that cannot be read, OptionError for a contradictory split.
     """
+    stage("reading")
     items = load_items(what.data, what.images, csv=what.csv)
     folder = folder_of(what.data)
     with_log = has_table(folder, "interactions")
     check_csv(what.csv, what.data, interactions=True)
     log, dropped = LogReport(), 0
     if with_log:
+        stage("interactions")
         log, dropped = _log(what, items)
     known = _imported(folder)
+    stage("pictures and texts")
+    inputs = check_inputs(items, pictures=what.pictures, progress=progress)
     return {
         "name": str(getattr(folder, "name", "") or as_place(what.data)),
         "items": len(items),
@@ -62,7 +71,7 @@ def check_dataset(
         "dropped": dropped,
         "import_left_out": known.get("left_out", []),
         "content": _content(items, folder, with_log),
-        **check_inputs(items, pictures=what.pictures, progress=progress),
+        **inputs,
         "filters": log.steps,
         "split": log.split,
         "popularity": log.popularity,
