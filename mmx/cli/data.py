@@ -68,8 +68,8 @@ def check(
         int, of_input(help="Fewest interactions of a user and of an item that stay in.")
     ] = 0,
     unknown_items: Annotated[
-        str, of_input(help="Interactions with items that are not in the table: error or drop.")
-    ] = "error",
+        str, of_input(help="Interactions with items that are not in the table: drop or error.")
+    ] = "drop",
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     source: Annotated[
@@ -186,6 +186,9 @@ def fetch_pictures(folder: Path, web: Any, retry_failed: bool = False) -> Downlo
             folder, web, retry_failed=retry_failed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
+    if not done.pictures:
+        note(f"{folder}: no item has a picture on the web")
+        return done
     failed = sum(done.failed.values())
     note(
         f"{folder}: {done.pictures - failed:,} of {done.pictures:,} pictures are there, "

@@ -156,9 +156,11 @@ def _opened(table: Path) -> pq.ParquetFile:
 
 
 def _column(file: pq.ParquetFile) -> str | None:
-    """Where the URLs are: after a download in a column of their own."""
-    there = file.schema_arrow.names
-    return next((name for name in ("image_url", "image") if name in there), None)
+    """Where the URLs are: after a download in a column of their own. None where there are none."""
+    kinds = {f.name: f.type for f in file.schema_arrow}
+    if kinds.get("image") != pa.string():
+        return None
+    return "image_url" if kinds.get("image_url") == pa.string() else "image"
 
 
 def _is_web(text: str) -> bool:
@@ -244,7 +246,7 @@ def _rewrite(table: Path, images: dict[str, str]) -> None:
         if column is None:
             return
         schema = file.schema_arrow
-        if column == "image":
+        if "image_url" not in schema.names:
             schema = schema.append(pa.field("image_url", pa.string()))
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for batch in file.iter_batches(ROWS):

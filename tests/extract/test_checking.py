@@ -150,15 +150,15 @@ def test_what_leaks_and_what_cannot_be_split(tmp_path: Path) -> None:
     assert found["leaked_share"] == pytest.approx(2 / 3)
     assert (found["users_without_test"], found["test_users_without_training"]) == (0, 1)
     rule = SplitRule("random")
-    report = check_dataset(DataCheck(folder, rule, unknown_items="drop"))
+    report = check_dataset(DataCheck(folder, rule))
     assert report["split"]["impossible"].startswith("no test interactions: --split random holds")
     assert report["filters"][0]["interactions"] == 5
     with pytest.raises(OptionError, match="--k-core would change a given split"):
         check_dataset(DataCheck(folder, SplitRule("given", k_core=2)))
     write_interactions(tmp_path, [*pairs, ("a", "x")])
     with pytest.raises(DataError, match="--unknown-items drop"):
-        check_dataset(DataCheck(folder))
-    dropped = check_dataset(DataCheck(folder, unknown_items="drop"))
+        check_dataset(DataCheck(folder, unknown_items="error"))
+    dropped = check_dataset(DataCheck(folder))
     assert (dropped["dropped"], dropped["split"]["rule"]) == (1, "random")
     (tmp_path / "interactions.parquet").unlink()
     alone = check_dataset(DataCheck(folder))

@@ -139,3 +139,11 @@ def test_private_addresses_and_other_folders_are_refused(tmp_path: Path, server:
             (folder / "import.json").touch()
         with pytest.raises(DataError, match="was not written by `mmx import`"):
             download_pictures(folder, QUICK)
+
+
+def test_a_table_without_pictures_stays_as_it_is(tmp_path: Path) -> None:
+    sources = [packed(tmp_path / "r.json.gz", [json.dumps(review("u", "i"))])]
+    imported("amazon", sources, tmp_path / "shop")
+    before = (tmp_path / "shop/items.parquet").read_bytes()
+    assert download_pictures(tmp_path / "shop", QUICK).pictures == 0
+    assert (tmp_path / "shop/items.parquet").read_bytes() == before

@@ -63,7 +63,7 @@ def _of_dataset(report: dict[str, Any]) -> Rows:
         ("licence", report["license"] or "not said"),
     ]
     dropped = report["dropped"]
-    rows += [("interactions with unknown items, dropped", dropped)] if dropped else []
+    rows += [("interactions with items that are not in the table", dropped)] if dropped else []
     rows += [(f"import: {left['why']}", f"{left['interactions']:,} of {left['of']:,} left out")
              for left in report["import_left_out"]]  # fmt: skip
     return rows + [(f"SHA-256 of {name}", value) for name, value in report["content"].items()]

@@ -32,7 +32,7 @@ class DataCheck:
     data: str
     rule: SplitRule = field(default_factory=SplitRule)
     images: str | None = None
-    unknown_items: str = "error"
+    unknown_items: str = "drop"  # a check counts them; `mmx train` refuses them by default
     csv: CsvFormat = PLAIN
     pictures: bool = True  # whether they are looked at
     source: str | None = None  # where the dataset is from, in words
