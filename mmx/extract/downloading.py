@@ -78,6 +78,8 @@ def download_pictures(
     with locked(folder):
         for name in (TRIED, "items.parquet"):
             sweep(folder / name)
+        if "pictures" not in record:  # the key is written before the column
+            _refuse_own(folder / "items.parquet")
         urls = _urls(folder / "items.parquet")
         there = _there(folder)
         tried = {} if retry_failed else _failed(folder)
@@ -93,13 +95,13 @@ def download_pictures(
                 progress(len(statuses), len(urls))
         finally:
             _note(folder, images, statuses)
-        _rewrite(folder / "items.parquet", images)
         failed = Counter(status for status in statuses.values() if status != OK)
         done = Downloaded(folder, len(urls), len(images) - before, dict(failed.most_common()))
         facts = {"pictures": len(images), "failed": done.failed}
         files = [*dict.fromkeys([*record["files"], TRIED])]
         whole = {**record, "pictures": facts, "files": files}
         write_text(folder / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        _rewrite(folder / "items.parquet", images)
     return done
 
 
@@ -146,6 +148,16 @@ def _urls(table: Path) -> list[str]:
             for batch in file.iter_batches(ROWS, columns=[column]):
                 found |= dict.fromkeys(u for u in batch[column].to_pylist() if u and _is_web(u))
     return list(found)
+
+
+def _refuse_own(table: Path) -> None:
+    """Raise DataError where the source has a column with the name of ours."""
+    with _opened(table) as file:
+        if "image_url" in file.schema_arrow.names:
+            raise DataError(
+                f"{table} has a column image_url of its own, which is where the addresses would "
+                "go; import it under another name (--columns image=image_url reads it)"
+            )
 
 
 def _opened(table: Path) -> pq.ParquetFile:

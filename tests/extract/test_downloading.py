@@ -147,3 +147,14 @@ def test_a_table_without_pictures_stays_as_it_is(tmp_path: Path) -> None:
     before = (tmp_path / "shop/items.parquet").read_bytes()
     assert download_pictures(tmp_path / "shop", QUICK).pictures == 0
     assert (tmp_path / "shop/items.parquet").read_bytes() == before
+
+
+def test_a_column_of_the_source_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("user_id,item_id,image,image_url\nu,i,http://a/1,mine\n")
+    imported("csv", tmp_path / "x.csv", tmp_path / "shop")
+    with pytest.raises(DataError, match="has a column image_url of its own"):
+        download_pictures(tmp_path / "shop", QUICK)
+    options = {"columns": {"image": "image_url"}}
+    (tmp_path / "x.csv").write_text("user_id,item_id,image_url\nu,i,ftp://mine\n")
+    imported("csv", tmp_path / "x.csv", tmp_path / "other", **options)
+    assert download_pictures(tmp_path / "other", QUICK).pictures == 0
