@@ -80,7 +80,7 @@ def check(
         str | None,
         of_output("--license", help="Card: the dataset's licence.", show_default="of the import"),
     ] = None,
-    card: Annotated[
+    out: Annotated[
         Path | None, of_output(help="Write a dataset card: .md or .json, such as DIR/dataset.md.")
     ] = None,
     overwrite: Annotated[bool, of_output("--overwrite", help="Replace the card.")] = False,
@@ -101,12 +101,12 @@ def check(
     from mmx.extract.checking.check import DataCheck, check_dataset
 
     one_of("--format", form, FORMATS)
-    if card is None and overwrite:
-        raise OptionError("--overwrite goes with --card")
-    if card is not None:
-        if card.suffix not in cards.SUFFIXES:
-            raise OptionError(f"--card {card}: a name that ends in .md or .json is expected")
-        check_text_out(card, overwrite=overwrite)
+    if out is None and overwrite:
+        raise OptionError("--overwrite goes with --out")
+    if out is not None:
+        if out.suffix not in cards.SUFFIXES:
+            raise OptionError(f"--out {out}: a name that ends in .md or .json is expected")
+        check_text_out(out, overwrite=overwrite)
     what = DataCheck(
         chosen_data(data),
         SplitRule(split, min_rating, k_core, seed, at, targets, folds, fold),  # type: ignore[arg-type]
@@ -119,10 +119,10 @@ def check(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             stage=lambda name: bar.update(task, description=name),
         )
-    if card is not None:
-        text = cards.as_markdown(report) if card.suffix == ".md" else cards.as_json(report)
-        write_text_out(card, text, overwrite=overwrite)
-        note(f"{card}: the dataset card")
+    if out is not None:
+        text = cards.as_markdown(report) if out.suffix == ".md" else cards.as_json(report)
+        write_text_out(out, text, overwrite=overwrite)
+        note(f"{out}: the dataset card")
     if as_json or form == "json":
         print_json(report)
         return

@@ -134,7 +134,7 @@ def _record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError):
         pass
     raise DataError(
-        f"{folder} was not written by `mmx import`, and mmx changes no table of yours; "
+        f"{folder} was not written by `mmx import`, and no table of yours is changed; "
         "`mmx extract` fetches the pictures of any dataset while it encodes"
     )
 

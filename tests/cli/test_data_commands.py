@@ -20,7 +20,7 @@ def test_check(shop: Shop) -> None:
                  "interactions of the top 10 % of items", "SHA-256 of items.parquet"):  # fmt: skip
         assert said in done.stdout
     card = shop.path / "card.md"
-    arguments = ("data", "check", "data", "--card", "card.md", "--license", "CC0 | <b>")
+    arguments = ("data", "check", "data", "--out", "card.md", "--license", "CC0 | <b>")
     report = json.loads(shop.mmx(*arguments, "--format", "json").stdout)
     assert report["license"] == "CC0 | <b>"
     text = card.read_text()
@@ -29,8 +29,8 @@ def test_check(shop: Shop) -> None:
     assert "| train | " in text
     for wrong, said in (
         (arguments, "card.md exists; set --out elsewhere, or --overwrite"),
-        (("data", "check", "data", "--card", "card.txt"), "ends in .md or .json is expected"),
-        (("data", "check", "data", "--overwrite"), "--overwrite goes with --card"),
+        (("data", "check", "data", "--out", "card.txt"), "ends in .md or .json is expected"),
+        (("data", "check", "data", "--overwrite"), "--overwrite goes with --out"),
         (("data", "check", "data", "--format", "xml"), "--format xml is unknown"),
         (("data", "check", "nowhere"), "no dataset at nowhere"),
         (("data", "pictures", "data"), "data was not written by `mmx import`"),
@@ -61,7 +61,7 @@ def test_pictures_from_import_to_check(tmp_path: Path) -> None:
         assert (again["fetched"], again["failed"]) == (1, {"not found by the host": 1})
     images = pq.read_table(tmp_path / "a b/items.parquet")["image"].to_pylist()
     assert [image.startswith("pictures/") for image in images] == [False, True, True]
-    card = ("--card", "a b/dataset.json")
+    card = ("--out", "a b/dataset.json")
     report = there.json("data", "check", "a b", *card)
     assert (report["source"], report["license"]) == ("amazon: r.json.gz, m.json.gz", "own")
     assert report["pictures"]["ok"] == 2

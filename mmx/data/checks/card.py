@@ -18,7 +18,7 @@ Rows = list[tuple[str, Any]]
 
 
 def is_card(path: Path) -> bool:
-    """Whether a file is a card that mmx wrote."""
+    """Whether a file is a card of `mmx data check`."""
     try:
         if path.suffix == ".md":
             with path.open("rb") as file:
