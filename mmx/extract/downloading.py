@@ -101,7 +101,8 @@ def download_pictures(
         files = [*dict.fromkeys([*record["files"], TRIED])]
         whole = {**record, "pictures": facts, "files": files}
         write_text(folder / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
-        _rewrite(folder / "items.parquet", images)
+        if images:
+            _rewrite(folder / "items.parquet", images)
     return done
 
 
@@ -254,9 +255,7 @@ def _note(folder: Path, images: dict[str, str], statuses: dict[str, str]) -> Non
 def _rewrite(table: Path, images: dict[str, str]) -> None:
     """Put the paths into ``image``, the URLs into ``image_url``."""
     with _opened(table) as file, replacing(table) as temporary:
-        column = _column(file)
-        if column is None:
-            return
+        column = str(_column(file))
         schema = file.schema_arrow
         if "image_url" not in schema.names:
             schema = schema.append(pa.field("image_url", pa.string()))
