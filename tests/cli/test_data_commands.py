@@ -14,6 +14,7 @@ from tests.extract.photographs import jpeg
 from tests.extract.servers import Files, serving
 
 
+@pytest.mark.slow
 def test_check(shop: Shop) -> None:
     done = shop.mmx("data", "check", "data", "--split", "random", "--k-core", "3")
     for said in ("readable", "look alike", "--k-core 3", "random, seed 0", "unknown without",

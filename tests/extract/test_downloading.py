@@ -12,6 +12,7 @@ import pytest
 
 from mmx.data.dataset import load_items
 from mmx.data.formats.importing import import_dataset
+from mmx.data.formats.writing import RECORD, only_recorded
 from mmx.errors import DataError, TargetError
 from mmx.extract import downloading
 from mmx.extract.checking.inputs import check_inputs
@@ -93,9 +94,12 @@ def test_a_killed_download_continues(
     with pytest.raises(KeyboardInterrupt):
         download_pictures(folder, QUICK, progress=stop)
     assert "image_url" not in pq.read_schema(folder / "items.parquet").names
+    assert only_recorded(folder, RECORD)  # what is there may be replaced by another import
     (half,) = (folder / "pictures").glob("*/*")
     half.with_name(f".{half.name}.tmp").write_bytes(b"half")
-    half.with_name(f"{'0' * 40}.jpg").write_bytes(b"")  # a machine that lost power
+    name = downloading._name(server.url() + "/images/b")
+    (folder / "pictures" / name[:2]).mkdir(exist_ok=True)
+    (folder / f"pictures/{name[:2]}/{name}.jpg").write_bytes(b"")  # the machine lost power
     (folder / ".items.parquet.999999999.tmp").write_bytes(b"")
     done = download_pictures(folder, QUICK)
     assert (done.pictures, done.fetched) == (3, 1)
