@@ -9,6 +9,7 @@ import typer
 from mmx import __version__
 from mmx.cli import (
     compare,
+    data,
     demo,
     doctor,
     evaluate,
@@ -69,4 +70,5 @@ for command in (
 
 app.command(name="import", cls=GroupedCommand)(importing.import_)
 app.command(cls=GroupedCommand)(importing.export)
+app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")

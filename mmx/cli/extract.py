@@ -9,15 +9,17 @@ from mmx.cli.dataset import chosen_data
 from mmx.cli.extract_output import drawer, name_hosts, summarise
 from mmx.cli.options import (
     AllowPrivate,
+    Connections,
     Data,
     Delimiter,
     Encoding,
     Images,
+    MaxImageMib,
+    PerHost,
     of_encoder,
     of_input,
     of_output,
     of_speed,
-    of_web,
 )
 from mmx.cli.output import (
     AsJson,
@@ -139,9 +141,9 @@ def extract(
         str | None,
         of_speed(help="Ray cluster to use: HOST:PORT, auto.", show_default="a local one"),
     ] = None,
-    connections: Annotated[int, of_web(help="Pictures fetched at once.")] = 32,
-    per_host: Annotated[int, of_web(help="Pictures fetched at once from one host.")] = 4,
-    max_image_mib: Annotated[int, of_web(help="Largest picture that is fetched, in MiB.")] = 20,
+    connections: Connections = 32,
+    per_host: PerHost = 4,
+    max_image_mib: MaxImageMib = 20,
     allow_private: AllowPrivate = False,
     out: Annotated[
         str | None,

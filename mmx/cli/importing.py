@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.options import Delimiter, Encoding, of_input, of_output, of_training
+from mmx.cli.options import AllowPrivate, Delimiter, Encoding, of_input, of_output, of_training
 from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def import_(
         ),
     ],
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE…", help="Files, or the folder they are in.")
+        list[Path], typer.Argument(metavar="SOURCE…", help="Files, their folder or a zip archive.")
     ],
     out: Annotated[Path, of_output(help="Dataset directory to write.")],
     columns: Annotated[
@@ -62,23 +62,35 @@ def import_(
         bool, of_input("--skip-bad-lines", help="Leave out and count lines that cannot be read.")
     ] = False,
     max_size: Annotated[
-        float, of_input(help="Largest size of a gzip file when it is unpacked, in GiB.")
+        float, of_input(help="Largest size of a gzip or zip file when it is unpacked, in GiB.")
     ] = 64,
+    pictures: Annotated[
+        bool, of_output("--pictures", help="Then download the pictures into the directory.")
+    ] = False,
+    allow_private: AllowPrivate = False,
+    license_: Annotated[
+        str | None, of_output("--license", help="The licence of the source, for the record.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Make a dataset directory of the files of other tools and of public dumps."""
+    from mmx.cli.data import fetch_pictures
     from mmx.data.csvs.format import CsvFormat
     from mmx.data.formats.options import ImportOptions, parse_columns
+    from mmx.errors import OptionError
+    from mmx.extract.sources.web import Web
     from mmx.recommend.dataset_api import import_dataset
 
+    if allow_private and not pictures:
+        raise OptionError("--allow-private goes with --pictures")
     csv = CsvFormat(encoding, delimiter)
     options = ImportOptions(
         k_core=k_core, min_rating=min_rating, duplicates=duplicates, all_items=all_items,
         text=text, columns=parse_columns(columns or []), csv=csv,
-        skip_bad_lines=skip_bad_lines, max_size=max_size,
+        skip_bad_lines=skip_bad_lines, max_size=max_size, license=license_,
     )  # fmt: skip
     keeps("nothing was written; run it again")
     with _drawing() as progress:
@@ -86,9 +98,11 @@ def import_(
             format_, sources, out, options, encoder=encoder, overwrite=overwrite,
             progress=progress, log=note,
         )  # fmt: skip
+    _say_imported(done)
+    if pictures:
+        done.extra["pictures"] = fetch_pictures(out, Web(allow_private=allow_private)).as_dict()
     if as_json:
         print_json(done.as_dict())
-    _say_imported(done)
 
 
 def export(
@@ -148,7 +162,7 @@ def _say_imported(done: Imported) -> None:
         note(f"{done.without_metadata:,} items are known from interactions only")
     if done.bad_lines:
         note(f"left out {done.bad_lines:,} bad lines; the first: {done.first_bad}")
-    if done.extra:
+    if "store" in done.extra:
         note(f"{done.out / done.extra['store']}: {done.extra['rows']:,} rows")
     note(
         f"{done.out}: {done.interactions:,} interactions of {done.users:,} users with "

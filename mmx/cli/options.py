@@ -36,6 +36,9 @@ AllowPrivate = Annotated[
     bool,
     of_web("--allow-private", help="Also fetch pictures from private addresses (localhost, 10.…)."),
 ]
+Connections = Annotated[int, of_web(help="Pictures fetched at once.")]
+PerHost = Annotated[int, of_web(help="Pictures fetched at once from one host.")]
+MaxImageMib = Annotated[int, of_web(help="Largest picture that is fetched, in MiB.")]
 Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.")]
 Split = Annotated[
     str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmx.cache.mmrec_features import store_of
 from mmx.data.csvs.format import PLAIN, CsvFormat
@@ -13,7 +12,8 @@ from mmx.data.formats.importing import Imported
 from mmx.data.formats.options import ImportOptions
 from mmx.data.splits import SplitRule
 from mmx.errors import OptionError
-from mmx.files import Place, as_paths
+from mmx.extract.downloading import keep_pictures_of
+from mmx.files import Place, as_path, as_paths
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.recommend.exporting import ExportReport, export_dataset
@@ -43,11 +43,12 @@ def import_dataset(
     places = as_paths(sources)  # type: ignore[arg-type]
     if encoder is not None and format != "mmrec":
         raise OptionError("--encoder goes with mmrec, whose features have no name; leave it out")
-    beside: dict[str, Any] = {}
     if format == "mmrec" and places:
-        beside = {"beside": store_of(places[0], encoder)}
+        beside = store_of(places[0], encoder)
+    else:
+        beside = keep_pictures_of(as_path(out))
     return importing.import_dataset(
-        format, places, out, options, overwrite=overwrite, progress=progress, log=log, **beside
+        format, places, out, options, overwrite=overwrite, progress=progress, log=log, beside=beside
     )
 
 

@@ -52,6 +52,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["info", "cache/toy.parquet", "--verify"],
         ["info", "runs/vbpr-toy", "--verify"],
         ["info", "data"],
+        ["data", "check", "data"],
         ["sql", "select count(*) from toy"],
         ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],

@@ -4,6 +4,7 @@
           meta_X.json.gz        {'asin': …, 'imUrl': …, 'categories': [[…]], …}, a Python dict
     2018  X.json.gz             as in 2014
           meta_X.json.gz        {"asin": …, "imageURLHighRes": […], "category": […], …}
+          ratings_X.csv         ratings alone, in all three (see amazon_ratings)
     2023  X.jsonl.gz            {"user_id": …, "parent_asin": …, "rating": …, "timestamp": ms}
           meta_X.jsonl.gz       {"parent_asin": …, "images": […], "categories": […], …}
 
@@ -16,36 +17,51 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmx.data.formats import amazon_ratings
 from mmx.data.formats.literals import as_json
 from mmx.data.formats.options import ImportSource
 from mmx.data.formats.workspace import Column, Layout
-from mmx.errors import DataError, first_line
+from mmx.errors import DataError, first_few, first_line
 
 TEXT = "{title}. {brand}. {categories}. {description}"
 REVIEW = {"reviewerID", "user_id", "overall", "rating", "unixReviewTime", "reviewText"}
 COLUMNS = ("title", "brand", "categories", "description", "features", "price", "image")
-PATTERNS = ("*.json", "*.json.gz", "*.jsonl", "*.jsonl.gz")
+PATTERNS = ("*.json", "*.json.gz", "*.jsonl", "*.jsonl.gz", *amazon_ratings.PATTERNS)
+MEMBERS = PATTERNS
 
 
 def load(source: ImportSource) -> None:
     """Read all files. Raises DataError where one is neither reviews nor metadata."""
-    reviews = 0
+    reviews: dict[str, Path] = {}
     for path in source.files(*PATTERNS):
         number, line = source.reader.first(path)
         if not line:
             raise DataError(f"{path} is empty; download it again")
+        if amazon_ratings.is_ratings(line):
+            amazon_ratings.load(source, _noted(reviews, "ratings", path))
+            continue
         old = line.lstrip().startswith("{'")
         keys = _keys(path, number, line, old)
         is_review = bool(REVIEW & keys.keys())
         values = _Values()
         columns = _reviews(values, keys) if is_review else _items(values, path, keys)
-        reviews += is_review
+        if is_review:
+            _noted(reviews, "reviews", path)
         layout = Layout(columns, paths=values.paths, prepare=as_json if old else None)
         source.work.fill("log" if is_review else "meta", source.using(path), layout, source.reader)
     if not reviews:
         raise DataError(
             "there are no reviews among the files, only metadata; name the file of the reviews, too"
         )
+
+
+def _noted(reviews: dict[str, Path], kind: str, path: Path) -> Path:
+    """Raises DataError where there are reviews and ratings: one is made of the other."""
+    reviews.setdefault(kind, path)
+    if len(reviews) > 1:
+        listed = first_few(p.name for p in reviews.values())
+        raise DataError(f"{listed} are reviews and ratings alone; name the files of one kind")
+    return path
 
 
 def _keys(path: Path, number: int, line: str, old: bool) -> dict[str, Any]:
@@ -55,7 +71,8 @@ def _keys(path: Path, number: int, line: str, old: bool) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = first_line(error) if old else "it is not JSON"
         raise DataError(
-            f"{path}: line {number}: {reason}; a JSON object a line is expected, as in the dumps"
+            f"{path}: line {number}: {reason}; a JSON object a line is expected, as in "
+            "the dumps, or user,item,rating,timestamp"
         ) from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: line {number}: a JSON object is expected, as in the dumps")

@@ -16,12 +16,17 @@ from mmx.errors import DataError, first_few
 NUMBERS = ("rating", "timestamp", "weight")  # which a log may lack
 
 
-def header(path: Path, reader: LineReader, separator: str) -> tuple[int, list[str]]:
-    """The line of the header and the names in it. Raises DataError where a name occurs twice."""
+def header(
+    path: Path, reader: LineReader, separator: str, *, again: bool = False
+) -> tuple[int, list[str]]:
+    """The line of the header and the names in it.
+
+    Raises DataError where there is none, or a name occurs twice, which with ``again`` it may.
+    """
     number, line = reader.first(path)
     names = [unquoted(name.strip()) for name in line.split(separator)] if line else []
     twice = [name for name, times in Counter(names).items() if times > 1]
-    if not names or twice:
+    if not names or (twice and not again):
         what = f"names {first_few(twice)} twice" if twice else "is missing"
         raise DataError(f"{path}: the header {what}; the first line names the columns")
     return number, names

@@ -13,6 +13,7 @@ import duckdb
 
 from mmx.atomic import check_target, file_sha256, publishing
 from mmx.data.formats import amazon, microlens, mmrec, movielens, recbole, tables
+from mmx.data.formats.archives import Archives
 from mmx.data.formats.bad_lines import BadLines
 from mmx.data.formats.filters import filtered
 from mmx.data.formats.lines import LineReader
@@ -89,15 +90,24 @@ def import_dataset(
         if not place.exists():
             raise DataError(f"{place}: there is no such file or folder")
     check_target(out, IMPORT, overwrite)
-    total = sum(map(_size, places))
     bad = BadLines(options.skip_bad_lines)
     with publishing(out, IMPORT, overwrite=overwrite, folder=True) as folder:
         encoding = (name not in SEPARATED and options.csv.encoding) or "utf-8"
-        reader = LineReader(bad, encoding, options.max_bytes, lambda done: progress(done, total))
+        archives = Archives(FORMATS[name].MEMBERS, options.max_bytes, progress)
         try:
             with Workspace(folder / WORK) as work:
-                source = ImportSource(places, options, reader, work, log)
+                places = [
+                    archives.opened(place, work.folder / "unpacked" / str(number))
+                    for number, place in enumerate(places)
+                ]
+                total = sum(map(_size, places))
+                reader = LineReader(
+                    bad, encoding, options.max_bytes, lambda done: progress(done, total)
+                )
+                source = ImportSource(places, options, reader, work, log, archives)
                 done = _imported(source, FORMATS[name], folder, Imported(out))
+        except (DataError, OptionError) as error:
+            raise type(error)(archives.named(str(error))) from error
         except duckdb.Error as error:
             raise DataError(f"the import stopped: {first_line(error)}") from error
         except RuntimeError as error:
@@ -105,7 +115,7 @@ def import_dataset(
                 raise KeyboardInterrupt from error
             raise
         shutil.rmtree(folder / WORK)
-        done.bad_lines, done.first_bad = bad.count, bad.first
+        done.bad_lines, done.first_bad = bad.count, archives.named(bad.first)
         done.extra = beside(folder)
         write_record(folder, RECORD, _facts(name, source, done))
     return done
@@ -178,4 +188,5 @@ def _facts(name: str, source: ImportSource, done: Imported) -> dict[str, Any]:
     facts = done.as_dict()
     del facts["out"]
     options = asdict(source.options)
-    return {"format": name, "sources": read, "options": options, **facts}
+    said = {"license": options.pop("license")}
+    return {"format": name, "sources": read, **said, "options": options, **facts}

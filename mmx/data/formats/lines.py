@@ -71,10 +71,18 @@ class LineReader:
         if rest:
             yield self._block(path, number, rest)
 
+    def head(self, path: Path, most: int) -> list[str]:
+        """At most so many lines from the start of a file, those left out that cannot be read."""
+        found: list[str] = []
+        for block in self._quiet().blocks(path):
+            found += block.lines
+            if len(found) >= most:
+                break
+        return found[:most]
+
     def first(self, path: Path) -> tuple[int, str]:
         """The first line that is not blank and its number; 0 and nothing where there is none."""
-        quiet = LineReader(BadLines(skip=True), self.encoding, self.max_bytes)
-        for block in quiet.blocks(path):
+        for block in self._quiet().blocks(path):
             if block.lines:
                 return block.numbers[0], block.lines[0]
         for _ in self.blocks(path):  # raises where the first line is cut off
@@ -94,6 +102,10 @@ class LineReader:
                     raise DataError(f"{path}: the gzip file is cut off; download it again")
                 copy.write(data)
         return target
+
+    def _quiet(self) -> LineReader:
+        """The same, to look at a file without counting what is read or wrong."""
+        return LineReader(BadLines(skip=True), self.encoding, self.max_bytes)
 
     def _pieces(self, path: Path) -> Iterator[bytes | None]:
         """The bytes of a file, unpacked; at last None where a gzip file is cut off."""

@@ -18,6 +18,7 @@ from mmx.errors import DataError, first_few
 TEXT = "{title}"
 COLUMNS = ("title", "likes", "views")
 PATTERNS = ("*_pairs.csv", "*_pairs.tsv", "*_title*.csv", "*_likes_and_views.txt")
+MEMBERS = PATTERNS
 
 
 def load(source: ImportSource) -> None:

@@ -23,6 +23,7 @@ from mmx.errors import DataError, first_few
 
 TEXT = ""
 COLUMNS = ()  # not known before the files are read
+MEMBERS = ()  # the features are read from the folder, too
 LOG = {"user_id": "userID", "item_id": "itemID", **{name: name for name in NUMBERS}}
 MAPS = {"user_id": ("u_id_mapping.csv", "userID"), "item_id": ("i_id_mapping.csv", "itemID")}
 SPLIT = "['train', 'valid', 'test'][try_cast({} as integer) + 1]"

@@ -1,4 +1,4 @@
-"""MovieLens in its three layouts; the folder is what the archive unpacks to.
+"""MovieLens in its three layouts: the archive, or the folder that it unpacks to.
 
 100k        u.data, u.item              tabs and |, Latin-1
 1m, 10m     ratings.dat, movies.dat     ::, Latin-1 and UTF-8
@@ -17,6 +17,7 @@ from mmx.errors import DataError
 
 TEXT = "{title}. {genres}"
 COLUMNS = ("title", "genres", "year")
+MEMBERS = ("u.data", "u.item", "ratings.dat", "movies.dat", "ratings.csv", "movies.csv")
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
     "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
@@ -34,8 +35,8 @@ def load(source: ImportSource) -> None:
             read(source, folder)
             return
     raise DataError(
-        f"{folder} has no u.data, ratings.dat or ratings.csv; name the folder that the archive "
-        "unpacks to"
+        f"{folder} has no u.data, ratings.dat or ratings.csv; name the archive, or the folder that "
+        "it unpacks to"
     )
 
 

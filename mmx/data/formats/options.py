@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmx.bounds import check_options, number, whole
 from mmx.data.csvs.format import PLAIN, CsvFormat
+from mmx.data.formats.archives import Archives
 from mmx.data.formats.filters import DUPLICATES
 from mmx.data.formats.lines import GIB, LineReader
 from mmx.data.formats.workspace import Workspace
@@ -28,7 +29,8 @@ class ImportOptions:
     columns: Mapping[str, str] = field(default_factory=dict)  # ours → theirs
     csv: CsvFormat = PLAIN
     skip_bad_lines: bool = False
-    max_size: float = 64  # GiB of one gzip file once it is unpacked
+    license: str | None = None  # of the source, in words; goes into import.json
+    max_size: float = 64  # GiB of one gzip or zip file once it is unpacked
 
     def __post_init__(self) -> None:
         one_of("--duplicates", self.duplicates, DUPLICATES)
@@ -41,7 +43,7 @@ class ImportOptions:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of one gzip file once it is unpacked."""
+        """Bytes of one gzip or zip file once it is unpacked."""
         return int(self.max_size * GIB)
 
 
@@ -54,6 +56,7 @@ class ImportSource:
     reader: LineReader
     work: Workspace
     log: Callable[[str], None]
+    archives: Archives
     read: list[Path] = field(default_factory=list)  # the files that were read
 
     def files(self, *patterns: str) -> list[Path]:
@@ -73,9 +76,10 @@ class ImportSource:
         return self.places[0]
 
     def using(self, path: Path) -> Path:
-        """Note that a file is read."""
-        if path not in self.read:
-            self.read.append(path)
+        """Note that a file is read, or the archive that it is from."""
+        found = self.archives.of(path)
+        if found not in self.read:
+            self.read.append(found)
         return path
 
     def renamed(self, known: Mapping[str, str]) -> dict[str, str]:

@@ -20,13 +20,14 @@ from mmx.errors import DataError, first_few
 TEXT = ""
 COLUMNS = ()  # not known before the files are read
 KINDS = ("token", "token_seq", "float", "float_seq")
+MEMBERS = ("*.inter", "*.inter.gz", "*.item", "*.item.gz")
 PARTS = ("train", "valid", "test")
 LOG = {name: name for name in ("user_id", "item_id", *NUMBERS)}
 
 
 def load(source: ImportSource) -> None:
     """Read the files of interactions, and of items where there are some. Raises DataError."""
-    files = source.files("*.inter", "*.inter.gz", "*.item", "*.item.gz")
+    files = source.files(*MEMBERS)
     logs = [path for path in files if _kind(path) == "inter"]
     items = [path for path in files if _kind(path) == "item"]
     others = [path for path in files if path not in logs + items]

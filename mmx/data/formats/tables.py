@@ -18,6 +18,7 @@ from mmx.errors import DataError, OptionError, first_few
 
 TEXT = ""
 COLUMNS = ()  # not known before the files are read
+MEMBERS = ("*.csv", "*.tsv", "*.csv.gz", "*.tsv.gz")
 LOG = ("user_id", "item_id", *NUMBERS, "split")
 ITEM = "item "  # before the name of a column of items in a log
 
@@ -25,7 +26,7 @@ ITEM = "item "  # before the name of a column of items in a log
 def load(source: ImportSource) -> None:
     """Read one or two tables. Raises DataError where they lack a column."""
     names = source.renamed({name: name for name in LOG})
-    files = source.files("*.csv", "*.tsv", "*.csv.gz", "*.tsv.gz")
+    files = source.files(*MEMBERS)
     tables = [_table(source, path, number, names) for number, path in enumerate(files)]
     logs = [table for table in tables if names["user_id"] in table.columns]
     items = [table for table in tables if table not in logs]

@@ -7,6 +7,7 @@ and the names of the files, by which ``--overwrite`` knows that nothing else is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmx.atomic import Kind
+from mmx.data.checks.card import NAMES as CARDS
+from mmx.data.checks.card import is_card
 from mmx.data.formats.workspace import Workspace
 from mmx.data.quoting import quoted_name
 from mmx.data.templates import TextTemplate
 from mmx.files import parse_json
 
 RECORD = "import.json"
+PICTURES = "pictures"  # the folder of pictures that were downloaded later
+TRIED = "pictures.parquet"  # what became of each of their URLs
+PICTURE = re.compile(PICTURES + r"/[0-9a-f]{2}/\.?[0-9a-f]{40}\.[a-z0-9]+(\.tmp)?")
 FIRST = ("item_id", "image", "text")
 LATE = 1 << 62  # added to the place of an item of which only interactions are known
 
@@ -86,17 +92,25 @@ def _write(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> 
 
 def write_record(folder: Path, name: str, facts: dict[str, Any]) -> None:
     """The record ``name`` in JSON, with the names of all files in the folder."""
-    files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    files = sorted(_files(folder))
     text = json.dumps({**facts, "files": [*files, name]}, indent=2, ensure_ascii=False)
     (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
+def _files(folder: Path) -> Iterator[str]:
+    """All but the pictures: there may be a million of them."""
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+    return (name for name in names if not PICTURE.fullmatch(name))
+
+
 def only_recorded(folder: Path, name: str) -> bool:
-    """Whether a folder holds only the files that its record names."""
+    """Whether a folder holds only files that its record names, pictures that were downloaded, and
+    a card of ours."""
     try:
         written = parse_json((folder / name).read_bytes())["files"]
-        there = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
-        return there <= set(written)
+        there = set(_files(folder))
+        there -= {card for card in CARDS if card in there and is_card(folder / card)}
+        return there <= {*written, TRIED}
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -22,14 +22,17 @@ COLUMNS = ("user_id", "item_id", "timestamp", "weight")  # that a split keeps
 
 
 def split_interactions(
-    table: pa.Table, rule: SplitRule, left_out: Callable[[LeftOut], None] = lambda what: None
+    table: pa.Table,
+    rule: SplitRule,
+    left_out: Callable[[LeftOut], None] = lambda what: None,
+    filtered: Callable[[str, pa.Table], None] = lambda why, table: None,
 ) -> pa.Table:
     """Filter and split: (user_id, item_id [, timestamp, weight], split), one row a pair.
 
     Of a pair that repeats the first in time is kept, with the sum of its weights. ``left_out`` is
-    called for every step that leaves interactions out. Raises DataError when the rule needs a
-    column that is absent or nothing is left for training or for the test, OptionError on
-    contradictions.
+    called for every step that leaves interactions out, ``filtered`` for every filter with what it
+    left. Raises DataError when the rule needs a column that is absent or nothing is left for
+    training or for the test, OptionError on contradictions.
     """
     rule = rule.resolved(table)
     if rule.rule == "given" and "split" not in table.column_names:
@@ -42,6 +45,7 @@ def split_interactions(
         if table.num_rows < before:
             lost.append(LeftOut(why, before - table.num_rows, before))
             left_out(lost[-1])
+        filtered(why, table)
     parts = part_numbers(table) if rule.rule == "given" else _assign(table, rule)
     if "weight" in table.column_names:
         rows = given if rule.min_rating is None else rated(given, rule.min_rating)

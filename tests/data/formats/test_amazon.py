@@ -157,7 +157,7 @@ def test_reviews_are_known_by_any_of_their_keys(tmp_path: Path) -> None:
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     for content, said in (
         ("{}", "has neither asin nor parent_asin"), ("[]", "a JSON object is expected"),
-        ("PK\x03\x04", "it is not JSON"), ("", "is empty"),
+        ("\x89PNG", "it is not JSON"), ("", "is empty"),
     ):  # fmt: skip
         path = tmp_path / "x.json"
         path.write_text(content)

@@ -1,0 +1,1 @@
+"""``mmx data check``: what is wrong with a dataset, its pictures included."""
