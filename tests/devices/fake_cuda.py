@@ -242,9 +242,9 @@ class _Elsewhere(TorchDispatchMode):
 
 def _computed(func: Any, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """The operation on the CPU, which has no product of a sparse matrix in bfloat16."""
-    if name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr:
-        if args[0].dtype != torch.float32:
-            return (args[0].to_dense().float() @ args[1].float()).to(args[0].dtype)
+    sparse = name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr
+    if sparse and args[0].dtype != torch.float32:
+        return (args[0].to_dense().float() @ args[1].float()).to(args[0].dtype)
     return func(*args, **options)
 
 

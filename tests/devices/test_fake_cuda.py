@@ -48,7 +48,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "generator of the GPU": lambda: torch.rand(N, generator=torch.Generator("cuda")),
     "drawn by weights": lambda: torch.multinomial(on_gpu(N), 1, generator=torch.Generator()),
     "numpy": lambda: on_gpu(N).numpy(),
-    "numpy of a view": lambda: on_gpu(N, N)[1:].numpy(),
+    "numpy of a view": lambda: on_gpu(N, N).T[1:].numpy(),  # noqa: PLW0108 - there is no GPU yet
     "backward": backward_of_two_devices,
     "module": lambda: torch.nn.Linear(N, 2).to("cuda")(torch.rand(1, N)),
 }

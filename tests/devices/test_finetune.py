@@ -83,6 +83,7 @@ def test_an_objective_stays_on_its_device(
         assert mixed(items, clip, tmp_path / "clip", objectives=objectives) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", OPTIONS)
 def test_however_it_is_trained(
     how: str, items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
@@ -91,6 +92,7 @@ def test_however_it_is_trained(
     assert mixed(items, clip, tmp_path / "clip", **OPTIONS[how]) == []
 
 
+@pytest.mark.slow
 def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path) -> None:
     out = tmp_path / "run"
     for stop in (True, False):
@@ -99,6 +101,7 @@ def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
         assert out.exists() is not stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refresh", ["batch", "epoch"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_end_to_end(refresh: str, precision: str, items: Items, tmp_path: Path) -> None:

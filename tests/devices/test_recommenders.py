@@ -50,7 +50,7 @@ def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) 
         return gpu.mixed + [name for name, tensor in held if not tensor.is_cuda]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_stays_on_its_device(name: str, precision: str) -> None:
     assert mixed(name, precision=precision) == []
