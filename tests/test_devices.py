@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,10 +48,28 @@ def test_auto_is_the_cpu_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described("auto").startswith("cpu (")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
-def test_an_unknown_name_is_refused_with_those_that_work(name: str) -> None:
-    with pytest.raises(OptionError, match="auto, cpu or cuda"):
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "meta", "cuda:9", "cpu:3", "xpu", "mps"])
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(
+    name: str, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"H{gpu + 100}")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    listed = "here: auto, cpu" + (", cuda:0 (H100), cuda:1 (H101)" if gpus else "")
+    with pytest.raises(OptionError, match=f"^--device {name} ?.*{re.escape(listed)}$") as caught:
         usable_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_whose_driver_fails_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(gpu: object) -> str:
+        raise RuntimeError("CUDA unknown error")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", broken)
+    with pytest.raises(OptionError, match="here: auto, cpu, cuda:0$"):
+        usable_device("cuda:1")
 
 
 @pytest.mark.usefixtures("gpus")
