@@ -71,7 +71,10 @@ def _gpu_works() -> bool:
     import torch
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started
-    if not torch.cuda.is_available() or torch.cuda.device_count() < here:
+    if not torch.cuda.is_available():
+        return False
+    if (there := torch.cuda.device_count()) < here:
+        log_line(f"{here} processes for {there} GPUs: the CPU computes; start fewer for the GPUs")
         return False
     try:
         _try(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
