@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +14,16 @@ import torch
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
+from mmx.extract.finetune.keeper import Keeper, State
+from mmx.extract.vlmo.losses import hard_negatives, mask_tokens
+from mmx.extract.vlmo.transformer import TransformerBlock
 from mmx.recommend.blocks import knn
 from mmx.recommend.blocks.content import Halved
 from mmx.recommend.blocks.graph import csr_product
 from mmx.torch_files import load_checked, save_checked
 from tests.devices.fake_cuda import FakeCuda
 from tests.extract.tiny_checkpoint import VOCABULARY, weights
+from tests.extract.tiny_vlmo import RELPOS
 from tests.recommend.toy import toy_model
 
 TEXTS = ["a red bag", "blue"]
@@ -119,3 +126,56 @@ def test_a_checkpoint_of_a_gpu_is_read_on_the_cpu(
     save_checked({"x": torch.arange(3)}, tmp_path / "checkpoint.pt")
     monkeypatch.undo()
     assert load_checked(tmp_path / "checkpoint.pt")["x"].tolist() == [0, 1, 2]
+
+
+def test_a_seed_draws_the_same_on_every_device() -> None:
+    ids = torch.arange(1, 25).view(2, 12)
+
+    def drawn() -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(3)
+        where = {"device": "cuda"} if torch.cuda.is_available() else {}
+        words = ids.to(**where) if where else ids
+        negatives = hard_negatives(torch.eye(5, **where), generator)
+        masked = mask_tokens(
+            words, torch.ones_like(words), special=[1], mask_id=2, vocab_size=30,
+            probability=0.5, generator=generator,
+        )  # fmt: skip
+        torch.manual_seed(4)
+        block = TransformerBlock(replace(RELPOS, drop_path=0.5), 0).train()
+        path = block._add(torch.zeros(6, 1, 1, **where), None, torch.ones(6, 1, 1, **where))
+        assert len({x.device for x in (words, negatives, *masked, path)}) == 1
+        return [x.cpu() for x in (negatives, *masked, path)]
+
+    expected = drawn()
+    with FakeCuda() as gpu:
+        found = drawn()
+        assert gpu.mixed == []
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_checkpoint_has_the_random_state_of_its_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws there."""
+
+    def keeper(device: str) -> Keeper:
+        model = torch.nn.Linear(2, 2)
+        optimiser = torch.optim.AdamW(model.parameters())
+        schedule = torch.optim.lr_scheduler.ConstantLR(optimiser)
+        trainable: Any = SimpleNamespace(
+            model=model, hardware=Hardware(torch.device(device), torch.float32)
+        )
+        return Keeper(tmp_path / "run", {}, trainable, optimiser, schedule, torch.Generator())
+
+    restored = []
+    state = torch.arange(16, dtype=torch.uint8)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: state + device.index)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: restored.append(given))
+    keeper("cuda:1").save(State(epoch=1))
+    keeper("cpu").load(State())
+    assert restored == []
+    resumed = State()
+    keeper("cuda:1").load(resumed)
+    assert resumed.epoch == 1
+    ((found, device),) = restored
+    assert (found.tolist(), device) == ((state + 1).tolist(), torch.device("cuda:1"))
