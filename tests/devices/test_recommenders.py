@@ -7,15 +7,22 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from mmx.recommend import checkpoint
-from mmx.recommend.features import Features
+from mmx.recommend.features import Features, FeatureSpec
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model, mmgcl
+from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import GradientModel, World
+from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.training import train
+from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
 from tests.recommend.short_training import log
 
@@ -63,6 +70,28 @@ def test_mirror_gradient_and_a_resumed_training_too(name: str, tmp_path: Path) -
         assert mixed(name, path, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
         assert path.exists()
         assert mixed(name, path, epochs=2, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
+
+
+@pytest.mark.parametrize("control", [None, "shuffle"])
+def test_a_whole_run_its_control_and_items_that_came_later(
+    control: str | None, tmp_path: Path
+) -> None:
+    """From a store to a run's files; for new items the model is built again, on the CPU."""
+    place = clubs.write_place(tmp_path)
+    items = [i for i in clubs.item_ids() if i not in clubs.COLD]
+    pq.write_table(pa.table({"item_id": items}), tmp_path / "items.parquet")
+    with FakeCuda() as gpu:
+        options = TrainOptions(epochs=1, batch_size=1024, device="cuda")
+        job = TrainJob(
+            place.data, "vbpr", [FeatureSpec(place.store)], ["dim=8"], training=options,
+            control=control,
+        )  # fmt: skip
+        run = fit(job, tmp_path / "run")
+        recommend(run, ["c1-u0"], RecommendOptions(k=5))
+        if control is None:
+            more = with_new_items(run, place.store)
+            assert len(more.items) == len(items) + len(clubs.COLD)
+        assert gpu.mixed == []
 
 
 def test_what_stays_behind_is_seen() -> None:
