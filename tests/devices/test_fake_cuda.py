@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -15,6 +16,10 @@ N = 4
 
 def on_gpu(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, device="cuda")
+
+
+def a_wrong_sum() -> torch.Tensor:
+    return on_gpu(N) + torch.rand(N)
 
 
 def backward_of_two_devices() -> None:
@@ -32,7 +37,7 @@ def backward_of_two_devices() -> None:
 
 
 WRONG: dict[str, Callable[[], object]] = {
-    "sum": lambda: on_gpu(N) + torch.rand(N),
+    "sum": a_wrong_sum,
     "product": lambda: on_gpu(N, N) @ torch.rand(N, N),
     "view": lambda: on_gpu(N, N)[0].view(2, 2).T + torch.rand(2, 2),
     "in place": lambda: on_gpu(N).add_(torch.rand(N)),
@@ -50,6 +55,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "numpy": lambda: on_gpu(N).numpy(),
     "numpy of a view": lambda: on_gpu(N, N).T[1:].numpy(),  # noqa: PLW0108 - there is no GPU yet
     "backward": backward_of_two_devices,
+    "in a thread": lambda: ThreadPoolExecutor(1).submit(a_wrong_sum).result(),
     "module": lambda: torch.nn.Linear(N, 2).to("cuda")(torch.rand(1, N)),
 }
 RIGHT: dict[str, Callable[[], object]] = {

@@ -15,6 +15,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
 from mmx.extract.finetune.keeper import Keeper, State
+from mmx.extract.vlmo import VLMo
 from mmx.extract.vlmo.losses import hard_negatives, mask_tokens
 from mmx.extract.vlmo.transformer import TransformerBlock
 from mmx.recommend.blocks import knn
@@ -59,6 +60,20 @@ def test_biases_are_gathered_before_the_passes_and_no_pass_waits_for_them(tmp_pa
         table.requires_grad_(True)
         table.data.mul_(2)  # past every counter, as some optimisers do
         assert abs(encoder.encode_text(encoder.tokenize(TEXTS)) - first).max() < 1e-6
+
+
+def test_the_gathered_biases_are_there_before_other_streams_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    for owner, name in ((VLMo, "keep_biases"), (Hardware, "wait")):
+        monkeypatch.setattr(owner, name, lambda self, name=name: seen.append(name))
+    with FakeCuda():
+        encoder = opened(tmp_path)
+        assert seen[-2:] == ["keep_biases", "wait"]
+        encoder.in_precision("bfloat16")
+    assert seen[-2:] == ["keep_biases", "wait"]
+    assert seen.count("keep_biases") == 2
 
 
 def test_float32_is_float32_in_convolutions() -> None:
