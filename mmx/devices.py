@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,15 +33,32 @@ def usable_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise OptionError(f"--device {name} is unknown to torch; use auto, cpu or cuda") from None
+        raise OptionError(f"--device {name} is unknown to torch; here: {_here()}") from None
     there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if not there:
-        raise OptionError(f"--device {name}: no CUDA device here; use --device cpu")
     if (device.index or 0) >= there:
-        raise OptionError(f"--device {name}: the last one here is {device.type}:{there - 1}")
+        raise OptionError(f"--device {name}: no such device; here: {_here()}")
     if device.type not in ("cpu", "cuda"):
         _try(device)
     return device
+
+
+def _here() -> str:
+    """What ``--device`` takes on this machine, as a message lists it."""
+    import torch
+
+    gpus = [f"cuda:{n}{_called(n)}" for n in range(torch.cuda.device_count())]
+    apple = ["mps"] if torch.backends.mps.is_available() else []
+    return ", ".join([AUTO, "cpu", *gpus, *apple])
+
+
+def _called(gpu: int | torch.device) -> str:
+    """The GPU's name in brackets, of one that has a working driver."""
+    import torch
+
+    try:
+        return f" ({torch.cuda.get_device_name(gpu)})"
+    except Exception:  # each fault of a driver has its own
+        return ""
 
 
 @cache
@@ -52,7 +71,10 @@ def _gpu_works() -> bool:
     import torch
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started
-    if not torch.cuda.is_available() or torch.cuda.device_count() < here:
+    if not torch.cuda.is_available():
+        return False
+    if (there := torch.cuda.device_count()) < here:
+        log_line(f"{here} processes for {there} GPUs: the CPU computes; start fewer for the GPUs")
         return False
     try:
         _try(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
@@ -68,11 +90,19 @@ def described(device: str | torch.device) -> str:
 
     found = usable_device(device) if isinstance(device, str) else device
     if found.type == "cuda":
-        return f"{found} ({torch.cuda.get_device_name(found)})"
+        return f"{found}{_called(found)}"
     if found.type == "cpu":
         count = torch.get_num_threads()
         return f"cpu ({count} thread{'s' if count > 1 else ''})"
     return str(found)
+
+
+def give_back_memory() -> None:
+    """Free the GPU memory that torch keeps for later and nothing uses; imports no torch."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _try(device: torch.device) -> None:
@@ -83,4 +113,6 @@ def _try(device: torch.device) -> None:
         torch.zeros(1, device=device).item()
     except Exception as error:  # each back end has its own
         reason = first_line(error).partition(". ")[0]
-        raise OptionError(f"--device {device} cannot be used ({reason}); use cpu") from error
+        raise OptionError(
+            f"--device {device} cannot be used ({reason}); here: {_here()}"
+        ) from error

@@ -23,6 +23,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+NO_MEMORY = (  # in the messages of a CPU, of a GPU, and of its libraries
+    "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
+    "cublas_status_not_initialized", "cudnn_status_alloc_failed", "cudnn_status_not_initialized",
+    "unable to find an engine", "unable to find a valid cudnn algorithm",
+)  # fmt: skip
+
 
 class MmxError(Exception):
     """Base of all errors that mmx raises on purpose."""
@@ -78,6 +84,14 @@ def first_line(error: BaseException) -> str:
     """What an error says, in one line: the first that is not blank, else the name of its class."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that the memory of a CPU or GPU is used up; imports no torch."""
+    if {kind.__name__ for kind in type(error).__mro__} & {"MemoryError", "OutOfMemoryError"}:
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
 
 
 def first_few(values: Iterable[object], limit: int = 3) -> str:

@@ -10,6 +10,7 @@ import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from mmx.devices import usable_device
 from mmx.errors import OptionError
 
 T = TypeVar("T")
+LONGEST = timedelta(days=7)  # the others wait while the first evaluates and writes; NCCL's: 10 min
 
 
 class Processes:
@@ -30,7 +32,7 @@ class Processes:
             from accelerate import PartialState
 
             _must_have_gpus(self.device)
-            state = PartialState(cpu=self.device.type == "cpu")
+            state = PartialState(cpu=self.device.type == "cpu", timeout=LONGEST)
             atexit.unregister(_leave)
             atexit.register(_leave)
             self.rank, self.size, self.device = (

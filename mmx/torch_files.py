@@ -18,7 +18,7 @@ from mmx.array_files import disk_errors
 
 
 def load_checked(path: Path) -> Any:
-    """The saved tensors and plain values. Raises ValueError when a checksum is wrong.
+    """The saved tensors, on the CPU, and plain values. Raises ValueError when a checksum is wrong.
 
     The file is a zip archive, whose CRC-32 of each tensor torch writes and does not compare.
     """
@@ -26,7 +26,7 @@ def load_checked(path: Path) -> Any:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{damaged} in it is not what was written")
-    return torch.load(path, weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def save_checked(value: Any, path: Path, written: Callable[[], None] = lambda: None) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import accelerate
 import pytest
 import torch
 
@@ -47,10 +51,28 @@ def test_auto_is_the_cpu_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described("auto").startswith("cpu (")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
-def test_an_unknown_name_is_refused_with_those_that_work(name: str) -> None:
-    with pytest.raises(OptionError, match="auto, cpu or cuda"):
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "meta", "cuda:9", "cpu:3", "xpu", "mps"])
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(
+    name: str, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: f"H{gpu + 100}")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    listed = "here: auto, cpu" + (", cuda:0 (H100), cuda:1 (H101)" if gpus else "")
+    with pytest.raises(OptionError, match=f"^--device {name} ?.*{re.escape(listed)}$") as caught:
         usable_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_whose_driver_fails_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(gpu: object) -> str:
+        raise RuntimeError("CUDA unknown error")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", broken)
+    with pytest.raises(OptionError, match=r"here: auto, cpu, cuda:0$"):
+        usable_device("cuda:1")
 
 
 @pytest.mark.usefixtures("gpus")
@@ -71,14 +93,45 @@ def test_ray_reserves_the_gpus_of_its_cluster() -> None:
 
 
 @pytest.mark.usefixtures("gpus")
-def test_auto_needs_a_gpu_for_each_process_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_needs_a_gpu_for_each_process_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert usable_device("auto").type == "cuda"
     mmx.devices._gpu_works.cache_clear()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    assert usable_device("auto").type == "cpu"
+    with caplog.at_level("INFO", logger="mmx"):
+        assert usable_device("auto").type == usable_device("auto").type == "cpu"
+    assert caplog.text.count("3 processes for 2 GPUs: the CPU computes") == 1
     with pytest.raises(OptionError, match="3 processes for 2 GPUs"):
         _must_have_gpus(torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_each_process_of_torchrun_opens_the_encoder_on_its_own_gpu_and_waits_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first process evaluates and writes for longer than the ten minutes of NCCL."""
+    given: dict[str, Any] = {}
+
+    class State:
+        process_index, num_processes, device = 1, 2, torch.device("cuda", 1)
+
+        def __init__(self, **options: Any) -> None:
+            given.update(options)
+
+    def opened(name: str, **options: Any) -> None:
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accelerate, "PartialState", State)
+    monkeypatch.setattr("mmx.extract.finetune.api.open_encoder", opened)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(KeyboardInterrupt):
+        mmx.finetune(plain_catalogue(tmp_path / "data", 8), "clip:mini", tmp_path / "run")
+    assert given["device"] == "cuda:1"
+    assert given["timeout"] >= timedelta(days=1)
+    assert given["cpu"] is False
 
 
 @pytest.mark.usefixtures("gpus")

@@ -117,7 +117,9 @@ def _bfloat16(device: str) -> str:
     from mmx.extract.encoders.hardware import Hardware
 
     fast = Hardware(torch.device(device), torch.float32).fast_precision
-    return "native bfloat16" if fast == "bfloat16" else "no native bfloat16"
+    return {"bfloat16": "native bfloat16", "float16": "native float16, no native bfloat16"}.get(
+        fast, "no native bfloat16"
+    )
 
 
 def _no_gpu(torch: Any) -> tuple[str, str]:

@@ -6,8 +6,9 @@ from time import perf_counter
 
 import numpy as np
 
+from mmx.errors import out_of_memory
 from mmx.extract.encoder import Encoder
-from mmx.extract.stages.passes import Lanes, out_of_memory
+from mmx.extract.stages.passes import Lanes
 from mmx.extract.stages.progress import Progress
 
 TRIAL_FROM = 10_000  # items of a job, from which on the trial is worth its time

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmx.errors import RunError, first_line
+from mmx.errors import RunError, first_line, out_of_memory
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
 SHARE_OF_BEST = 64  # of the memory that a matrix of the best epoch may take: the part of it
 COPIES = 4  # of a trained number: itself, its gradient, and Adam's two moments
-REFUSED = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 def memory_there() -> int:
@@ -40,8 +39,7 @@ def allocating(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        reason = first_line(error) if str(error).strip() else "none is left"
-        known = isinstance(error, MemoryError) or any(words in reason for words in REFUSED)
-        if not known:
+        if not out_of_memory(error):
             raise
+        reason = first_line(error) if str(error).strip() else "none is left"
         raise RunError(f"{what} does not fit in memory ({reason}); {remedy}") from error

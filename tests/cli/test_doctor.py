@@ -41,7 +41,7 @@ def no_driver(): raise RuntimeError("Found no driver. Please look")
 facts = Space(name="Fast GPU", total_memory=80 * 2**30)
 cuda = Space(
     device_count=lambda: {gpus}, get_device_properties=lambda index: facts, init=no_driver,
-    is_bf16_supported=lambda including_emulation: True)
+    get_device_capability=lambda device: (9, 0))
 cpu = Space(_is_amx_tile_supported=lambda: False, _is_avx512_bf16_supported=lambda: False)
 backends = Space(mps=Space(is_available=lambda: False))
 get_num_threads = lambda: 3

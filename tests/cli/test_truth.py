@@ -152,7 +152,7 @@ TRAIN = ("train", "--data", "data", "--epochs", "1", "--out", "runs/never")
         (("--model", "bpr", "--seed", "-1"), "--seed -1: 0 to 9223372036854775807 is expected"),
         (
             ("--model", "bpr", "--device", "gpu"),
-            "--device gpu is unknown to torch; use auto, cpu or cuda",
+            "--device gpu is unknown to torch; here: auto, cpu",
         ),
         (("--model", "bpr", "--lr", "nan"), "--lr nan: above 0 is expected"),
     ],

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from mmx.errors import EncoderError
-from mmx.extract.stages.passes import Halving, Lanes, out_of_memory
+from mmx.errors import NO_MEMORY, EncoderError, out_of_memory
+from mmx.extract.stages import passes
+from mmx.extract.stages.passes import Halving, Lanes
 from mmx.extract.stages.progress import Progress
 
 
@@ -40,6 +41,16 @@ def test_halving_finds_what_fits_and_keeps_it() -> None:
     assert seen == [4, 2]
 
 
+def test_what_torch_keeps_is_given_back_before_a_smaller_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Libraries take memory beside torch's, and find none where torch keeps it all."""
+    seen: list[int] = []
+    monkeypatch.setattr(passes, "give_back_memory", lambda: seen.append(0))
+    Halving()(limited(8, seen), 32)
+    assert seen == [32, 0, 16, 0, 8, 8, 8, 8]
+
+
 def test_no_memory_for_one_item_is_an_error() -> None:
     with pytest.raises(EncoderError, match="single item; --precision bfloat16"):
         Halving()(limited(0, []), 7)
@@ -59,6 +70,9 @@ def test_what_counts_as_out_of_memory() -> None:
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert out_of_memory(MemoryError())
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"))
+    assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cu…"))
+    assert out_of_memory(RuntimeError("GET was unable to find an engine to execute this computa"))
+    assert all(out_of_memory(RuntimeError(f"Error: {words.upper()}!")) for words in NO_MEMORY)
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not out_of_memory(ValueError("out of memory"))
 

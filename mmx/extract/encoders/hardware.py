@@ -37,12 +37,22 @@ class Hardware:
         return cls(usable_device(device), PRECISIONS[precision])
 
     def place(self, model: Any) -> Any:
-        """The model for inference: weights cast and moved, no gradients, no dropout."""
+        """The model for inference: weights cast and moved, no gradients, no dropout.
+
+        float32 is float32 from then on: by default torch lets a GPU convolve in TF32, whose
+        numbers have 10 bits after the point, and other precisions are measured against it.
+        """
         model = model.to(self.device, self.dtype).eval().requires_grad_(False)
         if self._cuda:
+            torch.backends.cudnn.allow_tf32 = False
             model = model.to(memory_format=torch.channels_last)  # of convolutions
-            torch.cuda.synchronize(self.device)  # before the lanes' own streams read it
+            self.wait()
         return model
+
+    def wait(self) -> None:
+        """Until all that was begun is done: lanes read it on streams of their own."""
+        if self._cuda:
+            torch.cuda.synchronize(self.device)
 
     @property
     def _cuda(self) -> bool:
@@ -50,10 +60,13 @@ class Hardware:
 
     @property
     def fast_precision(self) -> str:
-        """bfloat16 where the device computes with it natively, else float32."""
+        """The lower precision that the device has products for, else float32.
+
+        GPUs have those of bfloat16 from Ampere on, and before, from Volta on, of float16.
+        """
         if self._cuda:
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-            return "bfloat16" if native else "float32"
+            generation = torch.cuda.get_device_capability(self.device)[0]
+            return "bfloat16" if generation >= 8 else "float16" if generation == 7 else "float32"
         if self.device.type != "cpu":
             return "float32"
         native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError, OptionError
+from mmx.errors import EncoderError, OptionError, out_of_memory
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.request import Request
 from mmx.extract.pictures.images import ImageRule
-from mmx.extract.stages.passes import out_of_memory
 from mmx.own.member import Member
 
 

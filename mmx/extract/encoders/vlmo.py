@@ -80,7 +80,7 @@ def open_vlmo(
         card = replace(card, tokenizer=pieces.name, text_limit=pieces.limit)
     rule = replace(_rule(model.config), decode=decode) if wanted != ("text",) else None
     card = replace(card, image_rule=rule.as_dict() if rule else None)
-    hardware.place(model)
+    _place(model, hardware)
     return VLMoEncoder(card, rule, hardware, model, pieces, head or "itc")
 
 
@@ -119,7 +119,8 @@ class VLMoEncoder(Encoder):
     def in_precision(self, precision: str) -> VLMoEncoder:
         """A copy that computes in another precision; best of an encoder in float32."""
         hardware = Hardware.of(str(self.hardware.device), precision)
-        model = hardware.place(copy.deepcopy(self.model, cast(self.model, hardware)))
+        model = copy.deepcopy(self.model, cast(self.model, hardware))
+        _place(model, hardware)
         card = replace(self.card, precision=precision)
         return replace(self, card=card, hardware=hardware, model=model)
 
@@ -130,6 +131,13 @@ class VLMoEncoder(Encoder):
     def _tokens(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
         return batch.tokens["ids"].to(device), batch.tokens["mask"].to(device)
+
+
+def _place(model: VLMo, hardware: Hardware) -> None:
+    hardware.place(model)
+    if hardware.device.type != "cpu":
+        model.keep_biases()
+        hardware.wait()
 
 
 def _wanted(model: VLMo, head: str | None, modalities: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -94,8 +94,14 @@ class Keeper:
             part.load_state_dict(saved[name])
         self.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["torch"])
+        if saved.get("cuda") is not None and self._device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda"], self._device)
         for name in ("epoch", "best_epoch", "best", "history", "best_sha256"):
             setattr(state, name, saved[name])
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainable.hardware.device
 
     def _damaged(self, path: Path) -> RunError:
         return RunError(f"{path} is damaged; delete the folder {self.folder} to start over")
@@ -109,6 +115,8 @@ class Keeper:
         saved = {name: part.state_dict() for name, part in self.parts.items()}
         saved |= {"model": self.trainable.model.state_dict(), "torch": torch.get_rng_state()}
         saved |= {"generator": self.generator.get_state(), **vars(state)}
+        if self._device.type == "cuda":  # dropout draws there
+            saved["cuda"] = torch.cuda.get_rng_state(self._device)
         with replacing(self.folder / "checkpoint.pt") as temporary:
             save_checked(saved, temporary)
 

@@ -18,6 +18,7 @@ from mmx.data.dataset import Items
 from mmx.errors import OptionError, RunError
 from mmx.extract.encoder import Encoder
 from mmx.extract.finetune.keeper import TUNED, Keeper, State
+from mmx.extract.finetune.losses import found_at
 from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
 from mmx.extract.finetune.pairs import Pairs, load_pairs
@@ -156,14 +157,10 @@ def validate(objective: Objective) -> dict[str, float]:
 
     A text counts as found when it is the picture's own or word for word the same.
     """
-    trainable, pairs = objective.trainable, objective.pairs
-    trainable.model.eval()
-    rows = torch.from_numpy(pairs.valid)
+    objective.trainable.model.eval()
+    rows = torch.from_numpy(objective.pairs.valid)
     images, texts, loss = objective.held_out(rows)
-    alike = pairs.alike(rows)
-    scores = images @ texts.T  # (m, m)
-    own = torch.where(alike, scores, float("-inf")).max(1).values
-    rank = ((scores > own[:, None]) & ~alike).sum(1)
+    rank = found_at(images, texts, objective.alike_among(rows))
     recalls = {f"valid_recall@{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}
     return {"valid_loss": loss.item(), **recalls}
 

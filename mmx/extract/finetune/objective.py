@@ -10,7 +10,7 @@ import torch
 
 from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.chunks import in_chunks
-from mmx.extract.finetune.losses import co_interaction, itc
+from mmx.extract.finetune.losses import Alike, co_interaction, itc, itc_in_blocks
 from mmx.extract.finetune.pairs import PairBatch, Pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import Trainable, unit
@@ -43,7 +43,7 @@ class Objective:
         images, texts = self.embed(batch)
         scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
         if "itc" in self.options.objectives:
-            total = total + itc(images, texts, scale, self.pairs.alike(rows))
+            total = total + itc(images, texts, scale, self._alike(rows))
         if self.partners is not None:
             others = self.partners.draw(rows, self.generator)
             total = total + self._co_interaction(rows, others, images + texts, scale)
@@ -88,12 +88,13 @@ class Objective:
     def held_out(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Pictures, texts (m, d) and the loss of (m,) held-out rows, pictures as they are.
 
-        ITC counts where it is trained or nothing else is; matching and masked words do not.
+        ITC counts where it is trained or nothing else is; matching and masked words do not. No
+        (m, m) matrix is made of many rows.
         """
         images, texts = self.embed(PairBatch(self.pairs, rows))
         scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
         if "itc" in self.options.objectives or self.partners is None:
-            total = total + itc(images, texts, scale, self.pairs.alike(rows))
+            total = total + itc_in_blocks(images, texts, scale, self.alike_among(rows))
         if self.partners is not None:
             same = torch.Generator().manual_seed(self.options.seed)  # partners of every epoch
             others = self.partners.draw(rows, same)
@@ -113,8 +114,19 @@ class Objective:
         others = torch.where(known, others, rows)  # a partner without a pair: the item itself
         batch = PairBatch(self.pairs, others) if still else self._draw(others)
         more = unit(torch.stack(self.embed(batch)).sum(0))
-        alike = self.pairs.alike(rows, others) | self.pairs.alike(others)
-        return co_interaction(unit(both), more, scale, alike)
+        if not still:
+            alike = self._alike(rows, others) | self._alike(others)
+            return co_interaction(unit(both), more, scale, alike)
+        one, two = self.alike_among(rows, others), self.alike_among(others)
+        return itc_in_blocks(unit(both), more, scale, lambda i, j: one(i, j) | two(i, j))
+
+    def alike_among(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> Alike:
+        """Which of (m,) item rows and ``others``, by default the same, are alike; by places."""
+        theirs = rows if others is None else others
+        return lambda i, j: self._alike(rows[i.cpu()], theirs[j.cpu()])
+
+    def _alike(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+        return self.pairs.alike(rows, others).to(self.trainable.hardware.device)
 
     def _draw(self, rows: torch.Tensor) -> PairBatch:
         how = self.trainable.augmentation if self.options.augment else None

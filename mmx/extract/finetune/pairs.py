@@ -42,10 +42,10 @@ class Pairs:
         return [str(self.texts[row]) for row in rows.tolist()]
 
     def alike(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, B) bool: same picture or same text."""
+        """(n,) rows and (k,) ``others``, by default the same → (n, k): same picture or text."""
         mine = torch.from_numpy(self.groups[rows.numpy()])
         other = mine if others is None else torch.from_numpy(self.groups[others.numpy()])
-        return (mine[:, None] == other[None]).any(-1)
+        return (mine[:, None, 0] == other[None, :, 0]) | (mine[:, None, 1] == other[None, :, 1])
 
 
 @dataclass(frozen=True)

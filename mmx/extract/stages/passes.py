@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmx.errors import EncoderError
+from mmx.devices import give_back_memory
+from mmx.errors import EncoderError, out_of_memory
 from mmx.extract.encoder import Encoder, TextBatch, checked
 from mmx.extract.stages.progress import Progress
 
@@ -75,17 +76,7 @@ class Halving:
                     ) from error
             # Outside of the except clause: the error held the memory of the failed pass.
             self.size = min(self.size or rows, max(1, size // 2))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that the memory of a CPU or GPU is used up; imports no torch."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MemoryError", "OutOfMemoryError"}:
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+            give_back_memory()  # cuBLAS and cuDNN want memory that torch keeps
 
 
 class Passes:

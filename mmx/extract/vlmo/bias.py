@@ -48,12 +48,14 @@ class RelativeBias:
     """The bias of every block, gathered from the table once and not for each batch.
 
     What is gathered is used by the image, the text and the fused pass. It is kept while no
-    gradient is needed and the table has the same numbers.
+    gradient is needed and the table has the same numbers. On a GPU passes run on several streams,
+    and one would read what another has not yet gathered: there ``keep`` alone makes it.
     """
 
     def __init__(self, config: VLMoConfig) -> None:
         self.config = config
         self.kept: tuple[Tensor, Tensor] | None = None  # a copy of the table, what came of it
+        self._version = (0, 0)  # of the table on a GPU, where comparing would wait for all passes
 
     def of(self, table: Tensor | None, queries: slice, keys: slice) -> Tensor | None:
         """(L, 1, H, queries, keys); tokens are counted from the image's [CLS], texts follow.
@@ -64,9 +66,25 @@ class RelativeBias:
             return None
         if torch.is_grad_enabled():
             return self._gathered(table, queries, keys)
-        if self.kept is None or not _same(self.kept[0], table):
-            self.kept = (table.clone(), self._gathered(table, slice(None), slice(None)))
+        if not self._is_kept(table):
+            if table.device.type != "cpu":
+                return self._gathered(table, queries, keys)
+            self.keep(table)
+        assert self.kept is not None
         return self.kept[1][..., queries, keys]
+
+    @torch.no_grad()
+    def keep(self, table: Tensor) -> None:
+        """Gather it for the passes to come, as long as the table is not trained."""
+        self.kept = (table.clone(), self._gathered(table, slice(None), slice(None)))
+        self._version = _version(table)
+
+    def _is_kept(self, table: Tensor) -> bool:
+        if self.kept is None:
+            return False
+        if table.device.type == "cpu":
+            return _same(self.kept[0], table)
+        return not table.requires_grad and self._version == _version(table)
 
     def _gathered(self, table: Tensor, queries: slice, keys: slice) -> Tensor:
         config = self.config
@@ -75,6 +93,11 @@ class RelativeBias:
         rows = torch.from_numpy(index.flatten()).to(table.device)
         columns = table.t().contiguous()  # (L·H, rows); block l has columns l·H to (l+1)·H - 1
         return columns[:, rows].view(config.depth, 1, config.heads, *index.shape)
+
+
+def _version(table: Tensor) -> tuple[int, int]:
+    """Another one after every change that torch counts."""
+    return table.data_ptr(), table._version
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -96,11 +96,15 @@ def itm_loss(
 
 
 def hard_negatives(similarity: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """(B, B) → (B,) int64: for each row one other column, drawn by softmax of the rest."""
+    """(B, B) → (B,) int64: for each row one other column, drawn by softmax of the rest.
+
+    Drawn on the CPU, as ``generator`` is, so that a seed means the same on every device.
+    """
     if len(similarity) < 2:
         raise OptionError("ITM needs at least two pairs in a batch; raise --batch-size")
     others = similarity.detach().float().clone().fill_diagonal_(float("-inf"))
-    return torch.multinomial(others.softmax(dim=1), 1, generator=generator)[:, 0]
+    drawn = torch.multinomial(others.softmax(dim=1).cpu(), 1, generator=generator)
+    return drawn[:, 0].to(similarity.device)
 
 
 def mlm_loss(model: VLMo, pixels: Tensor, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
@@ -132,15 +136,16 @@ def mask_tokens(
     """BERT's masking of (B, T) ids → (replaced ids, labels), both (B, T).
 
     Each real token is chosen with ``probability``; of the chosen 80 % become [MASK], 10 % a
-    random word piece, 10 % stay. Ids in ``special`` are never chosen.
+    random word piece, 10 % stay. Ids in ``special`` are never chosen. Drawn on the CPU, as
+    ``generator`` is.
     """
 
     def draw() -> Tensor:
-        return torch.rand(ids.shape, generator=generator, device=ids.device)
+        return torch.rand(ids.shape, generator=generator).to(ids.device)
 
     real = mask.bool() & ~torch.isin(ids, torch.tensor(list(special), device=ids.device))
     chosen, how = real & (draw() < probability), draw()
-    random = torch.randint(vocab_size, ids.shape, generator=generator, device=ids.device)
+    random = torch.randint(vocab_size, ids.shape, generator=generator).to(ids.device)
     replaced = torch.where(chosen & (how < 0.8), mask_id, ids)
     replaced = torch.where(chosen & (how >= 0.9), random, replaced)
     return replaced, torch.where(chosen, ids, IGNORED)

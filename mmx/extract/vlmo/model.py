@@ -190,6 +190,11 @@ class VLMo(nn.Module):
     def _slice(self, tokens: int) -> int:
         return slice_size(self.config, tokens, self.dtype.itemsize)
 
+    def keep_biases(self) -> None:
+        """Gather the relative position biases now, for passes without gradients."""
+        if self.relative_position_bias_table is not None:
+            self.relative_bias.keep(self.relative_position_bias_table)
+
     def _bias(self, tokens: slice, mask: Tensor | None) -> LogitBias:
         """For a pass over ``tokens`` of the image's and the text's, of which ``mask`` is.
 

@@ -87,7 +87,8 @@ class TransformerBlock(nn.Module):
     def _add(self, x: Tensor, gamma: Tensor | None, y: Tensor) -> Tensor:
         if self.training and self.drop_path:  # stochastic depth, one draw for each sample
             kept = 1 - self.drop_path
-            y = y * (torch.rand(len(y), 1, 1, device=y.device) < kept).to(y.dtype) / kept
+            drawn = torch.rand(len(y), 1, 1).to(y.device)  # the same on every device
+            y = y * (drawn < kept).to(y.dtype) / kept
         return x + y if gamma is None else torch.addcmul(x, gamma, y)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmx.devices import AUTO, usable_device
+from mmx.devices import AUTO, give_back_memory, usable_device
 from mmx.errors import OptionError
 from mmx.extract.planning import Block, rows_of
 from mmx.extract.stages.progress import Progress
@@ -46,7 +44,7 @@ class Workers:
         One that makes no progress for long is killed. Raises the error of a worker; EncoderError
         when too many were lost over a block (mmx.extract.workers.pending).
         """
-        _give_back_memory()
+        give_back_memory()  # of the coordinator's encoder
         own = Progress()  # of the coordinator: it writes
         devices = self.devices[: len(job.blocks)]
         spec = job.spec.shared(len(devices))
@@ -187,14 +185,6 @@ class _Pool:
         else:
             self.pending.lost(held, worker.device, _how(worker.process.exitcode))
         self._spawn(worker.device)
-
-
-def _give_back_memory() -> None:
-    """Free the GPU memory of the coordinator's encoder, which torch keeps otherwise."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def _how(code: int | None) -> str:

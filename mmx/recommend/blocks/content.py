@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 
 import numpy as np
@@ -94,16 +95,20 @@ def projections(
 
 
 class Halved:
-    """A frozen matrix in bfloat16, made once: autocast would make it in every step."""
+    """A frozen matrix in bfloat16, made once: autocast would make it in every step.
+
+    The last copy is let go before the next is made, and the matrix is not held by it.
+    """
 
     def __init__(self) -> None:
-        self._of: torch.Tensor | None = None
+        self._of: weakref.ref[torch.Tensor] | None = None
         self._half: torch.Tensor | None = None
 
     def __call__(self, matrix: torch.Tensor) -> torch.Tensor:
         """The copy of the last matrix, if it is the same; end to end it changes in every step."""
-        if self._half is None or self._of is not matrix:
-            self._of, self._half = matrix, matrix.bfloat16()
+        if self._half is None or self._of is None or self._of() is not matrix:
+            self._half = None
+            self._of, self._half = weakref.ref(matrix), matrix.bfloat16()
         return self._half
 
 

@@ -155,9 +155,11 @@ def sum_rows(
 def csr_product(
     indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor
 ) -> torch.Tensor:
-    """The same by the device's own CSR product."""
+    """The same by the device's own CSR product, in the precision of ``x`` under autocast too."""
     shape = (len(indptr) - 1, len(x))
-    return torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False) @ x
+    matrix = torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False)
+    with torch.autocast(x.device.type, enabled=False):
+        return matrix @ x
 
 
 def _tensor(numbers: np.ndarray) -> torch.Tensor:

@@ -84,8 +84,9 @@ def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def search_in_blocks(vectors: torch.Tensor, k: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``search`` by dense products of ``rows`` queries at a time."""
-    parts = [(block @ vectors.T).topk(k, dim=1) for block in vectors.split(rows)]
+    """``search`` by dense products of ``rows`` queries at a time, under autocast in float32 too."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        parts = [(block @ vectors.T).topk(k, dim=1) for block in vectors.split(rows)]
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
 

@@ -91,9 +91,11 @@ class Modality(nn.Module):
     def forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The learned graph's rows, columns and normalised values, (edges,) each.
 
-        Which edges there are is not differentiable, their values are.
+        Which edges there are is not differentiable, their values are. In float32 under autocast
+        too: in bfloat16 some of the nearest items would be others.
         """
-        projected = F.linear(self.matrix, self.weight, self.bias)  # (items, f), equation 4
+        with torch.autocast(self.matrix.device.type, enabled=False):
+            projected = F.linear(self.matrix, self.weight, self.bias)  # (items, f), equation 4
         unit = F.normalize(projected.float())
         edges = edges_between(unit.detach()[self.items], self.items, self.k)
         # the gradient of unit[rows] adds up in an order that differs from call to call

@@ -1,0 +1,289 @@
+"""A CUDA device that is not there: numbers are computed on the CPU and said to be on "cuda:0".
+
+    with FakeCuda() as gpu:
+        ...  # code that takes torch.device("cuda")
+    assert gpu.mixed == []
+
+Every operation is seen below autograd, so backward passes count too, and since the numbers are real
+code may branch on them. A storage has the mark of its device, so that views and results in place
+have it. Seen are operations on tensors of two devices, generators of another device than what they
+draw, and ``.numpy()`` of a tensor on a GPU; ``waits`` are where a GPU would have to be waited for.
+
+There is one device, and streams are all the same. Threads of executors are followed, others are
+not. autocast has the CPU's list of operations.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
+from typing import Any, Self
+from unittest import mock
+
+import torch
+import torch._dynamo  # reads tables of torch's functions, which are replaced below
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+ACROSS = {"copy_", "_copy_from", "_to_copy", "set_"}  # take tensors of two devices
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+WAITING = {"_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "equal", "bincount"}
+INNER = ("/_compile.py", "/eval_frame.py", "/fake_cuda.py")  # between an operation and its caller
+
+_to, _numpy = torch.Tensor.to, torch.Tensor.numpy
+_device, _tensor, _autocast = torch.Tensor.device, torch.tensor, torch.autocast.__init__
+_submit, _empty = ThreadPoolExecutor.submit, torch.empty
+_enabled, _dtype, _Generator = torch.is_autocast_enabled, torch.get_autocast_dtype, torch.Generator
+_places: dict[int, tuple[torch.Generator, torch.device]] = {}  # of generators, by their address
+
+
+class FakeGenerator(_Generator):
+    """A generator of the CPU that says that it is of another device."""
+
+    def __new__(cls, device: torch.device | str = "cpu") -> FakeGenerator:
+        made = super().__new__(cls, "cpu")
+        _places[made._cdata] = made, torch.device(device)  # operations get another Python object
+        return made
+
+    device = property(lambda self: _places[self._cdata][1])
+
+
+class FakeCuda(TorchDispatchMode):
+    """See the module; a context manager."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed: list[str] = []  # what would fail on a GPU, and where, each once
+        self.waits: list[str] = []
+        self._marks: dict[int, StorageWeakRef] = {}
+        self._patches = ExitStack()
+
+    def has(self, tensor: torch.Tensor) -> bool:
+        """Whether it is on the GPU."""
+        with _disable_current_modes():
+            storage = _storage(tensor)
+        mark = self._marks.get(storage._cdata)
+        return mark is not None and not mark.expired()  # an address may be given out again
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        options, name = dict(kwargs or {}), func._schema.name.partition("::")[2]
+        wanted = options.get("device")
+        if wanted is not None and wanted.type == "cuda":
+            options["device"] = CPU
+        options.pop("pin_memory", None)
+        leaves = _tensors((args, options))
+        there = [self.has(t) for t in leaves]
+        self._check(name, args, leaves, there)
+        gpu = self._goes_to_gpu(name, wanted, leaves, any(there))
+        self._check_generators(name, (*args, *options.values()), gpu)
+        if any(there) and name in WAITING:
+            self.waits.append(f"{name} at {_where()}")
+        result = _computed(func, name, args, options)
+        for made in _tensors(result):
+            if not any(made is leaf for leaf in leaves):
+                self._mark(made, gpu)
+        return result
+
+    def _goes_to_gpu(
+        self, name: str, wanted: torch.device | None, leaves: list[torch.Tensor], there: bool
+    ) -> bool:
+        """Where a result is: by the device that is named, else with what it is made from.
+
+        Inside torch, and in its backward passes, an operation names the real device of a tensor.
+        """
+        if wanted is not None and wanted.type == "cuda":
+            return True
+        if name == "_to_copy":
+            return there and (wanted is None or _is_of_autograd())
+        return there or (not leaves and _is_of_autograd())
+
+    def _check(
+        self, name: str, args: tuple[Any, ...], leaves: list[torch.Tensor], there: list[bool]
+    ) -> None:
+        """Note tensors of two devices; a single number of the CPU goes with any, as with torch."""
+        if name in ACROSS or not any(there):
+            return
+        strangers = [t for t, gpu in zip(leaves, there, strict=True) if not gpu and t.dim()]
+        if name in INDEXED and self.has(args[0]):  # a GPU is indexed by numbers from anywhere
+            strangers = [t for t in _tensors(args[2:]) if t.dim() and not self.has(t)]
+        if strangers:
+            pairs = zip(leaves, there, strict=True)
+            kinds = [f"{'cuda' if gpu else 'cpu'}{list(t.shape)}" for t, gpu in pairs]
+            self._note(f"{name} of {', '.join(kinds)}")
+
+    def _check_generators(self, name: str, values: tuple[Any, ...], gpu: bool) -> None:
+        for value in values:
+            if isinstance(value, _Generator):
+                place = _places.get(value._cdata, (value, CPU))[1].type
+                if place != ("cuda" if gpu else "cpu"):
+                    self._note(f"{name} draws elsewhere than its generator of {place}")
+
+    def _note(self, what: str) -> None:
+        line = f"{what} at {_where()}"
+        if line not in self.mixed:
+            self.mixed.append(line)
+
+    def _mark(self, tensor: torch.Tensor, gpu: bool) -> None:
+        storage = _storage(tensor)
+        self._marks.pop(storage._cdata, None)
+        if gpu:
+            self._marks[storage._cdata] = StorageWeakRef(storage)
+
+    def __enter__(self) -> Self:
+        for patch in self._replacements():
+            self._patches.enter_context(patch)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._patches.close()
+
+    def _replacements(self) -> Iterator[Any]:
+        """Of what Python code asks torch, and of what asks the driver."""
+
+        def patch(owner: Any, **values: Any) -> Iterator[Any]:
+            yield from (mock.patch.object(owner, name, value) for name, value in values.items())
+
+        def nothing(*args: Any, **options: Any) -> None:
+            return None
+
+        # torch compares with the real device, so these would find nothing to do
+        yield from patch(torch.Tensor, to=self._moved(), numpy=self._as_numpy())
+        yield from patch(torch.Tensor, cpu=lambda t, **k: t.to(CPU), cuda=lambda t, *a: t.to(GPU))
+        yield from patch(
+            torch.Tensor, device=property(lambda t: GPU if self.has(t) else _device.__get__(t)),
+            is_cuda=property(self.has), is_cpu=property(lambda t: not self.has(t)),
+            get_device=lambda t: 0 if self.has(t) else -1,
+        )  # fmt: skip
+        # its C++ code copies to the device where no mode sees it
+        yield from patch(torch, tensor=_made_where_wanted, Generator=FakeGenerator)
+        # autocast looks for a real GPU, and the CPU's operations ask for the CPU's
+        yield from patch(
+            torch.autocast, __init__=lambda s, device_type, *a, **k: _autocast(s, "cpu", *a, **k)
+        )
+        yield from patch(
+            torch, is_autocast_enabled=lambda *a: _enabled("cpu"),
+            get_autocast_dtype=lambda *a: _dtype("cpu"),
+        )  # fmt: skip
+        # the driver
+        yield from patch(
+            torch.cuda, _lazy_init=nothing, is_available=lambda: True, device_count=lambda: 1,
+            synchronize=nothing, is_bf16_supported=lambda *a, **k: True,
+            get_device_capability=lambda *a: (9, 0), get_device_name=lambda *a: "a fake GPU",
+            Stream=mock.MagicMock, stream=lambda s: nullcontext(),
+            device=lambda d: nullcontext(), current_device=lambda: 0,
+            get_rng_state=lambda *a: torch.get_rng_state(), set_rng_state=nothing,
+            get_rng_state_all=lambda: [torch.get_rng_state()], set_rng_state_all=nothing,
+        )  # fmt: skip
+        yield from patch(ThreadPoolExecutor, submit=self._followed())
+        yield from patch(torch, empty=_not_page_locked)
+        # asks whether a CUDA graph is being captured
+        yield from patch(torch.optim.Optimizer, _accelerator_graph_capture_health_check=nothing)
+
+    def _followed(self) -> Callable[..., Future[Any]]:
+        """``submit`` of a pool, with the same device in its thread."""
+
+        def submit(
+            pool: Any, run: Callable[..., Any], /, *args: Any, **options: Any
+        ) -> Future[Any]:
+            def inner() -> Any:
+                with _Elsewhere(self):
+                    return run(*args, **options)
+
+            return _submit(pool, inner)
+
+        return submit
+
+    def _moved(self) -> Callable[..., torch.Tensor]:
+        def to(tensor: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            if args and isinstance(args[0], torch.Tensor):
+                args = (args[0].device, args[0].dtype, *args[1:])
+            named = {name: value for name, value in options.items() if name != "copy"}
+            device, dtype, _, layout = torch._C._nn._parse_to(*args, **named)
+            memory = {} if layout is None else {"memory_format": layout}
+            if device is None or device.type == tensor.device.type:
+                copy = {"copy": True} if options.get("copy") else {}
+                return _to(tensor, dtype or tensor.dtype, **copy, **memory)
+            if self.has(tensor):
+                self.waits.append(f"a copy to {device} at {_where()}")
+            return torch.ops.aten._to_copy(tensor, dtype=dtype, device=device, **memory)
+
+        return to
+
+    def _as_numpy(self) -> Callable[..., Any]:
+        def numpy(tensor: torch.Tensor, *args: Any, **options: Any) -> Any:
+            if self.has(tensor):
+                self._note(".numpy() of a tensor on cuda")
+            return _numpy(tensor, *args, **options)
+
+        return numpy
+
+
+class _Elsewhere(TorchDispatchMode):
+    """The same device in another thread: modes are of a thread."""
+
+    def __init__(self, gpu: FakeCuda) -> None:
+        super().__init__()
+        self.gpu = gpu
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.gpu.__torch_dispatch__(func, types, args, kwargs)
+
+
+def _computed(func: Any, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The operation on the CPU, which has no product of a sparse matrix in bfloat16."""
+    sparse = name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr
+    if sparse and args[0].dtype != torch.float32:
+        return (args[0].to_dense().float() @ args[1].float()).to(args[0].dtype)
+    return func(*args, **options)
+
+
+def _not_page_locked(*args: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+    return _empty(*args, **options)
+
+
+def _made_where_wanted(data: Any, *, device: Any = None, **options: Any) -> torch.Tensor:
+    made = _tensor(data, **options)
+    return made if device is None else made.to(torch.device(device))
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    while tensor.layout != torch.strided:
+        tensor = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    return tensor.untyped_storage()
+
+
+def _is_of_autograd() -> bool:
+    """Whether torch's own code of a backward pass asks, not Python code that runs within it."""
+    if torch._C._current_graph_task_id() == -1:
+        return False
+    frame: Any = sys._getframe(2)
+    while frame.f_code.co_filename.endswith(INNER):
+        frame = frame.f_back
+    return bool(frame.f_code.co_name == "_engine_run_backward")
+
+
+def _where() -> str:
+    """The innermost lines of mmx that were running."""
+    lines: list[str] = []
+    frame: Any = sys._getframe(1)
+    while frame and len(lines) < 3:
+        room, ours, name = frame.f_code.co_filename.rpartition("/mmx/")
+        if ours and not any(f"/{other}/" in f"{room}/" for other in ("site-packages", "tests")):
+            lines.append(f"{name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(lines) or "(backward)"

@@ -1,0 +1,112 @@
+"""The pretended GPU sees what a real one would refuse, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.devices.fake_cuda import FakeCuda
+
+N = 4
+
+
+def on_gpu(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, device="cuda")
+
+
+def a_wrong_sum() -> torch.Tensor:
+    return on_gpu(N) + torch.rand(N)
+
+
+def backward_of_two_devices() -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # type: ignore[no-untyped-def]
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+            return gradient * torch.ones(N)
+
+    x = on_gpu(N).requires_grad_()
+    Wrong.apply(x).sum().backward()
+
+
+WRONG: dict[str, Callable[[], object]] = {
+    "sum": a_wrong_sum,
+    "product": lambda: on_gpu(N, N) @ torch.rand(N, N),
+    "view": lambda: on_gpu(N, N)[0].view(2, 2).T + torch.rand(2, 2),
+    "in place": lambda: on_gpu(N).add_(torch.rand(N)),
+    "after a move": lambda: torch.rand(N).to("cuda", torch.float64) * torch.rand(N),
+    "after a move back": lambda: on_gpu(N).cpu() * on_gpu(N),
+    "where": lambda: torch.where(torch.ones(N, dtype=torch.bool), on_gpu(N), 0.0),
+    "embedding": lambda: F.embedding(torch.arange(N), on_gpu(N, 2)),
+    "indexed by a GPU": lambda: torch.rand(N)[torch.arange(N, device="cuda")],
+    "values put at an index": lambda: on_gpu(N).index_put_((torch.arange(2),), torch.rand(2)),
+    "generator of the CPU": lambda: torch.rand(
+        N, device="cuda", generator=torch.Generator().manual_seed(0)
+    ),
+    "generator of the GPU": lambda: torch.rand(N, generator=torch.Generator("cuda")),
+    "drawn by weights": lambda: torch.multinomial(on_gpu(N), 1, generator=torch.Generator()),
+    "numpy": lambda: on_gpu(N).numpy(),
+    "numpy of a view": lambda: on_gpu(N, N).T[1:].numpy(),  # noqa: PLW0108 - there is no GPU yet
+    "backward": backward_of_two_devices,
+    "in a thread": lambda: ThreadPoolExecutor(1).submit(a_wrong_sum).result(),
+    "module": lambda: torch.nn.Linear(N, 2).to("cuda")(torch.rand(1, N)),
+}
+RIGHT: dict[str, Callable[[], object]] = {
+    "one device": lambda: (on_gpu(N, N) @ on_gpu(N, N)).softmax(1).sum().item(),
+    "the CPU": lambda: torch.rand(N) + torch.rand(N),
+    "a number": lambda: on_gpu(N) * torch.tensor(2.0),
+    "a copy": lambda: on_gpu(N).copy_(torch.rand(N)),
+    "indexed by the CPU": lambda: on_gpu(N)[torch.arange(2)],
+    "like it": lambda: torch.zeros_like(on_gpu(N)) + on_gpu(N).new_ones(N),
+    "back again": lambda: on_gpu(N).cpu().numpy(),
+    "generator": lambda: torch.rand(N, device="cuda", generator=torch.Generator("cuda")),
+    "a step": lambda: a_step("cuda"),
+    "autocast": lambda: a_step("cuda", half=True),
+    "the CPU's step": lambda: a_step("cpu"),
+}
+
+
+def a_step(device: str, half: bool = False) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(N, N), torch.nn.LayerNorm(N)).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    with torch.autocast(device, torch.bfloat16, half):
+        loss = model(torch.rand(N, N, device=device)).square().mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_a_gpu_refuses(what: str) -> None:
+    with FakeCuda() as gpu:
+        WRONG[what]()
+    assert len(gpu.mixed) == 1
+
+
+@pytest.mark.parametrize("what", RIGHT)
+def test_what_a_gpu_takes(what: str) -> None:
+    with FakeCuda() as gpu:
+        RIGHT[what]()
+    assert gpu.mixed == []
+
+
+def test_waiting_is_noted_and_all_is_as_before() -> None:
+    before = torch.Tensor.to, torch.Generator, torch.tensor, torch.cuda.is_available()
+    with FakeCuda() as gpu:
+        x = on_gpu(N)
+        assert (x.device, x.is_cuda, x[1:].device.type) == (torch.device("cuda:0"), True, "cuda")
+        assert not gpu.waits
+        x.sum().item()
+        x.cpu()
+        assert [line.partition(" at ")[0] for line in gpu.waits] == [
+            "_local_scalar_dense", "a copy to cpu"
+        ]  # fmt: skip
+    assert (torch.Tensor.to, torch.Generator, torch.tensor, torch.cuda.is_available()) == before
+    assert x.device.type == "cpu"

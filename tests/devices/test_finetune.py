@@ -1,0 +1,121 @@
+"""Every objective of fine-tuning, and training end to end, stay on their device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmx.cache.store import open_store
+from mmx.data.dataset import Items, load_items
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders import open_encoder
+from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune
+from mmx.extract.finetune.options import OBJECTIVES
+from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
+from mmx.recommend.options import TrainOptions
+from mmx.sample.catalogue import write_sample
+from tests.devices.fake_cuda import FakeCuda
+from tests.extract.tiny_checkpoint import VOCABULARY, weights
+from tests.extract.tiny_vlmo import RELPOS
+
+RELATIVE = replace(RELPOS, max_text_len=40, table_text_len=196, drop_path=0.1)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bfloat16": {"precision": "bfloat16"},
+    "as they are": {"augment": False, "accumulate": 2},
+    "adapters": {"tune": "lora"},
+    "checkpointing": {"checkpointing": True},
+    "the last block": {"tune": "last:1"},
+}
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
+    directory = tmp_path_factory.mktemp("sample")
+    write_sample(directory, items=20, users=16, seed=3)
+    return load_items(directory)
+
+
+@pytest.fixture(scope="module")
+def vlmo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Encoder]:
+    folder = tmp_path_factory.mktemp("vlmo")
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    path = weights(folder, RELATIVE)
+    return lambda: open_encoder("vlmo", weights=path, tokenizer=folder / "vocab.txt", device="cuda")
+
+
+def clip() -> Encoder:
+    return open_encoder("clip:mini", device="cuda")
+
+
+def mixed(
+    items: Items, opened: Callable[[], Encoder], out: Path, *, stop: bool = False, **options: Any
+) -> list[str]:
+    """What one epoch of two steps would fail at on a GPU, and what it would leave on the CPU."""
+
+    def progress(state: FinetuneProgress) -> None:
+        if stop:
+            raise KeyboardInterrupt
+
+    chosen = FinetuneOptions(**{"epochs": 1, "batch_size": 9, "chunk": 5, "lr": 1e-3, **options})
+    with FakeCuda() as gpu:
+        encoder: Any = opened()
+        try:
+            finetune(items, encoder, out, chosen, pixels=out.parent / "pixels", progress=progress)
+        except KeyboardInterrupt:
+            assert stop
+        held = [*encoder.model.named_parameters(), *encoder.model.named_buffers()]
+        return gpu.mixed + [name for name, tensor in held if not tensor.is_cuda]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_stays_on_its_device(
+    objective: str, items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
+) -> None:
+    assert mixed(items, vlmo, tmp_path / "vlmo", objectives=(objective,)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["itc", "co-interaction"])  # itm and mlm are VLMo's
+def test_so_does_one_of_clip(objective: str, items: Items, tmp_path: Path) -> None:
+    assert mixed(items, clip, tmp_path / "clip", objectives=(objective,)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", OPTIONS)
+def test_however_it_is_trained(
+    how: str, items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
+) -> None:
+    assert mixed(items, vlmo, tmp_path / "vlmo", objectives=OBJECTIVES, **OPTIONS[how]) == []
+    assert mixed(items, clip, tmp_path / "clip", **OPTIONS[how]) == []
+
+
+@pytest.mark.slow
+def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for stop in (True, False):
+        chosen = {"epochs": 2, "objectives": OBJECTIVES, "stop": stop}
+        assert mixed(items, vlmo, out, **chosen) == []
+        assert out.exists() is not stop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refresh", ["batch", "epoch"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_end_to_end(refresh: str, precision: str, items: Items, tmp_path: Path) -> None:
+    joint = EndToEndOptions(encoder_lr=1e-3, chunk=8, refresh=refresh)
+    job = TrainJob(
+        items.directory, "vbpr",
+        end_to_end=EndToEndJob("clip:mini", pixels=tmp_path / "pixels", options=joint),
+        training=TrainOptions(epochs=1, batch_size=64, device="cpu", precision=precision),
+    )  # fmt: skip
+    with FakeCuda() as gpu:
+        chosen = replace(job.training, device="cuda")
+        fit(replace(job, training=chosen), tmp_path / "run")
+        assert gpu.mixed == []
+    assert open_store(tmp_path / "run" / "features.parquet").rows == len(items)

@@ -1,0 +1,107 @@
+"""Every recommender trains on one device: none of its tensors stays on another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from mmx.recommend import checkpoint
+from mmx.recommend.features import Features, FeatureSpec
+from mmx.recommend.fit import fit
+from mmx.recommend.job import TrainJob
+from mmx.recommend.models import MODELS, find_model, mmgcl
+from mmx.recommend.new_items import with_new_items
+from mmx.recommend.options import TrainOptions
+from mmx.recommend.protocol import GradientModel, World
+from mmx.recommend.recommendation import RecommendOptions, recommend
+from mmx.recommend.training import train
+from mmx.testing import clubs
+from tests.devices.fake_cuda import FakeCuda
+from tests.recommend.short_training import log
+
+DATA = log(users=20, items=30, each=6)
+TRAINED = [name for name, record in MODELS.items() if not record.closed_form]
+
+
+def features() -> dict[str, Features]:
+    """Vectors of two modalities; one item in ten has none."""
+    random = np.random.default_rng(0)
+    found = {}
+    for name, d in (("image", 12), ("text", 8)):
+        present = random.random(DATA.train.n_items) > 0.1
+        matrix = random.standard_normal((len(present), d)).astype(np.float32)
+        found[name] = Features(matrix * present[:, None], present)
+    return found
+
+
+def made(name: str) -> GradientModel:
+    module: Any = find_model(name).load()
+    mine = {} if MODELS[name].features == "none" else features()
+    return module.Model(module.Config(), World(DATA.train, mine), torch.Generator().manual_seed(0))
+
+
+def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) -> list[str]:
+    """What a training on a GPU would fail at, and what of the model is left on the CPU."""
+    with FakeCuda() as gpu:
+        model = made(name)
+        chosen = TrainOptions(epochs=epochs, batch_size=64, device="cuda", **options)
+        train(model, DATA, chosen, checkpoint=path)
+        held = [*model.named_parameters(), *model.named_buffers()]
+        return gpu.mixed + [name for name, tensor in held if not tensor.is_cuda]
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_stays_on_its_device(name: str, precision: str) -> None:
+    assert mixed(name, precision=precision) == []
+
+
+@pytest.mark.parametrize("name", ["bpr", "mmgcl", "lattice"])
+def test_mirror_gradient_and_a_resumed_training_too(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with mock.patch.object(checkpoint, "EVERY", 0.0):
+        assert mixed(name, path, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
+        assert path.exists()
+        assert mixed(name, path, epochs=2, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
+
+
+@pytest.mark.parametrize("control", [None, "shuffle"])
+def test_a_whole_run_its_control_and_items_that_came_later(
+    control: str | None, tmp_path: Path
+) -> None:
+    """From a store to a run's files; for new items the model is built again, on the CPU."""
+    place = clubs.write_place(tmp_path)
+    items = [i for i in clubs.item_ids() if i not in clubs.COLD]
+    pq.write_table(pa.table({"item_id": items}), tmp_path / "items.parquet")
+    with FakeCuda() as gpu:
+        options = TrainOptions(epochs=1, batch_size=1024, device="cuda")
+        job = TrainJob(
+            place.data, "vbpr", [FeatureSpec(place.store)], ["dim=8"], training=options,
+            control=control,
+        )  # fmt: skip
+        run = fit(job, tmp_path / "run")
+        recommend(run, ["c1-u0"], RecommendOptions(k=5))
+        if control is None:
+            more = with_new_items(run, place.store)
+            assert len(more.items) == len(items) + len(clubs.COLD)
+        assert gpu.mixed == []
+
+
+def test_what_stays_behind_is_seen() -> None:
+    """A mistake of the kind that only a GPU shows: what is drawn on the CPU is left there."""
+    draw = mmgcl.Model.draw
+
+    def left(self: mmgcl.Model) -> mmgcl.Draws:
+        return mmgcl.Draws(
+            *(v.cpu() if isinstance(v, torch.Tensor) else v for v in vars(draw(self)).values())
+        )
+
+    with mock.patch.object(mmgcl.Model, "draw", left):
+        assert any("models/mmgcl.py" in line or "blocks/" in line for line in mixed("mmgcl"))
