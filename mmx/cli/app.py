@@ -20,6 +20,7 @@ from mmx.cli import (
     models,
     recommend,
     reproduce,
+    search,
     store,
     train,
 )
@@ -63,6 +64,9 @@ for command in (
     compare.compare,
     models.models,
     recommend.recommend,
+    search.search,
+    search.similar,
+    search.duplicates,
     reproduce.reproduce,
 ):
     app.command(cls=GroupedCommand)(command)

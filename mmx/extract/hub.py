@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from mmx.errors import EncoderError, first_line
 
 PATIENCE = 3.0  # seconds to wait for a server to accept a connection
+_refused: list[str] = []  # why nothing may be fetched now
 
 # What the loaders raise for files that are absent, foreign or unreachable. The clients' own
 # errors (LocalEntryNotFoundError, RepositoryNotFoundError, URLError, timeouts) are OSErrors.
@@ -74,7 +75,9 @@ def _hub() -> Iterator[str | None]:
     """Offline mode for the block where the hub does not answer; yields why, or None."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    if _refused:
+        yield _refused[-1]
+    elif constants.HF_HUB_OFFLINE:
         yield "HF_HUB_OFFLINE is set"
     elif reachable(constants.ENDPOINT):
         yield None
@@ -84,6 +87,29 @@ def _hub() -> Iterator[str | None]:
             yield f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached"
         finally:
             constants.HF_HUB_OFFLINE = False
+
+
+@contextmanager
+def without_fetching(why: str) -> Iterator[None]:
+    """In the block only what is on this machine is loaded, in all threads.
+
+    Nothing is asked of a hub, and a URL that a library would fetch is an OSError with ``why``.
+    """
+    from huggingface_hub import constants
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(why)
+
+    before, opening = constants.HF_HUB_OFFLINE, urllib.request.OpenerDirector.open
+    constants.HF_HUB_OFFLINE = True
+    urllib.request.OpenerDirector.open = refuse  # type: ignore[method-assign]
+    _refused.append(why)
+    try:
+        yield
+    finally:
+        _refused.pop()
+        urllib.request.OpenerDirector.open = opening  # type: ignore[method-assign]
+        constants.HF_HUB_OFFLINE = before
 
 
 def reachable(url: str) -> bool:
