@@ -45,6 +45,8 @@ from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
 from mmx.sample.catalogue import write_sample as write_sample
+from mmx.search.searcher import Searcher as Searcher
+from mmx.search.searcher import open_searcher as open_searcher
 from mmx.sql import Sql as Sql
 from mmx.sql import open_sql as open_sql
 
@@ -72,6 +74,7 @@ __all__ = [
     "RecommendOptions",
     "Run",
     "RunError",
+    "Searcher",
     "SplitRule",
     "Sql",
     "Store",
@@ -91,6 +94,7 @@ __all__ = [
     "load_items",
     "open_encoder",
     "open_run",
+    "open_searcher",
     "open_sql",
     "open_store",
     "top_k",

@@ -18,13 +18,15 @@ import numpy as np
 from mmx.cache.card import EncoderCard
 from mmx.cache.store import Store
 from mmx.devices import AUTO
-from mmx.errors import DataError, EncoderError, OptionError
+from mmx.errors import DataError, EncoderError, MmxError, OptionError, StoreError
 from mmx.extract.encoder import Encoder, checked
 from mmx.extract.encoders import code_of, open_encoder
 from mmx.extract.encoders.records import CPU_ONLY
+from mmx.extract.encoders.request import MODALITIES
 from mmx.extract.hub import without_fetching
 from mmx.extract.opening import rule_of
 from mmx.extract.pictures.decoding import pixels_of
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.reasons import ImageError
 from mmx.extract.sources.paths import read_bytes
 from mmx.extract.stages.load import clean_text
@@ -53,7 +55,7 @@ class QueryEncoder:
 
     def image(self, path: Path) -> np.ndarray:
         """(d,) float32 of a picture file. Raises DataError when it is not one."""
-        rule = rule_of(self.card)
+        rule = _rule(self.card)
         assert rule is not None
         if rule.decode == "gpu":
             rule = replace(rule, decode="fast")
@@ -108,19 +110,29 @@ def open_for_query(
         options["weights"] = weights
     if model is not None:
         options["code"] = code_of(model)
-    if spec.partition(":")[0] in OWN:
-        options["modalities"] = list(store.card.modalities)
+    if spec.partition(":")[0] == "vlmo":  # whose card says what it was opened for
+        options["modalities"] = [m for m in MODALITIES if m in store.card.dimensions]
     if fetch:
         options["log"] = log
     else:
         options["log"] = lambda line: None  # of what is fetched once
     with nullcontext() if fetch else without_fetching("--fetch was not given"):
         encoder = open_encoder(spec, **options)
-        rule = rule_of(store.card)
+        rule = _rule(store.card)
         if rule and encoder.image_rule and rule.size != encoder.image_rule.size:
             encoder = open_encoder(spec, image_size=rule.size, **options)
     _must_be_of(store, encoder.card, asked, spec)
     return QueryEncoder(encoder, store.card)
+
+
+def _rule(card: EncoderCard) -> ImageRule | None:
+    try:
+        return rule_of(card)
+    except (TypeError, MmxError) as error:
+        raise StoreError(
+            f"the image rule of {_name(card)} in the store is of another version of mmx; "
+            "extract it again, or ask by an item: `mmx similar`"
+        ) from error
 
 
 def _trusted(card: EncoderCard) -> str:

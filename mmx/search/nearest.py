@@ -27,7 +27,7 @@ EVEN = 1.01  # the largest norm by the smallest, up to which FAISS searches inne
 
 
 @dataclass(frozen=True)
-class Found:
+class Neighbours:
     """The nearest of each of m queries, best first; fewer than k rows leave -1, -inf."""
 
     places: np.ndarray  # (m, k) int64, rows of the matrix
@@ -49,7 +49,7 @@ class Nearest:
         fewer.rows, fewer.count = rows, len(rows)
         return fewer
 
-    def search(self, queries: np.ndarray, k: int) -> Found:
+    def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The k nearest of each of (m, d) float32 queries, none of which may be zero.
 
         k is at most the number of rows to choose from.
@@ -57,7 +57,7 @@ class Nearest:
         k = min(k, self.count)
         if not k or not len(queries):
             empty = np.zeros((len(queries), k))
-            return Found(empty.astype(np.int64), empty.astype(np.float32))
+            return Neighbours(empty.astype(np.int64), empty.astype(np.float32))
         units = queries / np.linalg.norm(queries, axis=1, keepdims=True)
         places, limits = self._candidates(units, min(k + SLACK, self.count))
         found = self.ranked(queries, places, k)
@@ -70,7 +70,7 @@ class Nearest:
             found.places[one], found.scores[one] = alike[key]
         return found
 
-    def ranked(self, queries: np.ndarray, places: np.ndarray, k: int) -> Found:
+    def ranked(self, queries: np.ndarray, places: np.ndarray, k: int) -> Neighbours:
         """The k best of (m, c) places, of which a negative one is none, c at least k."""
         scores = np.empty(places.shape, np.float32)
         step = max(1, EXACT_BYTES // (8 * self.vectors.dimension * places.shape[1]))
@@ -155,7 +155,7 @@ class _Order:
         self._hashes = np.zeros(len(ids), np.uint64)
         self._known = np.zeros(len(ids), dtype=bool)
 
-    def best(self, places: np.ndarray, scores: np.ndarray, k: int) -> Found:
+    def best(self, places: np.ndarray, scores: np.ndarray, k: int) -> Neighbours:
         """The k best of (m, c), c at least k."""
         order = np.argsort(-scores, axis=1, kind="stable")
         places, scores = (np.take_along_axis(one, order, 1) for one in (places, scores))
@@ -163,7 +163,7 @@ class _Order:
         for row in np.flatnonzero(equal[:, :k].any(1)):
             fair = np.lexsort((self.hashes(places[row]), -scores[row]))
             places[row], scores[row] = places[row, fair], scores[row, fair]
-        return Found(places[:, :k], scores[:, :k])
+        return Neighbours(places[:, :k], scores[:, :k])
 
     def hashes(self, places: np.ndarray) -> np.ndarray:
         """(c,) uint64; each is computed once."""

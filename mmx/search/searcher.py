@@ -13,10 +13,11 @@ from mmx.bounds import check, whole
 from mmx.cache.decoding import opened, read_columns
 from mmx.cache.schema import status_columns
 from mmx.cache.seal import read_footer
-from mmx.cache.store import Store
+from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary, id_array
 from mmx.errors import OptionError, StoreError
-from mmx.search.nearest import Found, Nearest
+from mmx.files import Place
+from mmx.search.nearest import Nearest, Neighbours
 from mmx.search.vectors import Vectors, evened, load_vectors
 
 Ids: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str]"
@@ -31,7 +32,8 @@ class Searcher:
     those whose vector is zero or not finite, are never found.
     """
 
-    def __init__(self, store: Store, modality: str, vectors: Vectors) -> None:
+    def __init__(self, store: Store | None, modality: str, vectors: Vectors) -> None:
+        """``store`` says of items without a vector why; None: the vectors are of no store."""
         self.store, self.modality, self.vectors = store, modality, vectors
         self._names = Vocabulary(vectors.ids, "item")
         self._nearest = Nearest(vectors)
@@ -101,6 +103,8 @@ class Searcher:
 
     def _explain(self, item: str) -> None:
         """Raise StoreError for an item that the store has, but nothing to search by."""
+        if self.store is None:
+            return
         for file in self.store.files:
             with opened(file, read_footer(file)[0]) as source:
                 columns = [f"{self.modality}_status"]
@@ -114,7 +118,8 @@ class Searcher:
                                  f"{self._instead()}")  # fmt: skip
 
     def _instead(self) -> str:
-        others = [m for m in self.store.card.modalities if m != self.modality]
+        have = self.store.card.modalities if self.store else ()
+        others = [m for m in have if m != self.modality]
         return f"--modality {others[0]} may have one" if others else "choose another item"
 
     @property
@@ -132,7 +137,7 @@ class Searcher:
     def _within(self, among: Ids | None) -> Nearest:
         return self._nearest if among is None else self._nearest.among(self.within(among))
 
-    def _others(self, nearest: Nearest, rows: np.ndarray, k: int) -> Found:
+    def _others(self, nearest: Nearest, rows: np.ndarray, k: int) -> Neighbours:
         """The k nearest to each of the rows, itself left out."""
         found = nearest.search(self.vectors.matrix[rows], k + 1)
         keep = found.places != rows[:, None]
@@ -141,9 +146,9 @@ class Searcher:
         order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
         kept = np.take_along_axis(keep, order, 1)
         places = np.where(kept, np.take_along_axis(found.places, order, 1), -1)
-        return Found(places, np.take_along_axis(found.scores, order, 1))
+        return Neighbours(places, np.take_along_axis(found.scores, order, 1))
 
-    def _table(self, rows: np.ndarray, found: Found) -> pa.Table:
+    def _table(self, rows: np.ndarray, found: Neighbours) -> pa.Table:
         there = found.places >= 0
         asked = np.broadcast_to(rows[:, None], there.shape)
         return pa.table({
@@ -161,8 +166,8 @@ class Searcher:
             raise OptionError("the query is not a vector of numbers") from error
         if len(given) != self.vectors.dimension:
             raise OptionError(
-                f"the query has {len(given)} numbers; {self.store.path} has {self.modality} "
-                f"vectors of {self.vectors.dimension}"
+                f"the query has {len(given)} numbers; {self.modality} vectors of "
+                f"{self.vectors.dimension} are searched"
             )
         if not np.isfinite(given).all() or not given.any():
             raise OptionError("the query is a vector that is zero or not finite; nothing is near")
@@ -170,16 +175,17 @@ class Searcher:
 
 
 def open_searcher(
-    store: Store,
+    store: Store | Place | str,
     modality: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Searcher:
     """Read the vectors of a modality, by default image, else the store's first.
 
-    Raises OptionError for one that the store does not have, StoreError, DamagedError.
+    ``store`` is an open one or its place; ``progress`` gets rows read and rows in all. Raises OptionError for one that the store does not have, StoreError, DamagedError.
     """
-    chosen = modality or default_modality(store)
-    return Searcher(store, chosen, load_vectors(store, chosen, progress))
+    opened = store if isinstance(store, Store) else open_store(store)
+    chosen = default_modality(opened) if modality is None else modality
+    return Searcher(opened, chosen, load_vectors(opened, chosen, progress))
 
 
 def default_modality(store: Store) -> str:

@@ -44,6 +44,13 @@ class Vectors:
         return Vectors(self.ids.take(pa.array(rows)), self.matrix[rows], self.scale[rows])
 
 
+def vectors_of(ids: pa.Array, matrix: np.ndarray) -> Vectors:
+    """Of (n,) ids and (n, d) numbers in memory, which are copied; see ``load_vectors``."""
+    rows, scale = np.array(matrix, dtype=np.float32), np.empty(len(ids), np.float32)
+    usable = _scaled(rows, scale)
+    return Vectors(ids.filter(pa.array(usable)), rows[usable], scale[usable])
+
+
 def load_vectors(
     store: Store,
     modality: str,

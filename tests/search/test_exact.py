@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from mmx.errors import OptionError, StoreError, UnknownIdError
 from mmx.search import nearest as module
 from mmx.search.searcher import Searcher, open_searcher
-from mmx.search.vectors import load_vectors
+from mmx.search.vectors import load_vectors, vectors_of
 from tests.cache.stores import CARD, make_store
 from tests.search.reference import nearest, usable
 
@@ -20,13 +22,11 @@ NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 0.5, 1e-3, 1e25, 1e-3
 VECTORS = st.one_of(st.none(), st.lists(NUMBERS, min_size=3, max_size=3))
 
 
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks and no slack, so that few items reach every way."""
-    monkeypatch.setattr(module, "SLACK", 0)
-    monkeypatch.setattr(module, "SCORES", 1)
-    monkeypatch.setattr(module, "EXACT_BYTES", 100)
-    monkeypatch.setattr(module, "QUERIES", 2)
+def in_memory(items: dict[str, list[float] | None]) -> Searcher:
+    """A searcher without a store; an item without a vector is left out."""
+    there = {name: vector for name, vector in items.items() if vector is not None}
+    matrix = np.array(list(there.values()), np.float32).reshape(-1, 3)
+    return Searcher(None, "image", vectors_of(pa.array(list(there), pa.string()), matrix))
 
 
 def searcher_of(
@@ -45,16 +45,29 @@ def pairs(table: object) -> list[tuple[str, float]]:
     return list(zip(ids, found["score"], strict=True))
 
 
-@settings(max_examples=150, deadline=None)
-@given(
+CASES = given(
     vectors=st.lists(VECTORS, min_size=1, max_size=24),
     query=st.lists(NUMBERS, min_size=3, max_size=3).filter(any),
     k=st.integers(1, 8),
     data=st.data(),
     tight=st.booleans(),
 )
-def test_search_equals_a_loop(
-    tmp_path_factory: pytest.TempPathFactory,
+
+
+@settings(max_examples=25, deadline=None)
+@CASES
+def test_search_equals_a_loop(**case: Any) -> None:
+    equals_a_loop(**case)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None)
+@CASES
+def test_search_equals_a_loop_in_many_cases(**case: Any) -> None:
+    equals_a_loop(**case)
+
+
+def equals_a_loop(
     vectors: list,
     query: list[float],
     k: int,
@@ -68,8 +81,7 @@ def test_search_equals_a_loop(
             patch.setattr(module, "EXACT_BYTES", 100)
         floats = [v if v is None else np.float32(v).tolist() for v in vectors]
         items = {f"i{n}": vector for n, vector in enumerate(floats)}
-        path = tmp_path_factory.mktemp("store") / "s.parquet"
-        searcher = searcher_of(path, items)
+        searcher = in_memory(items)
         asked = np.float32(query).tolist()
         assert searcher.ids.to_pylist() == [name for name, v in items.items() if usable(v)]
         assert pairs(searcher.search(np.float32(query), k)) == nearest(items, asked, k)
