@@ -10,7 +10,7 @@ import typer
 
 from mmx.cli.options import Delimiter, Device, Encoding, of_encoder, of_input, of_output
 from mmx.cli.output import AsJson, Debug, Quiet, note, progress_bar
-from mmx.cli.search_output import Beside, Shown, ready_to_write
+from mmx.cli.search_output import Beside, LazyBar, Shown, ready_to_write
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -234,7 +234,9 @@ def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Sear
     if index is not None:
         from mmx.search.index import with_index
 
-        return with_index(searcher, index, log=note)
+        with progress_bar() as bar:
+            built = LazyBar(bar, "building the index")
+            return with_index(searcher, index, log=note, progress=built)
     return searcher
 
 

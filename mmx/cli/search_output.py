@@ -13,6 +13,7 @@ from mmx.cli.output import note, print_table
 
 if TYPE_CHECKING:
     from pyarrow import Array, Schema, Table
+    from rich.progress import Progress, TaskID
 
     from mmx.cache.store import Store
     from mmx.search.catalogue import ItemsTable
@@ -29,6 +30,20 @@ def ready_to_write(out: Path | None, overwrite: bool) -> None:
         check_out(out, overwrite=overwrite)
     elif overwrite:
         raise OptionError("--overwrite goes with --out")
+
+
+class LazyBar:
+    """A progress callback whose bar is drawn when there is something to draw."""
+
+    def __init__(self, bar: Progress, what: str) -> None:
+        self._bar, self._what = bar, what
+        self._task: TaskID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Draw it."""
+        if self._task is None:
+            self._task = self._bar.add_task(self._what, total=total)
+        self._bar.update(self._task, completed=done)
 
 
 @dataclass
@@ -57,8 +72,9 @@ class Beside:
         from mmx.search.catalogue import ItemsTable
 
         csv = CsvFormat(encoding, delimiter)
-        place = _place(data, must=bool(where is not None or show or csv.options()))
-        if place is None or not (needed or where is not None):
+        must = bool(where is not None or show or csv.options())
+        place = _place(data, must) if needed or must else None
+        if place is None:
             yield cls(None)
             return
         names = [name.strip() for one in show or () for name in one.split(",")]

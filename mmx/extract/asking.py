@@ -8,7 +8,6 @@ network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,16 +112,29 @@ def open_for_query(
     if spec.partition(":")[0] == "vlmo":  # whose card says what it was opened for
         options["modalities"] = [m for m in MODALITIES if m in store.card.dimensions]
     if fetch:
-        options["log"] = log
+        encoder = _opened(store.card, spec, {**options, "log": log})
     else:
-        options["log"] = lambda line: None  # of what is fetched once
-    with nullcontext() if fetch else without_fetching("--fetch was not given"):
-        encoder = open_encoder(spec, **options)
-        rule = _rule(store.card)
-        if rule and encoder.image_rule and rule.size != encoder.image_rule.size:
-            encoder = open_encoder(spec, image_size=rule.size, **options)
+        with without_fetching("--fetch was not given") as tried:
+            try:
+                encoder = _opened(store.card, spec, {**options, "log": lambda line: None})
+            except EncoderError as error:
+                if not tried:
+                    raise
+                raise EncoderError(
+                    f"the weights of {spec[:NAME]} are not all on this machine; --fetch downloads "
+                    "them, --weights PATH names a file"
+                ) from error
     _must_be_of(store, encoder.card, asked, spec)
     return QueryEncoder(encoder, store.card)
+
+
+def _opened(card: EncoderCard, spec: str, options: dict[str, Any]) -> Encoder:
+    """The encoder; with the store's size of pictures where it is not the usual one."""
+    rule = _rule(card)
+    encoder = open_encoder(spec, **options)
+    if rule and encoder.image_rule and rule.size != encoder.image_rule.size:
+        return open_encoder(spec, image_size=rule.size, **options)
+    return encoder
 
 
 def _rule(card: EncoderCard) -> ImageRule | None:

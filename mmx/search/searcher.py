@@ -181,7 +181,8 @@ def open_searcher(
 ) -> Searcher:
     """Read the vectors of a modality, by default image, else the store's first.
 
-    ``store`` is an open one or its place; ``progress`` gets rows read and rows in all. Raises OptionError for one that the store does not have, StoreError, DamagedError.
+    ``store`` is an open one or its place; ``progress`` gets rows read and rows in all. Raises
+    OptionError for a modality that the store does not have, StoreError, DamagedError.
     """
     opened = store if isinstance(store, Store) else open_store(store)
     chosen = default_modality(opened) if modality is None else modality

@@ -112,7 +112,7 @@ def test_nothing_is_fetched(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(where, what, refuse)
     opening = urllib.request.OpenerDirector.open
     store = store_of(tmp_path, name=name)
-    with pytest.raises(EncoderError, match=r"--fetch was not given|--fetch"):
+    with pytest.raises(EncoderError, match=r"not all on this machine; --fetch"):
         open_for_query(store, "image" if "resnet" in name else "text")
     assert asked == []
     assert urllib.request.OpenerDirector.open is opening
