@@ -171,8 +171,8 @@ def _must_be_of(store: Store, found: EncoderCard, asked: str, spec: str) -> None
     if differing:
         raise EncoderError(
             f"{spec[:NAME]} is not the encoder of {store.path}: it differs in "
-            f"{', '.join(differing)}; {found.code_hint(store.card)}--model and --weights name the "
-            "one that made it"
+            f"{', '.join(differing)}; {found.code_hint(store.card)}give the one that "
+            "made it (--model, --weights)"
         )
 
 

@@ -59,8 +59,7 @@ class Index:
 
     def search(self, units: np.ndarray, count: int, width: int, chosen: Any) -> np.ndarray:
         """(m, count) places, -1 where it finds fewer."""
-        import faiss
-
+        faiss = _faiss()
         if self.kind == "hnsw":
             how = faiss.SearchParametersHNSW(efSearch=max(width, count), sel=chosen)
         else:
@@ -99,13 +98,11 @@ class Indexed(Nearest):
         return result
 
     def _chosen(self) -> Any:
-        import faiss
-
         if self.rows is None:
             return None
         mask = np.zeros(len(self.vectors), dtype=bool)
         mask[self.rows] = True
-        return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        return _faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
 
 def with_index(
@@ -157,14 +154,20 @@ def digest_of(vectors: Vectors) -> str:
     return digest.hexdigest()
 
 
+def _faiss() -> Any:
+    """The module, whose stubs do not know all of it; loaded when it is needed."""
+    import faiss
+
+    return faiss
+
+
 def _units(vectors: Vectors, rows: slice | np.ndarray) -> np.ndarray:
     found: np.ndarray = vectors.matrix[rows] * vectors.scale[rows, None]
     return found
 
 
 def _built(vectors: Vectors, kind: str, progress: Callable[[int, int], None]) -> Any:
-    import faiss
-
+    faiss = _faiss()
     d, n = vectors.dimension, len(vectors)
     if kind == "hnsw":
         index = faiss.IndexHNSWFlat(d, LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -181,8 +184,7 @@ def _built(vectors: Vectors, kind: str, progress: Callable[[int, int], None]) ->
 
 
 def _lists(centres: Any, d: int, lists: int, kind: str) -> Any:
-    import faiss
-
+    faiss = _faiss()
     if kind == "ivf":
         made = faiss.IndexIVFFlat(centres, d, lists, faiss.METRIC_INNER_PRODUCT)
     else:  # a byte for four numbers, where d can be divided so
@@ -204,11 +206,9 @@ def _measured(vectors: Vectors, index: Index) -> Index:
 
 def _kept(path: Path, index: Index, digest: str) -> str:
     """Write it next to the store; what to say of that."""
-    import faiss
-
     facts = {"kind": index.kind, "digest": digest, "recall": index.recall}
     arrays = {
-        "index": faiss.serialize_index(index.faiss),
+        "index": _faiss().serialize_index(index.faiss),
         "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8),
     }
     try:
@@ -221,14 +221,12 @@ def _kept(path: Path, index: Index, digest: str) -> str:
 
 def _read(path: Path, kind: str, digest: str, vectors: Vectors) -> Index | None:
     """The index of these vectors; None where there is none, or that of another store."""
-    import faiss
-
     try:
         arrays = load_arrays(path)
         facts = parse_json(arrays["facts"].tobytes())
         if (facts["digest"], facts["kind"]) != (digest, kind):
             return None
-        index = faiss.deserialize_index(arrays["index"])
+        index = _faiss().deserialize_index(arrays["index"])
         if (index.ntotal, index.d) != (len(vectors), vectors.dimension):
             return None
         return Index(kind, index, float(facts["recall"]))

@@ -67,7 +67,7 @@ def test_a_store_does_not_lead_to_code_or_folders(
 
 
 def test_another_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match=r"differs in output; --model and --weights"):
+    with pytest.raises(EncoderError, match=r"differs in output; give the one that made it"):
         open_for_query(store_of(tmp_path, output="other statistics"), "text")
     rule = {**TOY.image_rule, "unheard": 1}  # type: ignore[dict-item]
     with pytest.raises(StoreError, match="another version"):
