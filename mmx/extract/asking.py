@@ -43,13 +43,20 @@ class QueryEncoder:
 
     encoder: Encoder
     card: EncoderCard  # of the store
+    log: Callable[[str], None] = log_line
 
     def text(self, words: str) -> np.ndarray:
-        """(d,) float32. Raises OptionError for a text without a visible character."""
+        """(d,) float32. Raises OptionError for a text without a visible character.
+
+        ``log`` gets a line where the encoder does not read all of it.
+        """
         clean, _ = clean_text(words)
         if clean is None:
             raise OptionError("the query is empty; give words, or the path of a picture")
-        found = self.encoder.encode_text(self.encoder.tokenize([clean]))
+        batch = self.encoder.tokenize([clean])
+        if batch.truncated[0]:
+            self.log(f"the encoder reads {batch.count[0]} tokens of the query, not all of it")
+        found = self.encoder.encode_text(batch)
         return self._checked(found, "text")
 
     def image(self, path: Path) -> np.ndarray:
@@ -125,7 +132,7 @@ def open_for_query(
                     "them, --weights PATH names a file"
                 ) from error
     _must_be_of(store, encoder.card, asked, spec)
-    return QueryEncoder(encoder, store.card)
+    return QueryEncoder(encoder, store.card, log)
 
 
 def _opened(card: EncoderCard, spec: str, options: dict[str, Any]) -> Encoder:

@@ -20,6 +20,7 @@ from mmx.search.vectors import Vectors
 
 SLACK = 16  # rows beyond k whose cosine is computed in float64
 QUERIES = 1024  # of one matrix product
+TOGETHER = 64  # queries of which all rows near a limit are kept at once
 SCORES = 1 << 22  # of one matrix product; fits the cache best
 EXACT_BYTES = 64 << 20  # of float64 numbers at once
 GRID = 2.0**-26  # of cosines: what differs by the rounding of float64 is equal
@@ -62,12 +63,16 @@ class Nearest:
         places, limits = self._candidates(units, min(k + SLACK, self.count))
         found = self.ranked(queries, places, k)
         unsure = np.flatnonzero(limits + self.error >= found.scores[:, -1])
-        alike: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}  # many items may share a picture
+        kinds = {queries[one].tobytes(): one for one in unsure}  # many items may share a picture
+        ones = np.array(list(kinds.values()), dtype=np.int64)
+        for start in range(0, len(ones), TOGETHER):
+            part = ones[start : start + TOGETHER]
+            near = self._near(units[part], found.scores[part, -1] - 2 * self.error)
+            for one, places in zip(part, near, strict=True):
+                found.places[one], found.scores[one] = self._best_of(queries[one], places, k)
         for one in unsure:
-            key = queries[one].tobytes()
-            if key not in alike:
-                alike[key] = self._near(queries[one], units[one], k, found.scores[one, -1])
-            found.places[one], found.scores[one] = alike[key]
+            same = kinds[queries[one].tobytes()]
+            found.places[one], found.scores[one] = found.places[same], found.scores[same]
         return found
 
     def ranked(self, queries: np.ndarray, places: np.ndarray, k: int) -> Neighbours:
@@ -109,7 +114,7 @@ class Nearest:
 
     def _products(self, units: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Cosines by float32 of the next rows to choose from, and which is the first of them."""
-        step = max(256, SCORES // max(len(units), 64))
+        step = max(1, SCORES // max(len(units), 64))
         matrix, scale = self.vectors.matrix, self.vectors.scale
         for start in range(0, self.count, step):
             part: slice | np.ndarray = slice(start, start + step)
@@ -119,16 +124,19 @@ class Nearest:
             scores *= scale[part]
             yield start, scores
 
-    def _near(
-        self, query: np.ndarray, unit: np.ndarray, k: int, limit: float
+    def _near(self, units: np.ndarray, limits: np.ndarray) -> list[np.ndarray]:
+        """Of each query the places of all rows whose cosine by float32 is not below a limit."""
+        kept: list[list[np.ndarray]] = [[] for _ in units]
+        for first, scores in self._products(units):
+            for one, row in enumerate(scores):
+                kept[one].append(first + np.flatnonzero(row >= limits[one]))
+        near = [np.concatenate(parts) for parts in kept]
+        return near if self.rows is None else [self.rows[places] for places in near]
+
+    def _best_of(
+        self, query: np.ndarray, places: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of all rows; ``limit`` is the cosine of k of them at least."""
-        kept = [
-            first + np.flatnonzero(scores[0] >= limit - 2 * self.error)
-            for first, scores in self._products(unit[None])
-        ]
-        near = np.concatenate(kept)
-        places = near if self.rows is None else self.rows[near]
+        """The k best of the places, all by float64."""
         step = max(1, EXACT_BYTES // (8 * self.vectors.dimension))
         parts = [places[start : start + step] for start in range(0, len(places), step)]
         scores = [cosines(self.vectors.matrix[part], query[None]) for part in parts]

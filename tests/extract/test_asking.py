@@ -27,11 +27,15 @@ def store_of(folder: Path, **changes: object) -> Store:
 
 def test_words_and_pictures_are_encoded_as_the_store_was(tmp_path: Path) -> None:
     store = store_of(tmp_path)
-    asking = open_for_query(store, "text")
+    said: list[str] = []
+    asking = open_for_query(store, "text", log=said.append)
     np.testing.assert_array_equal(asking.text(" ab 1 "), [2, 2, 1, 1, 0, 0, 2, 2])
     Image.new("RGB", (9, 5), (255, 0, 51)).save(tmp_path / "p.png")
     found = asking.image(tmp_path / "p.png")
     np.testing.assert_allclose(found[:4], [1, 0, 0.2, 0.4], atol=1e-6)
+    assert said == []
+    asking.text("word " * 70)
+    assert said == ["the encoder reads 64 tokens of the query, not all of it"]
     with pytest.raises(OptionError, match="query is empty"):
         asking.text(" \u200b")
     (tmp_path / "bad.png").write_bytes(b"<svg/>")

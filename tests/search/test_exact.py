@@ -78,6 +78,7 @@ def equals_a_loop(
         if tight:
             patch.setattr(module, "SLACK", 0)
             patch.setattr(module, "SCORES", 1)
+            patch.setattr(module, "TOGETHER", 2)
             patch.setattr(module, "EXACT_BYTES", 100)
         floats = [v if v is None else np.float32(v).tolist() for v in vectors]
         items = {f"i{n}": vector for n, vector in enumerate(floats)}
@@ -110,7 +111,7 @@ def test_all_equals_a_loop_of_each(
     rows = matrix.astype(dtype).astype(np.float32).tolist()
     items = {f"i{n}": None if n % 7 == 1 else row for n, row in enumerate(rows)}
     used: list[str] = []
-    for name in ("_inner_products", "_near"):
+    for name in ("_inner_products", "_best_of"):
         there = getattr(module, name, None) or getattr(module.Nearest, name)
         where = module if hasattr(module, name) else module.Nearest
         monkeypatch.setattr(where, name, lambda *a, _n=name, _t=there: (used.append(_n), _t(*a))[1])
@@ -128,7 +129,7 @@ def test_all_equals_a_loop_of_each(
     assert done[-1] == (len(searcher), len(searcher))
     assert len(done) == 4
     assert ("_inner_products" in used) == normalised
-    assert 4 <= used.count("_near") <= 20  # the 26 that are the same count once a block
+    assert 4 <= used.count("_best_of") <= 20  # the 26 that are the same count once a block
     some = [row for table in searcher.similar_all(50, among=["i0", "i2", "i3"]) for row in
             table.to_pylist()]  # fmt: skip
     assert len(some) == 6
