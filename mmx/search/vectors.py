@@ -16,6 +16,7 @@ from mmx.cache.store import Store
 from mmx.errors import one_of
 from mmx.files import Place
 
+AT_ONCE = 64  # halves that FAISS turns into float32 as one row
 SMALL, LARGE = 1e-30, 1e30  # sums of squares that float32 holds with all its digits
 
 
@@ -121,9 +122,21 @@ def _filled(matrix: np.ndarray, parts: list[np.ndarray], rows: int, file: Place)
             raise ValueError("a vector has another number of numbers")
     with np.errstate(over="ignore"):  # of float64, which becomes infinite
         for part in parts:
-            flat[start : start + len(part)] = part
+            widen(part, flat[start : start + len(part)])
             start += len(part)
     return block
+
+
+def widen(numbers: np.ndarray, into: np.ndarray) -> None:
+    """Copy (n,) numbers to (n,) float32; halves by the processor's own instruction."""
+    whole = len(numbers) // AT_ONCE * AT_ONCE if numbers.dtype == np.float16 else 0
+    if whole:
+        import faiss
+
+        halves = faiss.ScalarQuantizer(AT_ONCE, faiss.ScalarQuantizer.QT_fp16)
+        codes = np.ascontiguousarray(numbers[:whole]).view(np.uint8)
+        halves.decode_c(faiss.swig_ptr(codes), faiss.swig_ptr(into), whole // AT_ONCE)  # type: ignore[attr-defined]
+    into[whole:] = numbers[whole:]
 
 
 def _scaled(block: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from mmx.cache import pages
 from mmx.cache.seal import read_footer
 from mmx.errors import DamagedError
-from mmx.search.vectors import Vectors, load_vectors
+from mmx.search.vectors import Vectors, load_vectors, widen
 from tests.cache.stores import make_store
 
 
@@ -57,6 +57,15 @@ def test_the_same_as_by_arrow(
     np.testing.assert_array_equal(fast.scale, slow.scale)
     expected = np.array([v for v in values if v], dtype).astype(np.float32).reshape(-1, 3)
     np.testing.assert_array_equal(fast.matrix, expected)
+
+
+def test_every_half_is_widened_as_it_is() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    for numbers in (every, every[5:], every[:70], np.concatenate([every, every[:3]])):
+        found = np.full(len(numbers) + 1, 7, np.float32)
+        widen(numbers, found[:-1])
+        np.testing.assert_array_equal(found[:-1], numbers.astype(np.float32))
+        assert found[-1] == 7
 
 
 def test_another_layout_is_read_by_arrow(tmp_path: Path) -> None:
