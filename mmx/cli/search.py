@@ -227,7 +227,7 @@ def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Sear
     from mmx.search.searcher import open_searcher
 
     with progress_bar() as bar:
-        task = bar.add_task("reading vectors", total=store.rows)
+        task = bar.add_task(f"reading {modality or 'the'} vectors", total=store.rows)
         searcher = open_searcher(
             store, modality, lambda done, total: bar.update(task, completed=done)
         )
