@@ -27,8 +27,8 @@ def duplicate_groups(
     """Items that are connected by pairs with a cosine of at least ``threshold``.
 
     Columns group (1, 2 …, the largest first), item_id (of a group in the store's order) and score,
-    the cosine to the first of the group. ``progress`` gets different vectors done and in all. Raises
-    OptionError for a threshold that is not above 0 and at most 1.
+    the cosine to the first of the group. ``progress`` gets different vectors done and in all.
+    Raises OptionError for a threshold that is not above 0 and at most 1.
     """
     check("--threshold ", threshold, number(0, 1, above=True))
     rows = searcher.within(among)
