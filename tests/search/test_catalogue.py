@@ -35,7 +35,7 @@ def test_conditions_and_columns(data: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert shown.to_pydict() == {"title": ["x", None, "zero", "'spy'", "zero"]}
         assert items.shown(ids, ["price", "item_id"])["price"].to_pylist()[0] == 11
         assert items.shown(ids[:0]).num_rows == 0
-        for wrong in ("prize > 3", "price >", "true); select (1", "1", "copy items to 'x'",
+        for wrong in ("prize > 3", "price >", "true); select (1", "copy items to 'x'",
                       "item_id in (select * from read_csv('x')"):  # fmt: skip
             with pytest.raises(QueryError, match=r"^--where: ") as caught:
                 items.matching(wrong)
