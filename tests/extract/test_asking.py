@@ -96,6 +96,18 @@ def test_code_of_ones_own_is_run_when_it_is_named(
 
 
 @pytest.mark.slow
+def test_pictures_of_another_size(tmp_path: Path) -> None:
+    """The card says which; the encoder has other parameters then."""
+    small = open_encoder("clip:mini", image_size=32)
+    store = make_store(tmp_path / "s.parquet", 3, card=replace(small.card, precision="bfloat16"))
+    asking = open_for_query(store, "text")
+    expected = small.encode_text(small.tokenize(["a cup"]))[0]
+    np.testing.assert_allclose(asking.text("a cup"), expected, atol=1e-6)
+    Image.new("RGB", (50, 40), (9, 90, 200)).save(tmp_path / "p.png")
+    assert asking.image(tmp_path / "p.png").shape == (96,)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["clip:ViT-B-32/openai", "sbert:nobody/nothing", "clip:hf:nobody/nothing",
              "timm:resnet18", "torchvision:resnet18", "vlmo"]

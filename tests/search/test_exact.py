@@ -87,7 +87,7 @@ def equals_a_loop(
         assert searcher.ids.to_pylist() == [name for name, v in items.items() if usable(v)]
         assert pairs(searcher.search(np.float32(query), k)) == nearest(items, asked, k)
         sizes = st.sampled_from(sorted({0, 1, max(k - 1, 0), k, len(items)}))
-        among = set(list(items)[: data.draw(sizes)]) | {"a stranger"}
+        among = set(list(items)[::-1][: data.draw(sizes)]) | {"a stranger"}
         found = searcher.search(np.float32(query), k, among=sorted(among))
         assert pairs(found) == nearest(items, asked, k, among)
         for name in [name for name, v in items.items() if usable(v)][:3]:
@@ -130,8 +130,15 @@ def test_all_equals_a_loop_of_each(
     assert len(done) == 4
     assert ("_inner_products" in used) == normalised
     assert 4 <= used.count("_best_of") <= 20  # the 26 that are the same count once a block
-    some = [row for table in searcher.similar_all(50, among=["i0", "i2", "i3"]) for row in
-            table.to_pylist()]  # fmt: skip
+    among = {f"i{n}" for n in range(20, 90)}
+    for row in (row for part in searcher.similar_all(5, among=sorted(among)) for row in
+                part.to_pylist()):  # fmt: skip
+        lists.setdefault(f"among: {row['item_id']}", []).append((row["similar_id"], row["score"]))
+    for name in among & {*searcher.ids.to_pylist()}:
+        rest = {other: vector for other, vector in items.items() if other != name}
+        assert lists[f"among: {name}"] == nearest(rest, items[name], 5, among)
+    some = [row for part in searcher.similar_all(50, among=["i0", "i2", "i3"]) for row in
+            part.to_pylist()]  # fmt: skip
     assert len(some) == 6
     assert {row["item_id"] for row in some} == {"i0", "i2", "i3"}
 
