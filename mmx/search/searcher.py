@@ -141,8 +141,6 @@ class Searcher:
         """The k nearest to each of the rows, itself left out."""
         found = nearest.search(self.vectors.matrix[rows], k + 1)
         keep = found.places != rows[:, None]
-        if keep.shape[1] > k:  # where it is not among them, or ties are ahead of it
-            keep[keep.all(1), -1] = False
         order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
         kept = np.take_along_axis(keep, order, 1)
         places = np.where(kept, np.take_along_axis(found.places, order, 1), -1)

@@ -170,3 +170,24 @@ def test_a_store_without_vectors_gives_nothing(tmp_path: Path) -> None:
     assert sum(table.num_rows for table in searcher.similar_all()) == 0
     assert CARD.modalities[0] == searcher.modality
     assert len(load_vectors(searcher.store, "text")) == 1
+
+
+def test_ids_to_choose_from_may_be_in_any_order_and_repeated() -> None:
+    searcher = in_memory({f"i{n}": [1.0, n / 10, 0.0] for n in range(30)})
+    among = ["i7", "i3", "i3", "nobody", "i21", "i7"]
+    assert searcher.similar("i1", 5, among=among)["similar_id"].to_pylist() == ["i3", "i7", "i21"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_rows_that_cannot_be_searched_are_left_out_in_the_middle(
+    tmp_path: Path, dtype: str
+) -> None:
+    inf, nan = float("inf"), float("nan")
+    rows = [[1.0, 2.0, 3.0], [0.0] * 3, None, [2.0, 1.0, 1.0], [nan, 1.0, 1.0], [-inf, 1.0, 0.0],
+            [5.0, 0.0, 1.0], [1.0, nan, 0.0], [0.0, 0.0, 4.0]]  # fmt: skip
+    searcher = searcher_of(tmp_path / "s.parquet", {f"i{n}": r for n, r in enumerate(rows)}, dtype)
+    assert searcher.ids.to_pylist() == ["i0", "i3", "i6", "i8"]
+    expected = np.float32([rows[n] for n in (0, 3, 6, 8)])
+    np.testing.assert_array_equal(searcher.vectors.matrix, expected)
+    norms = np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(searcher.vectors.scale, 1 / norms, rtol=1e-6)

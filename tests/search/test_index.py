@@ -50,6 +50,7 @@ def test_an_index(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         among = exact.ids.to_pylist()[:: ITEMS // few][:few] if few else []
         near = found.similar("i1", 10, among=among)
         assert near.num_rows == min(10, len({*among} - {"i1"}))
+        assert {*near["similar_id"].to_pylist()} <= {*among}
         if few in (1, 9, 10, 11):
             assert near.equals(exact.similar("i1", 10, among=among))
     again: list[str] = []
@@ -84,3 +85,20 @@ def test_a_folder_that_cannot_be_written_does_not_matter(
     assert "not kept" in said[1]
     assert found.similar("i1", 3).num_rows == 3
     assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_what_an_index_does_not_find_is_searched_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = clustered(tmp_path / "s.parquet")
+    monkeypatch.setattr(module, "FEW", 0)
+    found = with_index(exact, "ivf", log=lambda line: None)
+    widths: list[int] = []
+
+    def blind(index: object, units: np.ndarray, count: int, width: int, _: object) -> np.ndarray:
+        widths.append(width)
+        return np.full((len(units), count), -1)
+
+    monkeypatch.setattr(module.Index, "search", blind)
+    assert found.similar("i1", 10).equals(exact.similar("i1", 10))
+    assert widths[0] < widths[1] <= widths[-1] == ITEMS // 39  # all lists, in the end
