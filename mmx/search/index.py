@@ -214,8 +214,8 @@ def _kept(path: Path, index: Index, digest: str) -> str:
     try:
         with replacing(path) as temporary:
             save_arrays(arrays, temporary)
-    except TargetError as error:
-        return f"not kept: {str(error).partition(';')[0]}"
+    except TargetError:
+        return f"not kept, since {path} cannot be written"
     return f"kept at {path}"
 
 
