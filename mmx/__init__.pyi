@@ -56,6 +56,8 @@ from mmx.recommend.rival import evaluate_lists as evaluate_lists
 from mmx.recommend.run import Run as Run
 from mmx.recommend.run import open_run as open_run
 from mmx.sample.catalogue import write_sample as write_sample
+from mmx.search.searcher import Searcher as Searcher
+from mmx.search.searcher import open_searcher as open_searcher
 from mmx.sql import Sql as Sql
 from mmx.sql import open_sql as open_sql
 
@@ -87,6 +89,7 @@ __all__ = [
     "RecommendOptions",
     "Run",
     "RunError",
+    "Searcher",
     "SplitRule",
     "Sql",
     "Store",
@@ -112,6 +115,7 @@ __all__ = [
     "load_items",
     "open_encoder",
     "open_run",
+    "open_searcher",
     "open_sql",
     "open_store",
     "repeat",

@@ -14,6 +14,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"testing"},
     {"recommend"},
     {"extract"},
+    {"search"},
     {"sql", "sql_statements", "sql_views"},
     {"cache"},
     {"data"},

@@ -18,6 +18,7 @@ assert sorted(found.means) == sorted(
 assert found.means["recall@10"] == run.metrics["test"]["recall@10"]
 assert top.num_rows == 5 and everyone.num_rows == 5 * len(run.data.users)
 assert vectors.shape == (5, 8) and present.shape == (5,)
+assert near.num_rows == 3 * 5 and nearest["item_id"][0] == top["item_id"][0]
 assert likeness.num_rows == 5 and per_user.num_rows == len(found.users)
 assert report.encoded == 60
 assert tuned.path.name == "mini-tuned" and sorted(tuned.valid) == [

@@ -21,6 +21,7 @@ from mmx.cli import (
     models,
     recommend,
     reproduce,
+    search,
     store,
     train,
 )
@@ -64,6 +65,9 @@ for command in (
     compare.compare,
     models.models,
     recommend.recommend,
+    search.search,
+    search.similar,
+    search.duplicates,
     reproduce.reproduce,
 ):
     app.command(cls=GroupedCommand)(command)

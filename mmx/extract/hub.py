@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from mmx.errors import EncoderError, first_line
 
 PATIENCE = 3.0  # seconds to wait for a server to accept a connection
+_refused: list[tuple[str, list[str]]] = []  # why nothing may be fetched now
 
 # What the loaders raise for files that are absent, foreign or unreachable. The clients' own
 # errors (LocalEntryNotFoundError, RepositoryNotFoundError, URLError, timeouts) are OSErrors.
@@ -74,7 +75,11 @@ def _hub() -> Iterator[str | None]:
     """Offline mode for the block where the hub does not answer; yields why, or None."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    if _refused:
+        why, tried = _refused[-1]
+        tried.append(why)
+        yield why
+    elif constants.HF_HUB_OFFLINE:
         yield "HF_HUB_OFFLINE is set"
     elif reachable(constants.ENDPOINT):
         yield None
@@ -86,8 +91,41 @@ def _hub() -> Iterator[str | None]:
             constants.HF_HUB_OFFLINE = False
 
 
+@contextmanager
+def without_fetching(why: str) -> Iterator[list[str]]:
+    """In the block only what is on this machine is loaded, in all threads.
+
+    Nothing is asked of a hub, and a URL that a library would fetch is an OSError with ``why``.
+    Yields a list that has ``why`` once something was refused.
+    """
+    from huggingface_hub import constants
+
+    tried: list[str] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        tried.append(why)
+        raise OSError(why)
+
+    before, opening = constants.HF_HUB_OFFLINE, urllib.request.OpenerDirector.open
+    constants.HF_HUB_OFFLINE = True
+    urllib.request.OpenerDirector.open = refuse  # type: ignore[method-assign]
+    _refused.append((why, tried))
+    try:
+        yield tried
+    finally:
+        _refused.pop()
+        urllib.request.OpenerDirector.open = opening  # type: ignore[method-assign]
+        constants.HF_HUB_OFFLINE = before
+
+
 def reachable(url: str) -> bool:
-    """Whether the server (or the proxy on the way to it) accepts a connection."""
+    """Whether the server (or the proxy on the way to it) accepts a connection.
+
+    Inside ``without_fetching`` it is not asked.
+    """
+    if _refused:
+        _refused[-1][1].append(_refused[-1][0])
+        return False
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):

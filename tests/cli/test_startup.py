@@ -56,6 +56,8 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["sql", "select count(*) from toy"],
         ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
+        ["similar", "i7", "--where", "text is not null"],
+        ["duplicates", "cache/toy.parquet"],
         ["compare", "runs/vbpr-toy"],
     ],
     ids=" ".join,

@@ -1,0 +1,106 @@
+"""``mmx search``, ``similar`` and ``duplicates`` as a user types them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from mmx.cli.app import app
+from mmx.errors import MmxError, OptionError
+from tests.cli.conftest import Shop
+
+
+@pytest.fixture(scope="module")
+def priced(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The shop with a price and a title of each item, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("priced")
+    shutil.copytree(shop.path / "data", folder / "data")
+    shutil.copytree(shop.path / "cache", folder / "cache")
+    table = pq.read_table(folder / "data/items.parquet")
+    count = table.num_rows
+    table = table.append_column("price", pa.array([float(n) for n in range(count)]))
+    table = table.append_column("title", pa.array([f"Item <b>{n}</b>" for n in range(count)]))
+    pq.write_table(table, folder / "data/items.parquet")
+    return Shop(folder)
+
+
+def invoke(shop: Shop, *arguments: str) -> Result:
+    """In this process: of many mistakes each would start Python again."""
+    with contextlib.chdir(shop.path):
+        return CliRunner().invoke(app, [*arguments])
+
+
+def answer(shop: Shop, *arguments: str) -> Any:
+    result = invoke(shop, *arguments, "--json")
+    assert result.exit_code == 0, (result.output, result.exception)
+    return json.loads(result.stdout)
+
+
+def test_words_and_pictures(priced: Shop) -> None:
+    rows = answer(priced, "search", "word word word", "--k", "4")
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert (rows[0]["item_id"], rows[0]["title"]) == ("i2", "Item <b>2</b>")
+    assert rows[0]["score"] == 1.0
+    rows = answer(priced, "search", "data/images/7.png", "--where", "price between 3 and 5",
+                       "--show", "price", "--store", "cache/toy.parquet",
+                       "--data", "data")  # fmt: skip
+    assert [(row["item_id"], row["price"]) for row in rows] == [("i5", 5), ("i4", 4), ("i3", 3)]
+    done = priced.mmx("search", "word", "--where", "price < 0")  # as a program
+    assert "0 of 20 items: no others meet --where and have a vector (40 items" in done.stderr
+
+
+def test_similar_to_one_and_to_all(priced: Shop) -> None:
+    done = invoke(priced, "similar", "i7", "--k", "2")
+    assert "Item <b>" in done.stdout
+    assert "store: cache/toy.parquet" in done.stderr
+    one = answer(priced, "similar", "i7", "--k", "2", "--modality", "text")
+    invoke(priced, "similar", "--all", "--k", "2", "--modality", "text", "--out", "all.parquet")
+    table = pq.read_table(priced.path / "all.parquet")
+    assert table.column_names == ["item_id", "similar_id", "rank", "score"]
+    assert table.num_rows == 80
+    for row, other in zip(one, table.to_pylist()[14:16], strict=True):
+        assert {key: row[key] for key in other} == pytest.approx(other)
+
+
+def test_duplicates(priced: Shop) -> None:
+    rows = answer(priced, "duplicates", "cache/toy.parquet", "--threshold", "0.9999",
+                       "--modality", "text", "--where", "price > 30")  # fmt: skip
+    assert {row["group"] for row in rows} == {1}
+    assert rows[0]["item_id"] == "i31"
+    assert rows[0]["score"] == 1
+
+
+def test_mistakes_are_one_line(priced: Shop) -> None:
+    for arguments, kind, said in [
+        (["search", "x", "--modality", "image"], 2, "--modality image is unknown"),
+        (["search", " "], 2, "the query is empty"),
+        (["search", "absent.png"], 1, "absent.png: no such picture"),
+        (["search", "x", "--where", "prize < 3"], 1, "--where: Binder Error"),
+        (["search", "x", "--where", "1=1); copy items to 'x.csv'; select (1"], 1, "--where: "),
+        (["search", "x", "--where", " "], 2, "--where is empty"),
+        (["search", "x", "--where", "true", "--data", "nowhere"], 1, "no dataset at nowhere"),
+        (["search", "x", "--show", "titel"], 2, "did you mean 'title'"),
+        (["search", "x", "--k", "0"], 2, "--k 0: at least 1 is expected"),
+        (["search", "x", "--index", "hnsw"], 2, "40 items are searched exactly at once"),
+        (["similar", "i700"], 1, "unknown item: i700"),
+        (["similar"], 2, "give either an item id or --all"),
+        (["similar", "--all"], 2, "--all needs --out"),
+        (["similar", "i1", "--overwrite"], 2, "--overwrite goes with --out"),
+        (["similar", "i1", "--store", "cache/none.parquet"], 1, "no store at cache/none.parquet"),
+        (["duplicates", "cache/toy.parquet", "--threshold", "98"], 2, "--threshold 98"),
+        (["duplicates", "cache/toy.parquet", "--out", "cache/toy.parquet"], 1, "toy.parquet"),
+    ]:  # fmt: skip
+        result = invoke(priced, *arguments)
+        assert isinstance(result.exception, MmxError), (arguments, result.exception)
+        text = str(result.exception)
+        assert said in text
+        assert "\n" not in text
+        assert isinstance(result.exception, OptionError) == (kind == 2), text
+    assert not (priced.path / "x.csv").exists()
