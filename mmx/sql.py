@@ -40,11 +40,13 @@ from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError, first_line
 from mmx.files import Place, RemotePath, as_path
 from mmx.kinds import must_be
+from mmx.sql_macros import add_macros
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, identifier, views_of
 
 SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of a served query
 BATCH = 2048  # rows of a batch
+_INSIDE = r"""["'\w]"""  # before or after what is in quotes, or part of a longer name
 CUT = b"mmx.cut"  # in the schema's metadata of an answer that had more rows
 
 
@@ -75,6 +77,7 @@ class Sql:
         self._connection = duckdb.connect(config=self._config())
         attach(self._connection, places)
         self._make_views()
+        add_macros(self._connection, self._views)
         if not unsafe:
             _lock(self._connection, _allowed(places), [Path.cwd().anchor] if self._local else [])
 
@@ -291,6 +294,6 @@ def _unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
         identifier(name)
         for name in dict.fromkeys(names)
         if identifier(name) != name
-        and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', query, re.IGNORECASE)
+        and re.search(rf"(?<!{_INSIDE}){re.escape(name)}(?!{_INSIDE})", query, re.IGNORECASE)
         and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
     ]

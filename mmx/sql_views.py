@@ -32,6 +32,7 @@ class View:
     sql: str
     places: tuple[Place, ...]
     found: bool = False  # in a folder; one that is unreadable is left out with a note
+    modalities: tuple[str, ...] = ()  # of a store: its columns of vectors
 
     @property
     def written(self) -> str:
@@ -101,7 +102,8 @@ def _add_stores(found: Found, cache: Path, named: list[Place]) -> None:
         files = tuple(map(_absolute, store.files))
         name = found.free(path.name.removesuffix(".parquet"), MAIN, path)
         sql = replace(store, files=files).sql()
-        found.views.append(View(MAIN, name, sql, files, found=path not in named))
+        view = View(MAIN, name, sql, files, path not in named, store.card.modalities)
+        found.views.append(view)
 
 
 def _stores(cache: Path, named: list[Place]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"testing"},
     {"recommend"},
     {"extract"},
-    {"sql", "sql_statements", "sql_views"},
+    {"sql", "sql_macros", "sql_statements", "sql_views"},
     {"cache"},
     {"data"},
     {"sample"},
