@@ -20,6 +20,7 @@ from mmx.errors import DataError, MmxError
 from mmx.files import Place, as_place
 
 MAIN = "main"
+INSIDE = r"""["'\w]"""  # next to what is in quotes, or part of a longer name
 TAKEN = {MAIN, "memory", "system", "temp", "information_schema", "pg_catalog"}  # DuckDB's own
 
 
@@ -199,3 +200,14 @@ def _keywords() -> frozenset[str]:
     query = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
     with duckdb.connect() as connection:
         return frozenset(row[0] for row in connection.execute(query).fetchall())
+
+
+def unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
+    """Those of the names that the query has without the quotes they need; in quotes."""
+    return [
+        identifier(name)
+        for name in dict.fromkeys(names)
+        if identifier(name) != name
+        and re.search(rf"(?<!{INSIDE}){re.escape(name)}(?!{INSIDE})", query, re.IGNORECASE)
+        and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
+    ]
