@@ -20,6 +20,7 @@ from mmx.cli import (
     models,
     recommend,
     reproduce,
+    sql,
     store,
     train,
 )
@@ -56,7 +57,7 @@ for command in (
     extract.encoders,
     finetune.finetune,
     inspect.info,
-    inspect.sql,
+    sql.sql,
     train.train,
     fuse.fuse,
     evaluate.evaluate,

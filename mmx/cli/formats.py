@@ -33,7 +33,7 @@ def chosen_format(
     if as_json or out is None:
         return "json" if as_json else formats[0]
     named = SUFFIXES.get(out.suffix.lower())
-    if named not in formats:
+    if named is None or named not in formats:
         known = [suffix for suffix, name in SUFFIXES.items() if name in formats]
         raise OptionError(f"--out {out}: its suffix names no format; add --format, or end it in "
                           f"{', '.join(known)}")  # fmt: skip

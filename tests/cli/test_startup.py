@@ -53,6 +53,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["info", "runs/vbpr-toy", "--verify"],
         ["info", "data"],
         ["sql", "select count(*) from toy"],
+        ["sql", "select count(*) from nearest(toy, 'i1', 3)", "--format", "markdown"],
         ["evaluate", "runs/vbpr-toy"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
         ["compare", "runs/vbpr-toy"],
