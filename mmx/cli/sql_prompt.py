@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENTRIES = 1000  # of the history
 DELIMITERS = " \t\n()[],;=<>+*/'|:"  # of words; a name may have dots, dashes and double quotes
+LEAVING = ("exit", "quit")  # with a dot or without one
 WORDS = (".exit", ".help", ".tables")
 HELP = """\
 .help     this
@@ -53,9 +54,10 @@ def prompt(opened: Sql, show: Callable[[str], None]) -> None:
                 print()
                 held = ""
                 continue
-            if line.lstrip().startswith(".") and not has_code(held):
-                remember(line.strip())
-                if _dotted(opened, line.strip()):
+            command = line.strip()
+            if (command.startswith(".") or command.lower() in LEAVING) and not has_code(held):
+                remember(command)
+                if _dotted(opened, command):
                     return
                 continue
             done, held = split(f"{held}{line}\n")
@@ -81,7 +83,7 @@ def _answer(statement: str, show: Callable[[str], None]) -> None:
 def _dotted(opened: Sql, line: str) -> bool:
     """Do what a line with a dot says; whether it is the end."""
     word = line.split(maxsplit=1)[0].lower().rstrip(";")
-    if word in (".exit", ".quit"):
+    if word.lstrip(".") in LEAVING:
         return True
     if word == ".tables":
         print_table(["view"], [[name] for name in opened.views], paged=True)

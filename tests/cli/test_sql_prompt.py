@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from mmx.cli.app import app
 from mmx.cli.sql_input import commands, split, without_comments
-from mmx.cli.sql_prompt import Completer
+from mmx.cli.sql_prompt import Completer, _history, prompt
 from mmx.errors import DataError, MmxError, OptionError, QueryError
 from tests.sql.places import Places, make_places
 
@@ -136,6 +136,44 @@ def test_a_session(places: Places, terminal: Terminal) -> None:
     time.sleep(1)
     again.process.send_signal(signal.SIGTERM)
     assert again.code() == 143
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_query_of_the_command_line(places: Places) -> None:
+    (places.root / "cache/half.parquet").write_bytes(b"PAR1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmx", "sql", HEAVY],
+        cwd=places.root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    assert "is damaged" in process.stderr.readline()  # said when all else is open
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1].strip() == "mmx: error: interrupted"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("line", ["exit", "QUIT", ".exit", ".quit;"])
+def test_leaving(places: Places, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    typed = iter(["select 1", ";", line])
+    monkeypatch.setattr("builtins.input", lambda text: next(typed))
+    monkeypatch.setenv("XDG_STATE_HOME", str(places.root))
+    shown: list[str] = []
+    with places.open() as opened:
+        prompt(opened, shown.append)
+    assert shown == ["select 1\n;"]
+
+
+def test_a_history_that_cannot_be_kept_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readline = pytest.importorskip("readline")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert _history(readline) is None
+    assert "no history is kept: " in capsys.readouterr().err.replace("\n", " ")
 
 
 def piped(text: str | bytes, *arguments: str) -> Result:
