@@ -53,7 +53,7 @@ wanted as materialized (
 ),
 compared as materialized (
     select item_id, array_cosine_similarity(v, (select v from wanted)) as similarity
-    from found where v is not null and item_id is distinct from item::varchar
+    from found where item_id <> item::varchar
 ),
 enough as (
     select min(similarity) as least from (
@@ -63,7 +63,7 @@ enough as (
 )
 select item_id, similarity from compared
 where not isnan(similarity) and similarity >= (select least from enough)
-    and (select v is not null from wanted)
+    and (select v is not null from wanted)  -- else no item at all would mean no error
 order by similarity desc, {hash}(item_id) limit k
 """
 

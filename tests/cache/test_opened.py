@@ -6,6 +6,7 @@ import gc
 from pathlib import Path
 
 import duckdb
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -104,6 +105,25 @@ def test_a_gap_is_zero_whatever_arrow_has_there(
         assert not matrix[~present].any()
         assert (~present).sum() == 1
     assert table.num_rows == 3
+
+
+def test_a_part_of_an_array_is_shared_from_where_it_starts(
+    opened: mmx.OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = pa.array(np.arange(15, dtype=opened.dtype))
+    part = pa.table({"image": pa.FixedSizeListArray.from_arrays(values, 3)[2:]})
+    monkeypatch.setattr("mmx.cache.arrays._groups", lambda *_: [part])
+    matrix = opened.numpy("image")[0]
+    np.testing.assert_array_equal(matrix, np.arange(6, 15).reshape(3, 3))
+    assert matrix.ctypes.data == values.buffers()[1].address + 6 * values.type.bit_width // 8
+
+
+def test_a_remote_store_is_read_by_duckdb_too(opened: mmx.OpenStore) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/opened/far.parquet", Path(str(opened.path)).read_bytes())
+    far = mmx.open_store("memory://opened/far.parquet")
+    assert far.relation().count("*").fetchall() == [(3,)]
+    assert far.numpy("image")[0].shape == (3, 3)
 
 
 def test_duckdb_pandas_and_polars(opened: mmx.OpenStore) -> None:
