@@ -2,7 +2,6 @@
 
 from mmx.cache.card import EncoderCard as EncoderCard
 from mmx.cache.store import Store as Store
-from mmx.cache.store import open_store as open_store
 from mmx.data.csvs.format import CsvFormat as CsvFormat
 from mmx.data.dataset import Items as Items
 from mmx.data.dataset import load_interactions as load_interactions
@@ -33,6 +32,8 @@ from mmx.extract.options import ExtractOptions as ExtractOptions
 from mmx.extract.options import ExtractReport as ExtractReport
 from mmx.extract.sources.web import Web as Web
 from mmx.extract.stages.progress import Progress as Progress
+from mmx.opened import OpenStore as OpenStore
+from mmx.opened import open_store as open_store
 from mmx.recommend.api import evaluate as evaluate
 from mmx.recommend.api import top_k as top_k
 from mmx.recommend.dataset_api import export as export
@@ -83,6 +84,7 @@ __all__ = [
     "Imported",
     "Items",
     "MmxError",
+    "OpenStore",
     "OptionError",
     "Progress",
     "QueryError",

@@ -256,3 +256,8 @@ def size_of(place: Place) -> int:
 def user_cache() -> Path:
     """Where unfinished work and indices of this user are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmx"
+
+
+def user_state() -> Path:
+    """Where what this user did is remembered, such as the history of a prompt."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mmx"

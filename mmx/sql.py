@@ -8,6 +8,8 @@
 
 Of the first dataset given, ``items`` and ``interactions`` also exist without a schema.
 
+Both levels have the macros ``cosine`` and ``nearest`` (``mmx.sql_macros``).
+
 A query only reads (``mmx.sql_statements`` says which are allowed), at two levels:
 
     local    for the owner of the machine: its files may be named too
@@ -22,7 +24,6 @@ a server for strangers should limit the memory of its process too.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,8 +41,9 @@ from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError, first_line
 from mmx.files import Place, RemotePath, as_path
 from mmx.kinds import must_be
+from mmx.sql_macros import add_macros
 from mmx.sql_statements import Statement, checked
-from mmx.sql_views import View, identifier, views_of
+from mmx.sql_views import View, unquoted, views_of
 
 SECONDS, ROWS, MEMORY = 10, 10_000, "1GB"  # of a served query
 BATCH = 2048  # rows of a batch
@@ -75,6 +77,7 @@ class Sql:
         self._connection = duckdb.connect(config=self._config())
         attach(self._connection, places)
         self._make_views()
+        add_macros(self._connection, self._views)
         if not unsafe:
             _lock(self._connection, _allowed(places), [Path.cwd().anchor] if self._local else [])
 
@@ -187,6 +190,10 @@ class Sql:
             yield
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
             raise QueryError(self._message(str(error), query)) from error
+        except RuntimeError as error:  # what DuckDB makes of Ctrl-C while it computes
+            if "interrupted" not in str(error).lower():
+                raise
+            raise KeyboardInterrupt from error
 
     def _message(self, message: str, query: str) -> str:
         """DuckDB's message, its first line with what helps."""
@@ -197,7 +204,7 @@ class Sql:
         if "does not exist" in first:
             helps.append(f"views: {', '.join(self.views) or 'none'}")
         bare = [name for view in self._views for name in (view.schema, view.name)]
-        helps += [f"write {name} in double quotes" for name in _unquoted(bare, query, first)]
+        helps += [f"write {name} in double quotes" for name in unquoted(bare, query, first)]
         if "disabled by configuration" in first:
             helps.append(
                 "URLs are read when they were given as --store or --data"
@@ -283,14 +290,3 @@ def _distinct(schema: pa.Schema) -> pa.Schema:
             tried = f"{name}_{number}"
         names.append(tried)
     return pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)], schema.metadata)
-
-
-def _unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
-    """Those of the names that the query has without the quotes they need; in quotes."""
-    return [
-        identifier(name)
-        for name in dict.fromkeys(names)
-        if identifier(name) != name
-        and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', query, re.IGNORECASE)
-        and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
-    ]

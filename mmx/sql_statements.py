@@ -28,6 +28,7 @@ LOOKING = {  # table functions that only compute, or list the views
     *("duckdb_keywords", "duckdb_tables", "duckdb_types", "duckdb_schemas", "pragma_version"),
     *("pragma_table_info", "pg_timezone_names"),
     *("icu_calendar_names", "test_all_types"),
+    "nearest",  # our own, over attached stores
 }
 READING = {  # table functions that read the files they name, or say where files are
     *("duckdb_views", "duckdb_settings"),

@@ -20,6 +20,7 @@ from mmx.errors import DataError, MmxError
 from mmx.files import Place, as_place
 
 MAIN = "main"
+INSIDE = r"""["'\w]"""  # next to what is in quotes, or part of a longer name
 TAKEN = {MAIN, "memory", "system", "temp", "information_schema", "pg_catalog"}  # DuckDB's own
 
 
@@ -32,6 +33,7 @@ class View:
     sql: str
     places: tuple[Place, ...]
     found: bool = False  # in a folder; one that is unreadable is left out with a note
+    modalities: tuple[str, ...] = ()  # of a store: its columns of vectors
 
     @property
     def written(self) -> str:
@@ -101,7 +103,8 @@ def _add_stores(found: Found, cache: Path, named: list[Place]) -> None:
         files = tuple(map(_absolute, store.files))
         name = found.free(path.name.removesuffix(".parquet"), MAIN, path)
         sql = replace(store, files=files).sql()
-        found.views.append(View(MAIN, name, sql, files, found=path not in named))
+        view = View(MAIN, name, sql, files, path not in named, store.card.modalities)
+        found.views.append(view)
 
 
 def _stores(cache: Path, named: list[Place]) -> Iterator[Path]:
@@ -197,3 +200,14 @@ def _keywords() -> frozenset[str]:
     query = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
     with duckdb.connect() as connection:
         return frozenset(row[0] for row in connection.execute(query).fetchall())
+
+
+def unquoted(names: Sequence[str], query: str, message: str) -> list[str]:
+    """Those of the names that the query has without the quotes they need; in quotes."""
+    return [
+        identifier(name)
+        for name in dict.fromkeys(names)
+        if identifier(name) != name
+        and re.search(rf"(?<!{INSIDE}){re.escape(name)}(?!{INSIDE})", query, re.IGNORECASE)
+        and (not name.isalnum() or f'at or near "{name}"' in message)  # a word is one to SQL too
+    ]

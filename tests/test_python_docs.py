@@ -18,9 +18,12 @@ assert sorted(found.means) == sorted(
 assert found.means["recall@10"] == run.metrics["test"]["recall@10"]
 assert top.num_rows == 5 and everyone.num_rows == 5 * len(run.data.users)
 assert vectors.shape == (5, 8) and present.shape == (5,)
+assert alike.num_rows == seen.num_rows == 3 and seen["item_id"][0].as_py() == "sku-0007"
 assert near.num_rows == 3 * 5 and nearest["item_id"][0] == top["item_id"][0]
-assert likeness.num_rows == 5 and per_user.num_rows == len(found.users)
+assert similar.num_rows == 5 and per_user.num_rows == len(found.users)
 assert report.encoded == 60
+assert table.num_rows == matrix.shape[0] == tensor.shape[0] == len(frame) == len(polars) == 60
+assert there.sum() == relation.filter("image is not null").count("*").fetchall()[0][0]
 assert tuned.path.name == "mini-tuned" and sorted(tuned.valid) == [
     "loss", "recall@1", "recall@10", "recall@5"]
 assert mmx.open_store("cache/tuned.parquet").rows == 60
@@ -36,7 +39,7 @@ assert [part["run"] for part in both.config["parts"]] == ["runs/vbpr-toy", "runs
 @pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*blocks[-1:], *blocks[:-1], AFTERWARDS])],
         cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,

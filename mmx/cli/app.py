@@ -22,6 +22,7 @@ from mmx.cli import (
     recommend,
     reproduce,
     search,
+    sql,
     store,
     train,
 )
@@ -58,7 +59,7 @@ for command in (
     extract.encoders,
     finetune.finetune,
     inspect.info,
-    inspect.sql,
+    sql.sql,
     train.train,
     fuse.fuse,
     evaluate.evaluate,

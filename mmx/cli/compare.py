@@ -12,8 +12,7 @@ from mmx.cli.output import Debug, Quiet, note, print_table, progress_bar
 if TYPE_CHECKING:
     from mmx.experiments.comparison import Comparison
 
-FORMATS = ("text", "markdown", "latex", "csv", "json")
-SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".txt": "text"}
+FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 
 def compare(
@@ -39,8 +38,8 @@ def compare(
         str | None,
         typer.Option(
             "--format",
-            help="text, markdown, latex, csv or json.",
-            show_default="the suffix of --out, else text",
+            help="table, markdown, latex, csv or json.",
+            show_default="the suffix of --out, else table",
         ),
     ] = None,
     out: Annotated[
@@ -55,11 +54,12 @@ def compare(
 
     Runs that differ in seed or split seed only are repetitions of one arm.
     """
+    from mmx.cli.formats import chosen_format
     from mmx.cli.text_files import check_text_out, write_text_out
     from mmx.errors import OptionError
     from mmx.experiments.comparison import compare_runs
 
-    form = _format(form, out, as_json)
+    form = chosen_format(form, FORMATS, out, as_json)
     if out is not None:
         check_text_out(out, overwrite=overwrite)
     elif overwrite:
@@ -76,7 +76,7 @@ def compare(
     if out is not None:
         write_text_out(out, _text(found, form), overwrite=overwrite)
         note(f"{out}: {len(found.arms)} arms")
-    elif form == "text":
+    elif form == "table":
         _print(found)
     else:
         print(_text(found, form), end="")
@@ -84,28 +84,11 @@ def compare(
         note(line)
 
 
-def _format(form: str | None, out: Path | None, as_json: bool) -> str:
-    """Which of FORMATS. Raises OptionError for another, or two that contradict each other."""
-    from mmx.errors import OptionError, one_of
-
-    if form is not None:
-        one_of("--format", form, FORMATS)
-        if as_json and form != "json":
-            raise OptionError(f"--json and --format {form} are given; drop one")
-        return form
-    if as_json or out is None:
-        return "json" if as_json else "text"
-    if out.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"--out {out}: its suffix names no format; add --format, or end it in "
-                          f"{', '.join(SUFFIXES)}")  # fmt: skip
-    return SUFFIXES[out.suffix.lower()]
-
-
 def _text(found: Comparison, form: str) -> str:
     from mmx.experiments import comparison_text as texts
 
     writers = {"markdown": texts.to_markdown, "latex": texts.to_latex, "csv": texts.to_csv,
-               "json": texts.to_json, "text": texts.to_markdown}  # fmt: skip
+               "json": texts.to_json, "table": texts.to_markdown}  # fmt: skip
     return writers[form](found)
 
 

@@ -1,4 +1,4 @@
-"""``mmx info`` and ``mmx sql``."""
+"""``mmx info``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_json, print_table, printable
+from mmx.cli.output import AsJson, Debug, Quiet, print_json, print_table
 
 if TYPE_CHECKING:
     from mmx.data.csvs.format import CsvFormat
-    from mmx.sql import Rows, Sql
 
-SHOWN = 40  # rows of a query that are printed
 CHECKED = {  # by whether a store has checksums
     True: "the SHA-256 of each footer, the checksum of each page, all ids, statuses and vectors",
     False: "all ids, statuses and vectors; this store was written without checksums, so that "
@@ -68,89 +66,7 @@ def info(
         said = f"{path}: {'; '.join(facts['problems'])}"
         if is_run:
             raise RunError(f"{said}; train it again")
-        raise StoreError(f"{said}; extract it with --overwrite")
-
-
-def sql(
-    query: Annotated[str, typer.Argument(help="SQL; stores, runs and datasets are views.")],
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Dataset directory to show, path or URL; may be repeated."),
-    ] = None,
-    store: Annotated[
-        list[str] | None,
-        typer.Option(help="Store outside --cache to show, path or URL; may be repeated."),
-    ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder of stores.")] = Path("cache"),
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write it: .parquet, .csv, .tsv, .json or .jsonl.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Take any SQL: what writes files, loads extensions …")
-    ] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Query embeddings, runs and datasets with DuckDB SQL that reads and changes nothing.
-
-    Vectors are FLOAT[d] arrays: array_cosine_similarity, array_inner_product and the like
-    take them as they are. `show all tables` lists what there is.
-    """
-    from mmx.cli.table_files import check_out
-    from mmx.data.csvs.format import CsvFormat
-    from mmx.errors import OptionError
-    from mmx.sql import open_sql
-
-    if out is not None:
-        check_out(out, overwrite=overwrite)
-    elif overwrite:
-        raise OptionError("--overwrite goes with --out")
-    for option, folder, usual in (("--cache", cache, "cache"), ("--runs", runs, "runs")):
-        if folder != Path(usual) and not folder.is_dir():
-            raise OptionError(f"{option} {folder}: no such folder")
-    csv = CsvFormat(encoding, delimiter)
-    with open_sql(cache, runs, data or [], store or [], csv=csv, unsafe=unsafe) as opened:
-        for line in opened.notes:
-            note(line)
-        if out is not None:
-            _write(opened, query, out, overwrite, as_json)
-        else:
-            _print(opened.stream(query), as_json)
-
-
-def _write(opened: Sql, query: str, out: Path, overwrite: bool, as_json: bool) -> None:
-    from mmx.cli.table_files import check_out, say_written, write_table
-
-    named = [out] if out.exists() and opened.names(query, out) else []
-    check_out(out, overwrite=overwrite, inputs=[*opened.files, *named])
-    rows = opened.stream(query)
-    count = write_table(out, rows.schema, rows.batches, overwrite=overwrite)
-    say_written(out, count, as_json)
-
-
-def _print(rows: Rows, as_json: bool) -> None:
-    from mmx.cli.table_files import plain_rows, print_json_rows
-
-    if as_json:
-        print_json_rows(rows.batches)
-        return
-    shown: list[list[Any]] = []
-    count = 0
-    for batch in rows.batches:
-        shown += plain_rows(batch.slice(0, max(SHOWN - count, 0)))
-        count += batch.num_rows
-    if rows.schema.names == ["explain_key", "explain_value"]:
-        for _, plan in shown:
-            print(printable(plan))
-        return
-    print_table(rows.schema.names, shown)
-    if count > SHOWN:
-        note(f"{SHOWN} of {count} rows; --out FILE.parquet or --json gives all")
+        raise StoreError(f"{said}; extract it again: `mmx extract --overwrite`")
 
 
 def _store_facts(path: str, verify: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -107,8 +108,9 @@ def print_table(
     title: str = "",
     *,
     decimals: int | None = None,
+    paged: bool = False,
 ) -> None:
-    """A table on stdout; numbers to the right.
+    """A table on stdout; numbers to the right. ``paged``: in a pager where a screen is too small.
 
     Numbers are printed in full, fractions with ``decimals`` places where that is given. What is
     cut ends in ``…``; piped output is not cut to the screen.
@@ -129,9 +131,25 @@ def print_table(
         table.add_row(*cells, *(["…"] if cut else []))
     if title:  # above the table, since rich would break it at the table's width
         console.print(Text(title, style="italic"), soft_wrap=True)
-    console.print(table)
+    if paged and sys.stdout.isatty():
+        with console.capture() as captured:
+            console.print(table)
+        page(captured.get())
+    else:
+        console.print(table)
     if cut:
         note(f"{shown} of {len(columns)} columns; --json gives all")
+
+
+def page(text: str) -> None:
+    """Text on the terminal, through $PAGER or less where it has more lines than the screen."""
+    if text.count("\n") < shutil.get_terminal_size().lines:
+        print(text, end="")
+        return
+    import pydoc
+
+    os.environ.setdefault("LESS", "FRX")  # colours as such, and what was shown stays
+    pydoc.pager(text)
 
 
 class Bar(Progress):

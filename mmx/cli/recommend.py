@@ -75,7 +75,7 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """The top K items of a user, of all users, or of a new user who took some items."""
-    from mmx.cli.table_files import check_out, plain_rows, print_json_rows
+    from mmx.cli.table_files import check_out, plain_rows, print_rows
     from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError
 
@@ -118,7 +118,7 @@ def recommend(
     may = len(opened.data.items) if among is None else len(among)
     _say_short(table, user or ["someone new"], min(k, may))
     if as_json:
-        print_json_rows(table.to_batches())
+        print_rows("json", table.schema, table.to_batches())
         return
     print_table(table.column_names, [r for b in table.to_batches() for r in plain_rows(b)])
 

@@ -132,12 +132,12 @@ class Shown:
         """All of it."""
         import pyarrow.compute as pc
 
-        from mmx.cli.table_files import plain_rows, print_json_rows
+        from mmx.cli.table_files import plain_rows, print_rows
 
         if self.out is not None:
             self._write(table.schema, [table])
         elif self.as_json:
-            print_json_rows(table.combine_chunks().to_batches())
+            print_rows("json", table.schema, table.combine_chunks().to_batches())
         else:
             if "score" in table.column_names:
                 place = table.column_names.index("score")

@@ -1,9 +1,10 @@
-"""One rule for tables as output: the suffix of ``--out``, or JSON on stdout.
+"""One rule for tables as output: the suffix of ``--out``, or ``--format`` on stdout.
 
     .parquet      types as they are
     .csv .tsv     lists and structures as JSON text, bytes as hexadecimal digits
     .json         one array of objects, a row a line
     .jsonl        one object a line
+    .md           a table of Markdown, cells as in CSV
 
 Rows are written as they come. Nothing is overwritten without ``--overwrite``, and with it only a
 table that is neither an input of the command nor a table of a dataset.
@@ -24,15 +25,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmx.atomic import Kind, check_target, publishing
 from mmx.cli.json_texts import flat_texts, flat_type, json_texts, plain_values
 from mmx.cli.output import note, print_json
 from mmx.errors import OptionError, TargetError, first_line
+from mmx.markdown import escaped, table_head, table_row
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".md")
 MARK = b"mmx.table"  # in the metadata of the Parquet tables that we write
 ATTRIBUTE = "user.mmx.table"  # of the text files that we write
+DELIMITERS = {"csv": ",", "tsv": "\t"}
 DATASET = ("items", "interactions")
 GROUP = 32 << 20  # bytes of a Parquet row group
 LOOKED_AT = 64 << 10  # bytes of a text file
@@ -70,9 +74,16 @@ def write_table(
     return counted.rows
 
 
-def print_json_rows(batches: Batches) -> None:
-    """The rows on stdout as JSON."""
-    _json_array(sys.stdout, batches)
+def print_rows(form: str, schema: pa.Schema, batches: Batches) -> None:
+    """All rows on stdout as "csv", "tsv", "json", "jsonl" or "markdown"."""
+    if form in DELIMITERS:
+        sys.stdout.flush()
+        _separated(sys.stdout.buffer, schema, batches, DELIMITERS[form])
+        sys.stdout.buffer.flush()
+    elif form == "markdown":
+        _markdown(sys.stdout, schema, batches)
+    else:
+        {"json": _json_array, "jsonl": _json_lines}[form](sys.stdout, batches)
 
 
 def plain_rows(batch: pa.RecordBatch) -> list[list[Any]]:
@@ -127,7 +138,7 @@ def _grouped(schema: pa.Schema, batches: Batches) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held).replace_schema_metadata(schema.metadata)
 
 
-def _separated(path: Path, schema: pa.Schema, batches: Batches, delimiter: str) -> None:
+def _separated(path: Path | IO[bytes], schema: pa.Schema, batches: Batches, delimiter: str) -> None:
     import pyarrow.csv
 
     flat = pa.schema([(field.name, flat_type(field.type)) for field in schema])
@@ -141,9 +152,17 @@ def _flat(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
     return pa.record_batch([flat_texts(column) for column in columns], names)
 
 
-def _json(path: Path, batches: Batches, write: Callable[[IO[str], Batches], None]) -> None:
+def _text(path: Path, write: Callable[[IO[str]], None]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        write(file, batches)
+        write(file)
+
+
+def _markdown(file: IO[str], schema: pa.Schema, batches: Batches) -> None:
+    file.write(table_head(schema.names))
+    for batch in batches:
+        columns = [pc.cast(flat_texts(column), pa.string()).to_pylist() for column in batch.columns]
+        for cells in zip(*columns, strict=True):
+            file.write(table_row("" if cell is None else escaped(cell) for cell in cells))
 
 
 def _json_array(file: IO[str], batches: Batches) -> None:
@@ -165,10 +184,11 @@ def _objects(batches: Batches) -> Iterator[str]:
 
 _WRITERS: dict[str, Callable[[Path, pa.Schema, Batches], None]] = {
     ".parquet": _parquet,
-    ".csv": partial(_separated, delimiter=","),
-    ".tsv": partial(_separated, delimiter="\t"),
-    ".json": lambda path, _, batches: _json(path, batches, _json_array),
-    ".jsonl": lambda path, _, batches: _json(path, batches, _json_lines),
+    ".csv": partial(_separated, delimiter=DELIMITERS["csv"]),
+    ".tsv": partial(_separated, delimiter=DELIMITERS["tsv"]),
+    ".json": lambda path, _, rows: _text(path, lambda file: _json_array(file, rows)),
+    ".jsonl": lambda path, _, rows: _text(path, lambda file: _json_lines(file, rows)),
+    ".md": lambda path, schema, rows: _text(path, lambda file: _markdown(file, schema, rows)),
 }
 
 
@@ -227,6 +247,8 @@ def _has_columns(path: Path, names: Sequence[str]) -> bool:
             if path.suffix.lower() in (".csv", ".tsv"):
                 delimiter = "," if path.suffix.lower() == ".csv" else "\t"
                 return next(csv.reader(file, delimiter=delimiter), list(names)) == list(names)
+            if path.suffix.lower() == ".md":
+                return file.readline() + file.readline() == table_head(names)
             first = lines[1] if path.suffix.lower() == ".json" else lines[0]
             return not first or list(json.loads(first.rstrip(","))) == list(names)
         except (ValueError, csv.Error):

@@ -9,23 +9,21 @@ import csv
 import io
 import json
 import math
-import re
 from dataclasses import asdict
 from typing import Any
 
 from mmx.experiments.comparison import Comparison
 from mmx.experiments.repeated import Row
 from mmx.experiments.statistics import LEVEL
+from mmx.markdown import escaped, one_line, table_head, table_row
 
 BEST = "▲"  # where there is no bold
 BOLD = "Bold: highest of its column"
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 HEADS = {"recall": "Recall", "precision": "Precision", "hitrate": "HitRate", "mrr": "MRR",
          "map": "MAP", "ndcg": "NDCG"}  # fmt: skip
 COLUMNS = (  # of CSV
@@ -79,15 +77,15 @@ def legend(found: Comparison, best: str = f"{BEST}: highest of its column") -> s
             f"*: p < 0.05, two-sided t-test over the means of {found.splits} splits, corrected for "
             "their common training data"
         )
-    return f"{said} Against '{_plain(found.against)}', {found.chosen}. {marked}; Holm-Bonferroni."
+    return f"{said} Against '{one_line(found.against)}', {found.chosen}. {marked}; Holm-Bonferroni."
 
 
 def to_markdown(found: Comparison) -> str:
     """Two tables and what they are; the best of a column is bold."""
-    parts = [_markdown(means(found)), f"{_escaped(legend(found, BOLD))}\n"]
+    parts = [_markdown(means(found)), f"{escaped(legend(found, BOLD))}\n"]
     if tests := differences(found):
         parts.append(_markdown(tests))
-    parts += ["".join(f"- {_escaped(note)}\n" for note in found.notes)] if found.notes else []
+    parts += ["".join(f"- {escaped(note)}\n" for note in found.notes)] if found.notes else []
     return "\n".join(parts)
 
 
@@ -160,28 +158,19 @@ def _p(value: float) -> str:
 
 
 def _markdown(rows: list[Row]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines = []
     for row in rows:
         cells = []
         for value in map(str, row.values()):
-            text = _escaped(value.removesuffix(f" {BEST}"))
+            text = escaped(value.removesuffix(f" {BEST}"))
             cells.append(f"**{text}**" if value.endswith(f" {BEST}") else text)
-        lines.append(cells)
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    return MARKDOWN.sub(r"\\\1", _plain(text))
+        lines.append(table_row(cells))
+    return table_head(rows[0]) + "".join(lines)
 
 
 def _tex(text: str) -> str:
-    text = "".join(LATEX.get(letter, letter) for letter in _plain(text))
+    text = "".join(LATEX.get(letter, letter) for letter in one_line(text))
     return text.replace("±", r"$\pm$").replace("†", r"$\dagger$")
-
-
-def _plain(text: str) -> str:
-    """On one line, without what a terminal obeys."""
-    return CONTROL.sub(" ", text)
 
 
 def _cell(value: Any) -> Any:
@@ -189,7 +178,7 @@ def _cell(value: Any) -> Any:
         return ""
     if not isinstance(value, str):
         return value
-    text = _plain(value)
+    text = one_line(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", " ")) else text  # of a spreadsheet
 
 

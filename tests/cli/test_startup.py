@@ -54,6 +54,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["info", "data"],
         ["data", "check", "data"],
         ["sql", "select count(*) from toy"],
+        ["sql", "select count(*) from nearest(toy, 'i1', 3)", "--format", "markdown"],
         ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
         ["similar", "i7", "--where", "text is not null"],
