@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmx.data.inequality import gini_of
 from mmx.recommend.interactions import UserItems
 
 CELLS_AT_ONCE = 4_000_000  # of the vectors of lists
@@ -26,15 +27,10 @@ def coverage(ranked: np.ndarray, n_items: int) -> float:
 def gini(ranked: np.ndarray, n_items: int) -> float:
     """Gini index of how often each item of the catalogue is in a list; items in none count too.
 
-    Σ_i (2i - n - 1) x_i / (n Σ_i x_i) with the frequencies x in rising order and i from 1 to n: 0
-    where all items are shown equally often, (n - 1)/n where one item fills all lists. NaN of no
+    0 where all items are shown equally often, (n - 1)/n where one item fills all lists; NaN of no
     list. Fleder and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 2009.
     """
-    shown = np.sort(np.bincount(ranked[ranked >= 0], minlength=n_items)).astype(np.float64)
-    if not shown.any():
-        return float("nan")
-    weights = 2 * np.arange(1, n_items + 1) - n_items - 1
-    return float(weights @ shown / (n_items * shown.sum()))
+    return gini_of(np.bincount(ranked[ranked >= 0], minlength=n_items))
 
 
 def novelty(ranked: np.ndarray, counts: np.ndarray) -> np.ndarray:

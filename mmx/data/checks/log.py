@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.inequality import gini_of
 from mmx.data.splits import SplitRule, leaked_share, split_interactions
 from mmx.data.splits.parts import NAMES, codes, part_numbers
 from mmx.errors import DataError
@@ -63,8 +64,7 @@ def popularity(counts: np.ndarray) -> dict[str, float]:
     falling = np.sort(counts)[::-1].astype(np.float64)
     n, total = len(falling), falling.sum()
     shares = {f"top_{p}": float(falling[: max(1, round(n * p / 100))].sum() / total) for p in TOP}
-    rank = np.arange(n, 0, -1)  # 1 for the least popular
-    return {**shares, "gini": float(2 * (rank * falling).sum() / (n * total) - (n + 1) / n)}
+    return {**shares, "gini": gini_of(counts)}
 
 
 def pairs_in_two_parts(table: pa.Table) -> int:
