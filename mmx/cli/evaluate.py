@@ -129,7 +129,7 @@ def evaluate(
             "--encoding": encoding, "--delimiter": delimiter, "--out": out,
             "--overwrite": overwrite,
         })  # fmt: skip
-        _evaluate_run(run, split or "test", at, tail, cold, wide, as_json)
+        _evaluate_run(run, "test" if split is None else split, at, tail, cold, wide, as_json)
         return
     assert lists is not None
     _refuse("takes a run; evaluate the one that --lists makes", {
@@ -210,7 +210,8 @@ def _rule(
     """The rule of --lists; None where no option says one."""
     from mmx.data.splits import SplitRule
 
-    rule = SplitRule(split or "auto", min_rating, k_core, seed, at, targets, folds, fold)  # type: ignore[arg-type]
+    name = "auto" if split is None else split
+    rule = SplitRule(name, min_rating, k_core, seed, at, targets, folds, fold)  # type: ignore[arg-type]
     named = replace(rule, seed=0) != SplitRule() or split is not None
     return rule if named else None
 

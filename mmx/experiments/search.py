@@ -38,11 +38,11 @@ def parse_search(value: Any) -> str | Space:
 
 
 def _values(where: str, value: Any) -> Values:
-    if isinstance(value, Range | tuple):
+    if isinstance(value, Range):
         return value
     if isinstance(value, Mapping):
         return _range(where, value)
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         raise OptionError(f"{where}: a list is expected, or {{low: …, high: …}}, not "
                           f"{value!r}"[:200])  # fmt: skip
     if not value or len(set(map(repr, value))) < len(value):

@@ -15,6 +15,8 @@ from mmx.extract.pipeline import extract
 from mmx.packages import broken_package
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 
+pytestmark = pytest.mark.slow
+
 NMS = "raise RuntimeError('operator torchvision::nms does not exist')"
 SYMBOL = "raise OSError('libx.so: undefined symbol: _ZN3c10')"
 
@@ -53,7 +55,6 @@ def test_torchvision_that_does_not_fit_torch(folder: Path, content: str) -> None
     assert said.endswith(": pip install --upgrade torch torchvision")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "command", "mend"),
     [

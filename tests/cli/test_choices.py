@@ -25,6 +25,8 @@ from mmx.recommend.options import TrainOptions
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 HALF = (0.5, 0.5, 0.5)
 
 

@@ -28,6 +28,8 @@ from mmx.sql import open_sql
 from tests.cli.conftest import Shop
 from tests.csv_logs import ANY, Log, write_log, written
 
+pytestmark = pytest.mark.slow
+
 
 def check(folder: Path, log: Log) -> None:
     """All that is made of the dataset in ``folder`` has the ids of the log."""
@@ -77,7 +79,6 @@ def check_sql(folder: Path, log: Log) -> None:
     )
 
 
-@pytest.mark.slow
 @given(written())
 @settings(max_examples=25, deadline=None)
 def test_csv(drawn: tuple[Log, int, str]) -> None:

@@ -16,6 +16,8 @@ from mmx.recommend.run import open_run
 from tests.cli.conftest import Shop
 from tests.flips import flip, flip_number, flipped, footer_start
 
+pytestmark = pytest.mark.slow
+
 OLD = Path(__file__).parents[1] / "cache/fixtures/old.parquet"
 
 

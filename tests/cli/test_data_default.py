@@ -12,6 +12,8 @@ import pytest
 
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ("train", "--model", "itemknn")
 
 
@@ -88,7 +90,6 @@ def test_a_run_is_no_dataset_though_it_has_an_items_table(dataset: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
 
 
-@pytest.mark.slow
 def test_what_finetune_suggests_can_be_pasted(tmp_path: Path) -> None:
     """Pictures in another folder, a name with a space: the suggested line has them all."""
     folder, pictures = tmp_path / "my shop", tmp_path / "photos"

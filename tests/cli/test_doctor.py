@@ -23,6 +23,8 @@ from mmx.cli.doctor import _module
 from mmx.cli.doctor_places import caches
 from mmx.cli.doctor_places import hub as hub_row
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAIR = "pip install --upgrade torch torchvision"
@@ -313,7 +315,6 @@ def test_what_is_imported_of_each_package() -> None:
             assert name in owners[_module(name)]
 
 
-@pytest.mark.slow
 def test_this_machine(tmp_path: Path) -> None:
     """With the packages that are here: their versions, and all of them can be imported."""
     machine = Machine(tmp_path, "http://127.0.0.1:9")

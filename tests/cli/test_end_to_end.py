@@ -7,6 +7,8 @@ import pytest
 from mmx.recommend.models import end_to_end_models
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_along_and_extract_with_what_was_learned(shop: Shop) -> None:
     done = shop.json(
@@ -20,7 +22,6 @@ def test_train_along_and_extract_with_what_was_learned(shop: Shop) -> None:
     shop.mmx("recommend", "runs/vbpr-clip-mini-end-to-end", "--user", "u0", "--k", "3")
 
 
-@pytest.mark.slow
 def test_contradictions_are_named(shop: Shop) -> None:
     along = ("train", "--data", "data", "--end-to-end")
     assert "needs --encoder" in shop.refused(*along, code=2)

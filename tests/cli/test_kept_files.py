@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RUNS = ["old-bpr", "old-itemknn", "old-vbpr", "old-end-to-end", "old-fused"]
 TABLES = ["history", "interactions", "items", "per_user", "users"]

@@ -11,6 +11,8 @@ import pytest
 from tests.catalogue import write_interactions, write_items
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ("train", "--features", "cache/toy.parquet", "--epochs", "1", "--data")
 
 

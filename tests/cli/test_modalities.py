@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 40
 CONVERT = ("store", "convert", "vectors", "--from", "npy", "--encoder", "vggish")
 
@@ -51,7 +53,6 @@ def test_info_and_sql_know_them_by_name(studio: Shop) -> None:
     assert studio.json("sql", query) == [{"a": 38, "r": 38, "s": "ok", "same": True}]
 
 
-@pytest.mark.slow
 def test_filter_merge_and_diff(studio: Shop) -> None:
     filtered = ("store", "filter", "cache/av.parquet", "--out", "cache/some.parquet")
     assert studio.json(*filtered, "--where", "audio_status = 'ok'")["rows"] == 39
@@ -66,7 +67,6 @@ def test_filter_merge_and_diff(studio: Shop) -> None:
     assert "holds audio, review" in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["npy", "safetensors", "embeddings"])
 def test_there_and_back(studio: Shop, layout: str) -> None:
     folder, back = f"as-{layout}", f"cache/of-{layout}.parquet"
@@ -77,7 +77,6 @@ def test_there_and_back(studio: Shop, layout: str) -> None:
     assert studio.json("info", back)["statuses"]["review"] == {"ok": 39, "missing": 1}
 
 
-@pytest.mark.slow
 def test_mmrec_keeps_its_own_names(studio: Shop) -> None:
     said = studio.refused("store", "convert", "cache/av.parquet", "--to", "mmrec", "--out", "x")
     assert "holds audio, review; MMRec takes image, text" in said
@@ -96,7 +95,6 @@ def trained(studio: Shop, model: str, *options: str, features: str = "cache/av.p
     return json.loads((studio.path / f"runs/{model}/config.json").read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["vbpr", "lattice", "mmgcn"])
 def test_models_take_them(studio: Shop, model: str) -> None:
     config = trained(studio, model)
@@ -110,7 +108,6 @@ def test_weights_name_them(studio: Shop, model: str) -> None:
     assert config["settings"]["weights"] == "audio:0.3,review:0.7"
 
 
-@pytest.mark.slow
 def test_some_of_them_are_chosen(studio: Shop) -> None:
     config = trained(studio, "ease-content", features="cache/av.parquet:review")
     assert [f["modality"] for f in config["features"]] == ["review"]
@@ -142,7 +139,6 @@ def test_unfit_names_are_one_line(tmp_path: Path, name: str, said: str) -> None:
     assert not (tmp_path / "x.parquet").exists()
 
 
-@pytest.mark.slow
 def test_what_else_may_lie_in_the_folder(tmp_path: Path) -> None:
     shop, folder = Shop(tmp_path), tmp_path / "vectors"
     write_vectors(folder, audio=3)
@@ -175,7 +171,6 @@ def test_tensors_of_safetensors(tmp_path: Path) -> None:
     assert "'encoder.weight' cannot name vectors" in shop.refused(*convert, "y.parquet")
 
 
-@pytest.mark.slow
 def test_names_that_torch_has_too(tmp_path: Path) -> None:
     """Modules are kept by the modality's name, and have attributes of their own."""
     shop = Shop(tmp_path)

@@ -12,6 +12,8 @@ from mmx.cli.app import app
 from mmx.errors import MmxError, TargetError
 from mmx.sample.catalogue import write_sample
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ["train", "--model", "popularity", "--data", "data"]
 FINETUNE = ["finetune", "--model", "clip:mini", "--data", "data", "--epochs", "1"]
 EXTRACT = ["extract", "--model", "toy", "--data", "data"]

@@ -32,6 +32,7 @@ SILENT = {  # commands whose result is a file
     "store filter": "store filter cache/toy.parquet --out some.parquet --where image_status='ok'",
     "export": "export data --to recbole --out exported",
     "import": "import recbole exported --out imported",
+    "data pictures": "data pictures imported",
     "store convert": "store convert cache/toy.parquet --to npy --out npy",
 }  # fmt: skip
 SPOKEN = {  # commands whose result is what they print
@@ -42,6 +43,10 @@ SPOKEN = {  # commands whose result is what they print
     "compare": "compare runs/vbpr-toy",
     "recommend": "recommend runs/vbpr-toy --user u0",
     "sql": "sql select(1)",
+    "data check": "data check data",
+    "search": "search word --store cache/toy.parquet",
+    "similar": "similar i1 --store cache/toy.parquet",
+    "duplicates": "duplicates cache/toy.parquet",
     "store diff": "store diff cache/toy.parquet cache/toy.parquet",
     "doctor": "doctor",
 }

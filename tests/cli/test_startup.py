@@ -57,7 +57,7 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["sql", "select count(*) from nearest(toy, 'i1', 3)", "--format", "markdown"],
         ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
-        ["similar", "i7", "--where", "text is not null"],
+        ["similar", "i7", "--store", "cache/toy.parquet", "--where", "text is not null"],
         ["duplicates", "cache/toy.parquet"],
         ["compare", "runs/vbpr-toy"],
     ],

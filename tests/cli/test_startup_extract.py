@@ -19,6 +19,8 @@ from safetensors.numpy import load_file, save_file
 from mmx.extract.encoders.records import MINI
 from tests.catalogue import plain_catalogue, write_items
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "torchvision", "open_clip", "transformers", "timm")
 PROGRAM = f"""
 import json, sys
@@ -133,7 +135,6 @@ def test_a_changed_text_is_encoded(place: Place) -> None:
     assert " on cpu (" in ran.said
 
 
-@pytest.mark.slow
 def test_a_failed_picture_is_tried_again(place: Place) -> None:
     first, *others = place.items()
     place.write([{**first, "image": "gone.png"}, *others])
@@ -161,7 +162,6 @@ def test_another_precision_is_another_store(place: Place) -> None:
     assert "differs in precision" in ran.said
 
 
-@pytest.mark.slow
 def test_another_way_to_decode_is_another_store(place: Place) -> None:
     ran = place.extract("--exact")
     assert (ran.code, "torch" in ran.loaded) == (1, True)
@@ -181,7 +181,6 @@ def test_other_weights_are_noticed(place: Place) -> None:
     assert "differs in parameters_sha256" in ran.said
 
 
-@pytest.mark.slow
 def test_without_the_hint_it_opens_as_before(place: Place) -> None:
     shutil.rmtree(place.path / "user")
     ran = place.extract()
@@ -189,7 +188,6 @@ def test_without_the_hint_it_opens_as_before(place: Place) -> None:
     assert place.extract().loaded == []
 
 
-@pytest.mark.slow
 def test_unfinished_parts_are_merged_by_the_encoder(place: Place) -> None:
     (place.path / "x.parquet.parts").mkdir()
     ran = place.extract()

@@ -18,6 +18,8 @@ from tests.catalogue import plain_catalogue, write_items
 from tests.extract.descendants import MARK, wait_until, wait_until_gone, workers_of
 from tests.extract.servers import Misbehaving, serving
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60  # s, for what happens soon unless it never does
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -119,7 +121,6 @@ COMMANDS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_training(tmp_path: Path, name: str) -> None:
     line, begun, said = COMMANDS[name]

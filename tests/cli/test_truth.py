@@ -17,6 +17,8 @@ from safetensors.numpy import load_file
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.cli.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 LOG = random_log(30, 40, 12)
 
 
@@ -39,7 +41,6 @@ def strange_split() -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_strangers_validate_nothing_and_it_is_said(shop: Shop) -> None:
     train = ("train", "--data", dataset(shop, "strange", split=strange_split()), "--model", "bpr")
     done = shop.mmx(*train, "--epochs", "4", "--patience", "1", "--out", "runs/strange")
@@ -60,7 +61,6 @@ def test_strangers_validate_nothing_and_it_is_said(shop: Shop) -> None:
     )
 
 
-@pytest.mark.slow
 def test_several_processes_say_it_once(shop: Shop) -> None:
     train = ["-m", "mmx", "train", "--data", dataset(shop, "shared", split=strange_split())]
     train += ["--model", "bpr", "--epochs", "3", "--patience", "1", "--out", "runs/shared"]
@@ -173,7 +173,6 @@ def pictures_apart(shop: Shop) -> None:
     write_interactions(data, random_log(20, 20, 10))
 
 
-@pytest.mark.slow
 def test_end_to_end_with_pictures_elsewhere(shop: Shop) -> None:
     pictures_apart(shop)
     along = ("train", "--data", "apart", "--end-to-end", "--encoder", "clip:mini", "--epochs", "1")
@@ -188,7 +187,6 @@ def test_end_to_end_with_pictures_elsewhere(shop: Shop) -> None:
     assert "--images needs --end-to-end" in line
 
 
-@pytest.mark.slow
 def test_end_to_end_without_texts(shop: Shop) -> None:
     data = plain_catalogue(shop.path / "silent", items=20)
     table = pq.read_table(data / "items.parquet")
@@ -201,7 +199,6 @@ def test_end_to_end_without_texts(shop: Shop) -> None:
     assert "silent/items.parquet: no item has a text; fill its column text" in line
 
 
-@pytest.mark.slow
 def test_a_garbage_checkpoint_of_finetune(shop: Shop, tmp_path: Path) -> None:
     tune = ("finetune", "--model", "clip:mini", "--data", "data", "--out", str(tmp_path / "tuned"),
             "--epochs", "1")  # fmt: skip

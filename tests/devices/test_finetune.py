@@ -24,6 +24,8 @@ from tests.devices.fake_cuda import FakeCuda
 from tests.extract.tiny_checkpoint import VOCABULARY, weights
 from tests.extract.tiny_vlmo import RELPOS
 
+pytestmark = pytest.mark.slow
+
 RELATIVE = replace(RELPOS, max_text_len=40, table_text_len=196, drop_path=0.1)
 OPTIONS: dict[str, dict[str, Any]] = {
     "bfloat16": {"precision": "bfloat16"},
@@ -80,13 +82,11 @@ def test_an_objective_stays_on_its_device(
     assert mixed(items, vlmo, tmp_path / "vlmo", objectives=(objective,)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["itc", "co-interaction"])  # itm and mlm are VLMo's
 def test_so_does_one_of_clip(objective: str, items: Items, tmp_path: Path) -> None:
     assert mixed(items, clip, tmp_path / "clip", objectives=(objective,)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", OPTIONS)
 def test_however_it_is_trained(
     how: str, items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
@@ -95,7 +95,6 @@ def test_however_it_is_trained(
     assert mixed(items, clip, tmp_path / "clip", **OPTIONS[how]) == []
 
 
-@pytest.mark.slow
 def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path) -> None:
     out = tmp_path / "run"
     for stop in (True, False):
@@ -104,7 +103,6 @@ def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
         assert out.exists() is not stop
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("refresh", ["batch", "epoch"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_end_to_end(refresh: str, precision: str, items: Items, tmp_path: Path) -> None:

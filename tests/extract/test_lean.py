@@ -11,6 +11,8 @@ import torch
 from mmx.extract.encoders.bare import WithoutDrawing
 from mmx.extract.later import Later, sign_of_life
 
+pytestmark = pytest.mark.slow
+
 START = """
 import sys
 from mmx.packages import own_this_process

@@ -75,7 +75,7 @@ def test_a_resumed_run_goes_on_from_its_epoch(
     assert first.closed
     assert first.folder == str(tmp_path / "runs/tensorboard/a")
     assert first.purge_step == 1
-    assert '"reg": 0.1' in first.texts[0]
+    assert '"reg": 0.05' in first.texts[0]
     assert all(line.startswith("    ") for line in first.texts[0].splitlines())
     cost = fit(job(tmp_path), tmp_path / "runs/a", tensorboard=True).config["cost"]
     assert (cost["resumed"], cost["seconds"]) == (True, None)
