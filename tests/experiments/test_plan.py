@@ -122,6 +122,7 @@ def test_shipped_plans_make_cells(path: Path) -> None:
     from mmx.experiments.cells import groups
 
     plan = load_plan(path)
-    assert {g.trials[0].dataset for g in groups(plan)} == set(plan.datasets)
-    assert {g.trials[0].features for g in groups(plan)} == set(plan.features)
-    assert {g.trials[0].recommender for g in groups(plan)} == set(plan.recommenders)
+    firsts = [group.trials[0] for group in groups(plan)]
+    assert {trial.dataset for trial in firsts} == set(plan.datasets)
+    assert {trial.features for trial in firsts} == set(plan.features)
+    assert {trial.recommender for trial in firsts} == set(plan.recommenders)
