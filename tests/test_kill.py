@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -80,10 +81,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+CLOCKED = ("history.parquet", "config.json")  # these have seconds
+
+
 def contents(path: Path) -> dict[str, str]:
     """What of a result does not depend on the clock, by file."""
     files = [p for p in sorted(path.rglob("*")) if p.is_file()] if path.is_dir() else [path]
-    return {p.name: file_sha256(p) for p in files if p.name != "history.parquet"}
+    found = {p.name: file_sha256(p) for p in files if p.name not in CLOCKED}
+    for config in path.glob("config.json"):
+        found["config.json"] = str(json.loads(config.read_text()) | {"cost": None})
+    return found
 
 
 def is_whole(path: Path) -> None:
