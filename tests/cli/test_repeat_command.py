@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Shop
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_again(shop: Shop, tmp_path: Path) -> None:
     """The config needs nothing else; what is given besides is said and counts."""
     config = "runs/vbpr-toy/config.json"

@@ -6,6 +6,7 @@ import json
 
 import duckdb
 import pyarrow.parquet as pq
+import pytest
 
 from tests.cli.conftest import Shop
 
@@ -104,6 +105,7 @@ def test_recommend_everyone(shop: Shop) -> None:
     assert mine == [row["item_id"] for row in one]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_name_do_not_collide(shop: Shop) -> None:
     for expected in ("runs/bpr", "runs/bpr-2"):
         told = shop.json("train", "--data", "data", "--model", "bpr", "--epochs", "1")

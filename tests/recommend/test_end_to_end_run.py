@@ -127,6 +127,7 @@ def test_lora_trains_along(data: Path, tmp_path: Path) -> None:
     assert all(name.endswith(".weight") or name == "logit_scale" for name in moved)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
