@@ -83,9 +83,9 @@ def compared(options: argparse.Namespace, name: str, data: Path) -> dict[str, An
     precisions = ["float32"] if options.no_bfloat16 else ["float32", "bfloat16"]
     mine = [HERE / "train_epoch.py", "--one", name, *same, "--precision"]
     ours, half = ([last_line([*mine, one]) for one in precisions] + [{"epoch": math.nan}])[:2]
-    if "error" in theirs:
-        print(f"| {name} | {theirs['error']} |", flush=True)
-        return {"error": theirs["error"]}
+    for failed in (row for row in (theirs, ours, half) if "error" in row):
+        print(f"| {name} | {failed['error']} |", flush=True)
+        return {"error": failed["error"]}
     evaluation = theirs["evaluation"] / ours["evaluation"]
     print(
         f"| {name} | {theirs['epoch']:.2f} | {ours['epoch']:.2f} | "

@@ -195,6 +195,7 @@ class Split:
 
     def __init__(self, train, valid) -> None:  # type: ignore[no-untyped-def]
         self.train, self.valid, self.test = train, valid, valid
+        self.known, self.fold_in = train, None
 
 
 if __name__ == "__main__":
