@@ -18,10 +18,10 @@ from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.listed import Listed
 from mmx.recommend.threads import in_blocks
+from mmx.search.products import inner_products
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
 SEEN_LIMIT = 2048  # beyond so many excluded items a user is ranked over the dense scores
-QUERIES_AT_ONCE = 1024  # users of one matrix product inside FAISS; fits the cache best
 HEAP_SHARE = 256  # columns for each of the best, from which heaps beat sorting whole numbers
 KEY_BYTES = 1 << 20  # of scores and places as whole numbers at once; fits the cache
 
@@ -116,7 +116,7 @@ def rank(
             fetch = min(k + 1 + int(seen[alike].max()), len(pool))
             for rows in _chunks(alike, 40 * fetch):
                 queries = scorer.users[users[rows]]
-                values, places = _nearest(queries, candidates, fetch)
+                values, places = inner_products(queries, candidates, fetch)
                 found, tied = _best(values, pool[places], k, exclude.rows(users[rows]))
                 items[rows], scores[rows], slow[rows] = found.items, found.scores, tied
     for rows in _chunks(np.flatnonzero(slow), 32 * scorer.n_items):
@@ -144,20 +144,6 @@ def _by_seen(rows: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
     level = np.ceil(np.log2(seen[rows] + 1)).astype(np.int64)
     for value in np.unique(level):
         yield rows[level == value]
-
-
-def _nearest(
-    queries: np.ndarray, candidates: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Exact inner-product search: scores and places (n, count), best first."""
-    import faiss
-
-    faiss.cvar.distance_compute_blas_query_bs = QUERIES_AT_ONCE
-    faiss.cvar.distance_compute_min_k_reservoir = 1  # always the reservoir: a third faster
-    found: tuple[np.ndarray, np.ndarray] = faiss.knn(
-        np.ascontiguousarray(queries), candidates, count, metric=faiss.METRIC_INNER_PRODUCT
-    )
-    return found
 
 
 def _best(

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from mmx.data.id_order import hashes
+from mmx.search.products import QUERIES, inner_products
 from mmx.search.vectors import Vectors
 
 SLACK = 16  # rows beyond k whose cosine is computed in float64
-QUERIES = 1024  # of one matrix product
 TOGETHER = 64  # queries of which all rows near a limit are kept at once
 SCORES = 1 << 22  # of one matrix product; fits the cache best
 EXACT_BYTES = 64 << 20  # of float64 numbers at once
@@ -95,7 +95,7 @@ class Nearest:
             return places, np.full(len(units), -np.inf)
         scale = self.vectors.scale
         if self.rows is None and scale.max() <= EVEN * scale.min():
-            values, places = _inner_products(units, self.vectors.matrix, count)
+            values, places = inner_products(units, self.vectors.matrix, count)
             last = values[:, -1].astype(np.float64)
             return places, np.maximum(last * scale.max(), last * scale.min()) + self.error
         values, places = self._scaled_products(units, count)
@@ -206,16 +206,3 @@ class Heaps:
         """Values and places (m, count), best first."""
         self._heaps.reorder()
         return self._values, self._places
-
-
-def _inner_products(
-    queries: np.ndarray, matrix: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    import faiss
-
-    faiss.cvar.distance_compute_blas_query_bs = QUERIES
-    faiss.cvar.distance_compute_min_k_reservoir = 1  # always the reservoir: a third faster
-    found: tuple[np.ndarray, np.ndarray] = faiss.knn(
-        np.ascontiguousarray(queries), matrix, count, metric=faiss.METRIC_INNER_PRODUCT
-    )
-    return found

@@ -111,7 +111,7 @@ def test_all_equals_a_loop_of_each(
     rows = matrix.astype(dtype).astype(np.float32).tolist()
     items = {f"i{n}": None if n % 7 == 1 else row for n, row in enumerate(rows)}
     used: list[str] = []
-    for name in ("_inner_products", "_best_of"):
+    for name in ("inner_products", "_best_of"):
         there = getattr(module, name, None) or getattr(module.Nearest, name)
         where = module if hasattr(module, name) else module.Nearest
         monkeypatch.setattr(where, name, lambda *a, _n=name, _t=there: (used.append(_n), _t(*a))[1])
@@ -128,7 +128,7 @@ def test_all_equals_a_loop_of_each(
         assert found == nearest(rest, items[name], 5)
     assert done[-1] == (len(searcher), len(searcher))
     assert len(done) == 4
-    assert ("_inner_products" in used) == normalised
+    assert ("inner_products" in used) == normalised
     assert 4 <= used.count("_best_of") <= 20  # the 26 that are the same count once a block
     among = {f"i{n}" for n in range(20, 90)}
     for row in (row for part in searcher.similar_all(5, among=sorted(among)) for row in

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mmx.files import parse_json
+from mmx.markdown import escaped, table_head, table_row
 
 NAMES = ("dataset.md", "dataset.json")  # of a card in the dataset directory
 MARK = "<!-- dataset card, made by mmx data check -->"
 MADE = "mmx data check"
-UNKNOWN = "not said"
 SUFFIXES = {".md": "markdown", ".json": "json"}
 
 Rows = list[tuple[str, Any]]
@@ -38,8 +38,8 @@ def as_markdown(report: dict[str, Any]) -> str:
     """The sections as tables."""
     lines = [MARK, "", f"# {_cell(report['name'])}"]
     for title, rows in sections(report):
-        lines += ["", f"## {title}", "", "| | |", "| --- | --- |"]
-        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows]
+        lines += ["", f"## {title}", "", table_head(["", ""]).rstrip()]
+        lines += [table_row([_cell(name), _cell(value)]).rstrip() for name, value in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -128,6 +128,4 @@ def _groups(found: dict[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """One line that opens no other cell and no markup."""
-    text = f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return f"{value:,}" if isinstance(value, int) else escaped(str(value))
