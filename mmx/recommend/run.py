@@ -1,6 +1,6 @@
 """The run directory: a trained recommender that needs nothing else to be used.
 
-config.json            all that is needed to repeat the run
+config.json            all that is needed to repeat the run, and what it cost
 metrics.json           {"valid": {"recall@20": …}, "test": {…}, "counts": {…}}
 history.parquet        per epoch: loss, seconds, validation metrics; a closed form has one row
 per_user.parquet       per user: test metrics
