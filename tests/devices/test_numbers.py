@@ -35,6 +35,15 @@ def opened(folder: Path) -> VLMoEncoder:
     return open_vlmo("vlmo", weights(folder), tokenizer=folder / "vocab.txt", device="cuda")
 
 
+def test_a_model_made_in_inference_mode_never_uses_stale_biases(tmp_path: Path) -> None:
+    """Torch does not count how often such a table changes."""
+    with FakeCuda(), torch.inference_mode():
+        encoder = opened(tmp_path)
+        first = encoder.encode_text(encoder.tokenize(TEXTS))
+        encoder.model.relative_position_bias_table.mul_(0.5)
+        assert abs(encoder.encode_text(encoder.tokenize(TEXTS)) - first).max() > 1e-4
+
+
 def test_biases_are_gathered_before_the_passes_and_no_pass_waits_for_them(tmp_path: Path) -> None:
     """Passes run on streams of their own: none may read what another has yet to gather."""
     with FakeCuda() as gpu:

@@ -143,6 +143,18 @@ def test_gathered_biases_follow_the_table() -> None:
     assert (changed["image"] - first["image"]).abs().max() > 1e-3
 
 
+def test_a_model_made_in_inference_mode_encodes() -> None:
+    """Torch counts no changes of its weights, so there is no version to read."""
+    batch = inputs(RELPOS)
+    with torch.inference_mode():
+        model = tiny(RELPOS)
+        first = embeddings(model, *batch)
+        close(first, embeddings(tiny(RELPOS), *batch), 0)
+        model.relative_position_bias_table.mul_(0.5)
+        changed = embeddings(model, *batch)
+    assert (changed["image"] - first["image"]).abs().max() > 1e-3
+
+
 @BOTH
 def test_gradients_do_not_change_the_numbers(config: VLMoConfig) -> None:
     model, batch = tiny(config), inputs(config)

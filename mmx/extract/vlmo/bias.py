@@ -55,7 +55,8 @@ class RelativeBias:
     def __init__(self, config: VLMoConfig) -> None:
         self.config = config
         self.kept: tuple[Tensor, Tensor] | None = None  # a copy of the table, what came of it
-        self._version = (0, 0)  # of the table on a GPU, where comparing would wait for all passes
+        # of the table on a GPU, where comparing would wait for all passes
+        self._version: tuple[int, int] | None = None
 
     def of(self, table: Tensor | None, queries: slice, keys: slice) -> Tensor | None:
         """(L, 1, H, queries, keys); tokens are counted from the image's [CLS], texts follow.
@@ -84,7 +85,8 @@ class RelativeBias:
             return False
         if table.device.type == "cpu":
             return _same(self.kept[0], table)
-        return not table.requires_grad and self._version == _version(table)
+        version = None if table.requires_grad else _version(table)
+        return version is not None and version == self._version
 
     def _gathered(self, table: Tensor, queries: slice, keys: slice) -> Tensor:
         config = self.config
@@ -95,9 +97,9 @@ class RelativeBias:
         return columns[:, rows].view(config.depth, 1, config.heads, *index.shape)
 
 
-def _version(table: Tensor) -> tuple[int, int]:
-    """Another one after every change that torch counts."""
-    return table.data_ptr(), table._version
+def _version(table: Tensor) -> tuple[int, int] | None:
+    """Another one after every change; None where torch counts none (made in inference mode)."""
+    return None if table.is_inference() else (table.data_ptr(), table._version)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
