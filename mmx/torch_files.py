@@ -21,12 +21,13 @@ def load_checked(path: Path) -> Any:
     """The saved tensors, on the CPU, and plain values. Raises ValueError when a checksum is wrong.
 
     The file is a zip archive, whose CRC-32 of each tensor torch writes and does not compare.
+    Tensors are mapped from it, privately: they may be written to, and the file may be replaced.
     """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{damaged} in it is not what was written")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def save_checked(value: Any, path: Path, written: Callable[[], None] = lambda: None) -> None:
