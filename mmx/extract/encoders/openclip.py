@@ -7,19 +7,17 @@ activation follows the tag, and the card says which it is.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 
 from mmx.cache.card import EncoderCard
-from mmx.errors import EncoderError, OptionError, first_few
-from mmx.extract.encoder import TextBatch
+from mmx.errors import EncoderError, first_few
 from mmx.extract.encoders.bare import WithoutDrawing
+from mmx.extract.encoders.openclip_tokens import OpenClipTokenizer
 from mmx.extract.encoders.records import DEFAULT_CLIP, MINI
 from mmx.extract.encoders.request import PICTURE_OPTIONS, Request, near
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder
@@ -54,7 +52,7 @@ def open_openclip(request: Request) -> TorchEncoder:
         _load(model, weights, request)
     digest = Later(partial(parameters_sha256, model.state_dict()))
     rule = request.rule(_rule(model.visual.preprocess_cfg)) if "image" in wanted else None
-    tokenizer = _OpenClipTokenizer.of(request, name, model) if "text" in wanted else None
+    tokenizer = OpenClipTokenizer.of(request, name, model) if "text" in wanted else None
     dimension = _dimension(name, model)
     card = EncoderCard(
         name=request.spec,
@@ -204,53 +202,3 @@ def _architecture(name: str) -> str:
 def _activation(model: Any) -> str:
     quick = any(type(module).__name__ == "QuickGELU" for module in model.modules())
     return "QuickGELU" if quick else "GELU"
-
-
-class _OpenClipTokenizer:
-    """open_clip's tokenizer, and what it made of each text."""
-
-    def __init__(self, tokenizer: Any, name: str) -> None:
-        self.tokenizer, self.name = tokenizer, name
-        self.limit = int(tokenizer.context_length)
-        # open_clip's BPE takes time quadratic in a word's length: 7 seconds for 20,000 letters.
-        # A word beyond this many characters fills the limit by itself, so its rest is not seen.
-        self._longest = 64 * self.limit
-        self._endless = re.compile(rf"\S{{{self._longest},}}")
-
-    @classmethod
-    def of(cls, request: Request, name: str, model: Any) -> _OpenClipTokenizer:
-        """The architecture's own tokenizer; ``--tokenizer DIR`` where that is on the hub."""
-        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
-        own = config.get("hf_tokenizer_name")
-        given = request.options.get("tokenizer")
-        if given and not own:
-            raise OptionError(f"--tokenizer is not used: {request.spec} has one of its own")
-        fix = "download the tokenizer elsewhere and give --tokenizer DIR, or --modalities image"
-        remote = bool(own) and not given and not name.startswith("local-dir:")
-        with loading(f"the tokenizer of {request.spec}", fix, remote=remote):
-            if not given:
-                made = open_clip.get_tokenizer(name)
-                return cls(made, own or type(made).__name__)
-            made = open_clip.tokenizer.HFTokenizer(
-                str(given),
-                context_length=config.get("context_length", model.context_length),
-                tokenizer_mode=config.get("tokenizer_mode"),
-                **(config.get("tokenizer_kwargs") or {}),
-            )
-            return cls(made, str(own))
-
-    def __call__(self, texts: list[str]) -> TextBatch:
-        texts = [self._endless.sub(lambda run: run[0][: self._longest], text) for text in texts]
-        tokens = self.tokenizer(texts)  # (B, limit)
-        full = np.array([self._length(text, row) for text, row in zip(texts, tokens, strict=True)])
-        return TextBatch(tokens, np.minimum(full, self.limit).astype(np.int32), full > self.limit)
-
-    def _length(self, text: str, row: torch.Tensor) -> int:
-        """Tokens of the whole text, the two special ones included."""
-        if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):
-            clean = self.tokenizer.clean_fn(text)
-            extra = 3 if self.tokenizer.tokenizer_mode == "clips" else 0
-            ids = self.tokenizer.tokenizer(clean, add_special_tokens=not extra, verbose=False)
-            return len(ids["input_ids"]) + extra
-        last = int((row == self.tokenizer.eot_token_id).nonzero()[-1])
-        return last + 1 if last + 1 < self.limit else len(self.tokenizer.encode(text)) + 2
