@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
@@ -83,6 +84,29 @@ def test_the_gathered_biases_are_there_before_other_streams_read_them(
         encoder.in_precision("bfloat16")
     assert seen[-2:] == ["keep_biases", "wait"]
     assert seen.count("keep_biases") == 2
+
+
+def test_vlmo_s_heads_are_padded_for_the_fast_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """base_plus has heads of 34: cuDNN's, flash and memory-efficient attention take 40."""
+    attention, widths = F.scaled_dot_product_attention, set()
+
+    def watched(q: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        widths.add(q.shape[-1])
+        return attention(q, *others, **named)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    pixels = torch.rand(2, 3, RELPOS.image_size, RELPOS.image_size)
+    model = VLMo(RELPOS, ()).eval()
+    with torch.no_grad():
+        cpu = model.image_features(pixels)[0]
+        assert widths == {RELPOS.width // RELPOS.heads} == {4}
+        widths.clear()
+        with FakeCuda():
+            gpu = model.to("cuda").image_features(pixels.to("cuda"))[0].cpu()
+    assert widths == {8}
+    torch.testing.assert_close(gpu, cpu, rtol=0, atol=1e-6)
 
 
 def test_float32_is_float32_in_convolutions() -> None:

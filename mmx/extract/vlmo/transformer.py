@@ -37,12 +37,15 @@ class Attention(nn.Module):
         B, N, D = x.shape
         no_bias = torch.zeros_like(self.q_bias)
         qkv = F.linear(x, self.qkv.weight, torch.cat([self.q_bias, no_bias, self.v_bias]))
-        qkv = qkv.view(B, N, 3, self.heads, D // self.heads)
+        head = D // self.heads
+        qkv = qkv.view(B, N, 3, self.heads, head)
+        if x.device.type != "cpu":  # whose fast kernels take only multiples of 8; base_plus has 34
+            qkv = F.pad(qkv, (0, -head % 8))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, D/H)
         if bias is not None and bias.shape[-1] > N:  # keys of padding that was cropped
             k, v = (F.pad(x, (0, 0, 0, bias.shape[-1] - N)) for x in (k, v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B, H, N, D/H)
-        return self.proj(y.transpose(1, 2).reshape(B, N, D))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=head**-0.5)
+        return self.proj(y[..., :head].transpose(1, 2).reshape(B, N, D))
 
 
 class Expert(nn.Module):
