@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mmx.errors import first_line
 from mmx.serve.options import ServeOptions
 
 CONTENT_SECURITY = (
@@ -73,7 +75,8 @@ class Doors:
         except RefusedError as refused:
             await reply.error(refused.status, refused.detail)
         except Exception as error:
-            self._log(f"unexpected {type(error).__name__} at {scope['path']!r:.80}: {error!s:.200}")
+            said = first_line(error)[:200]
+            self._log(f"unexpected {type(error).__name__} at {scope['path']!r:.80}: {said}")
             await reply.error(500, "unexpected error; the server's log has it")
         finally:
             self._count(scope, reply.status, began)
@@ -143,10 +146,9 @@ def _single(scope: Scope) -> dict[bytes, bytes]:
 
 
 def _name(host: str) -> str:
-    """Host without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """Host without its port; what is malformed is no name."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]{1,5})?", host)
+    return found[1] if found else ""
 
 
 def _same(origin: str, host: str) -> bool:
