@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,7 +49,7 @@ def test_it_serves_swaps_and_ends(shop: Shop, tmp_path: Path) -> None:
     process = mmx(str(run), "--store", str(store), "--port", "0", "--mcp", MMX_TOKEN=TOKEN)
     try:
         base = address(process)
-        with httpx.Client(base_url=base, timeout=PATIENCE) as client:
+        with httpx2.Client(base_url=base, timeout=PATIENCE) as client:
             assert client.get("/health").status_code == 401
             client.headers["authorization"] = f"Bearer {TOKEN}"
             assert client.get("/health").json()["run"] == "mine"
@@ -71,7 +71,7 @@ def _swaps_in_the_middle(base: str, store: Path) -> None:
 
     def ask() -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
-        with httpx.Client(base_url=base, timeout=PATIENCE, headers=headers) as client:
+        with httpx2.Client(base_url=base, timeout=PATIENCE, headers=headers) as client:
             while not stop.is_set():
                 answer = client.get("/similar/i0", params={"k": 200})
                 lengths.append(len(answer.json()["items"]) if answer.is_success else -1)
