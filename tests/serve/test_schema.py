@@ -1,4 +1,4 @@
-"""Requests drawn from the API's own OpenAPI: whatever comes, no answer is an error of the server."""
+"""Requests drawn from the API's own OpenAPI: no answer is an error of the server."""
 
 from __future__ import annotations
 
