@@ -53,7 +53,7 @@ function frame({ title, lead = null, nodes }, here) {
   const place = `${here?.view}/${here?.id}`;
   const same = place === last;
   const at = same ? focusedName(main) : null;
-  main.replaceChildren(h("header", { class: "head" }, heading, lead), ...nodes.flat().filter(Boolean));
+  main.replaceChildren(h("header", { class: "head" }, heading, lead), ...nodes.flat(Infinity).filter(Boolean));
   if (!same) window.scrollTo(0, 0);
   if (at) main.querySelector(at)?.focus({ preventScroll: true });
   else if (!first) heading.focus({ preventScroll: true });

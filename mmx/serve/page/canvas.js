@@ -46,7 +46,7 @@ export class Plane {
     const style = getComputedStyle(this.canvas);
     const [ink, paper] = [style.color, style.backgroundColor];
     this.places = this.data.points.map((point) => this.inside(toScreen(this.view, point, this.width, this.height)));
-    const radius = Math.min(7, 2.6 + this.zoom * 0.5);
+    const radius = Math.min(8, 3.4 + this.zoom * 0.5);
     this.places.forEach((place, at) => place && this.dot(pen, at, radius));
     if (this.zoom >= CLOSE) this.pictures(pen, paper);
     for (const at of [this.hovered, this.chosen]) if (at >= 0 && this.places[at]) this.ring(pen, this.places[at], ink);

@@ -33,7 +33,7 @@ export function say(text) {
 }
 
 const WHOLE = new Intl.NumberFormat("en");
-const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const SHORT = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const PLAIN = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
 
 export const whole = (number) => WHOLE.format(number);

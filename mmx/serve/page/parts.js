@@ -37,7 +37,7 @@ const skeleton = (tiles) =>
 export function later(signal, load, render, tiles = 6) {
   const box = h("div", { "aria-busy": "true" }, skeleton(tiles));
   const done = (...nodes) => {
-    box.replaceChildren(...nodes.flat().filter(Boolean));
+    box.replaceChildren(...nodes.flat(Infinity).filter(Boolean));
     box.removeAttribute("aria-busy");
   };
   Promise.resolve()

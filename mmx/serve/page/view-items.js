@@ -24,15 +24,18 @@ function searchForm(here) {
     event.preventDefault();
     go(link("", null, { ...here.params, q: words.value.trim(), by: by === "letters" ? by : null, offset: null, k: null }));
   };
-  const how = chooser("Search by", [["meaning", "meaning"], ["letters", "letters of the title or id"]], by === "letters" ? by : "meaning",
-    (value) => changed(here)({ by: value === "letters" ? value : null, q: words.value.trim(), offset: null }));
-  how.classList.add("inline");
   return h(
     "form",
     { class: "search", role: "search", on: { submit } },
-    h("div", { class: "search-box" }, words, h("label", { class: "pick", for: "picture" }, file, h("span", {}, "Picture")), h("button", { type: "submit", class: "main-button" }, "Search")),
-    h("div", { class: "search-more" }, how, h("p", { class: "quiet drop-hint" }, "Or drop or paste a picture anywhere on this page.")),
+    h("div", { class: "search-box" }, words, h("label", { class: "pick", for: "picture", title: "Choose a picture, or drop or paste one anywhere" }, file, h("span", {}, "Picture")), h("button", { type: "submit", class: "main-button" }, "Search")),
   );
+}
+
+function howChooser(here) {
+  const options = [["meaning", "meaning"], ["letters", "letters of the title or id"]];
+  const typed = () => document.getElementById("q").value.trim();
+  return chooser("Search by", options, here.params.by === "letters" ? "letters" : "meaning",
+    (value) => changed(here)({ by: value === "letters" ? value : null, q: typed(), offset: null }));
 }
 
 function receive(signal) {
@@ -107,6 +110,7 @@ export function itemsView(here, signal) {
   const searching = by === "picture" || (q && by !== "letters");
   const results = by === "picture" ? byPicture(here, signal) : searching ? byMeaning(here, signal) : all(here, signal);
   const title = by === "picture" ? "Search by a picture" : q ? `“${q}”` : "Items";
-  const tools = h("div", { class: "tools" }, filterBar(here, signal), searching ? modalities(here, signal) : null);
+  const hint = h("p", { class: "quiet drop-hint" }, "Or drop or paste a picture anywhere.");
+  const tools = h("div", { class: "tools" }, howChooser(here), searching ? modalities(here, signal) : null, filterBar(here, signal), hint);
   return { title, nodes: [searchForm(here), tools, results] };
 }

@@ -74,9 +74,9 @@ function drawn(data, signal) {
   const near = h("button", { type: "button", on: { click: () => showItems(box, plane.inSight(NEAR).map(idOf), signal) } }, `List the ${NEAR} nearest to the middle`);
   const text = data.shown < data.total ? `A sample of ${whole(data.shown)} of ${whole(data.total)} items.` : `${whole(data.total)} items.`;
   return [
-    h("p", { class: "quiet total" }, text, " Near each other: alike. Zoom in for pictures, click one to see it."),
-    h("div", { class: "map-frame" }, canvas, buttons(plane)),
     legend(colours, plane),
+    h("div", { class: "map-frame" }, canvas, buttons(plane)),
+    h("p", { class: "quiet" }, text, " Near each other: alike. Zoom in for pictures, choose one to see it."),
     h("p", {}, near),
     box,
   ];

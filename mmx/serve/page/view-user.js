@@ -12,9 +12,11 @@ const SPLITS = { train: "training", valid: "validation", validation: "validation
 
 function history(here, signal) {
   const offset = number(here.params.past, 0);
-  const load = () => get(path("users", here.id), { offset, limit: FEW }, signal);
+  const nothing = { total: 0, history: [] }; // of an unknown user; the recommendations say that they are
+  const unknown = (error) => (error.status === 404 ? nothing : Promise.reject(error));
+  const load = () => get(path("users", here.id), { offset, limit: FEW }, signal).catch(unknown);
   return later(signal, load, (answer) => {
-    if (!answer.total) return [empty("Nothing is known of this user.", "What they get are items for anyone.")];
+    if (!answer.total) return [empty("Nothing is known of this user.", "A newcomer can be tried with the basket.")];
     const cards = answer.history.map(({ item, split }) => card(item, { mark: h("p", { class: "split" }, SPLITS[split] ?? split) }));
     return [
       h("p", { class: "quiet total" }, count(answer.total, "item")),
