@@ -22,6 +22,7 @@ from mmx.cli import (
     recommend,
     reproduce,
     search,
+    serve,
     sql,
     store,
     train,
@@ -69,6 +70,7 @@ for command in (
     search.search,
     search.similar,
     search.duplicates,
+    serve.serve,
     reproduce.reproduce,
 ):
     app.command(cls=GroupedCommand)(command)

@@ -13,6 +13,8 @@ from mmx.extract.sources.paths import MAX_BYTES
 from mmx.extract.sources.source import READERS, Source
 from mmx.files import Place, open_regular
 
+MEMBER = r"(.+)@(\d+)\+(\d+)"  # name of a shard, first byte, number of bytes
+
 
 class Members(Source):
     """Reads ``000.tar@1536+20480``: 20480 bytes from byte 1536 of a shard in ``folder``."""
@@ -27,7 +29,7 @@ class Members(Source):
 
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture."""
-        found = re.fullmatch(r"(.+)@(\d+)\+(\d+)", image)
+        found = re.fullmatch(MEMBER, image)
         if found is None:
             raise ImageError(Reason.NO_MEMBER)
         start, size = int(found[2]), int(found[3])

@@ -47,6 +47,15 @@ class RowImages(Source):
 
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture."""
+        data, path = self.picture(image)
+        if data is not None:
+            return data
+        if path and not isinstance(self.table, RemotePath):
+            return read_bytes(self.table.parent, path)
+        raise ImageError(MISSING)
+
+    def picture(self, image: str) -> tuple[bytes | None, str | None]:
+        """The bytes in the row, and the path that it has next to them or instead."""
         with self._lock:
             try:
                 with reaching(self.table):
@@ -57,11 +66,7 @@ class RowImages(Source):
         path = None
         if isinstance(found, dict):
             found, path = found["bytes"], found.get("path")
-        if found is not None:
-            return bytes(found)
-        if path and not isinstance(self.table, RemotePath):
-            return read_bytes(self.table.parent, path)
-        raise ImageError(MISSING)
+        return None if found is None else bytes(found), path
 
     def _row(self, row: int) -> Any:
         first = self._held(row)
