@@ -88,4 +88,4 @@ export function section(title, ...children) {
 /** A function that goes to the same view with some of its parameters changed. */
 export const changed = (here) => (params) => go(link(here.view, here.id, { ...here.params, ...params }));
 
-export const announce = (number, what) => say(number ? count(number, what) : `No ${what} found`);
+export const announce = (number, what) => say(number ? count(number, what) : `No ${what}s found`);

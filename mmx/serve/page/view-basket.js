@@ -49,7 +49,7 @@ function recommended(here, signal) {
   if (diversity) body.diversity = Number(diversity);
   if (per) body.per = { column: per, most: MOST };
   return later(signal, () => post("recommend", body, signal), (answer) => {
-    announce(answer.items.length, "recommendations");
+    announce(answer.items.length, "recommendation");
     if (!answer.items.length) return [empty("No item is left to recommend.", "Remove a filter.")];
     return [listed(answer), more(answer.items.length, k, (next) => link("basket", null, { ...here.params, k: next }))];
   });

@@ -46,7 +46,7 @@ function similar(here, signal) {
   const k = number(here.params.k, FEW);
   const load = () => get(path("similar", here.id), { k, modality, filters }, signal);
   return later(signal, load, (answer) => {
-    announce(answer.items.length, "similar items");
+    announce(answer.items.length, "similar item");
     if (!answer.items.length) return [empty("Nothing is similar.", filters ? "Remove a filter." : "The store has no other vector.")];
     return [listed(answer), more(answer.items.length, k, (next) => link("item", here.id, { ...here.params, k: next }))];
   });

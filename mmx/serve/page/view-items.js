@@ -52,7 +52,7 @@ function all(here, signal) {
   const offset = number(here.params.offset, 0);
   const load = () => get("items", { offset, limit: PAGE, q, filters }, signal);
   return later(signal, load, (answer) => {
-    announce(answer.total, "items");
+    announce(answer.total, "item");
     if (!answer.total) return nothing(here);
     const cards = answer.items.map((item) => card(item));
     return [
@@ -72,7 +72,7 @@ function nothing(here) {
 function found(here, signal, load) {
   const k = number(here.params.k, PAGE);
   return later(signal, () => load(k), (answer) => {
-    announce(answer.items.length, "items");
+    announce(answer.items.length, "item");
     if (!answer.items.length) return [empty("Nothing was found.", "Try other words, or remove a filter.")];
     return [listed(answer), more(answer.items.length, k, (next) => link("", null, { ...here.params, k: next }))];
   }, 12);

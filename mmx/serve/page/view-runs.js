@@ -3,7 +3,7 @@
 import { get, path } from "./api.js";
 import { card, grid } from "./cards.js";
 import { ago, h, say, short, shown } from "./dom.js";
-import { chooser, empty, fault, later, section } from "./parts.js";
+import { changed, chooser, empty, fault, later, section } from "./parts.js";
 import { go, link } from "./routes.js";
 
 const FEW = 12;
@@ -31,8 +31,14 @@ function features(run) {
   return run.features ? shown(run.features) : "none";
 }
 
-function metricTable(runs) {
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics ?? {})))];
+const cutOf = (name) => /@(\d+)/.exec(name)?.[1] ?? null; // recall@20: of the first 20 of a list
+
+function metricTable(here, runs) {
+  const all = [...new Set(runs.flatMap((run) => Object.keys(run.metrics ?? {})))];
+  const cuts = [...new Set(all.map(cutOf))].filter(Boolean).sort((one, two) => one - two);
+  const cut = [here.params.at, "20", cuts.at(-1)].find((each) => cuts.includes(each));
+  const names = all.filter((name) => [null, cut].includes(cutOf(name)));
+  const choice = cuts.length > 1 ? chooser("Length of list", cuts.map((each) => [each, each]), cut, (at) => changed(here)({ at })) : null;
   const head = h("tr", {}, h("th", { scope: "col" }, "Metric"), runs.map((run) => h("th", { scope: "col", class: "number" }, run.name)));
   const facts = [
     factRow("model", runs.map((run) => run.model)),
@@ -42,7 +48,7 @@ function metricTable(runs) {
   ];
   const table = h("table", {}, h("caption", { class: "unseen" }, "Metrics of each run"), h("thead", {}, head), h("tbody", {}, facts, names.map((name) => metricRow(name, runs))));
   const note = names.length ? h("p", { class: "quiet" }, "Bold: the largest of its row. Whether a difference is more than chance: mmx report.") : null;
-  return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Metrics" }, table), note];
+  return [h("div", { class: "tools" }, choice), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Metrics" }, table), note];
 }
 
 function one(name, answer, other) {
@@ -87,13 +93,13 @@ function compare(here, runs, signal) {
 function anyone(signal) {
   return later(signal, () => get("users", { limit: 6 }, signal), (answer) => {
     if (!answer.users.length) return [];
-    return [h("p", { class: "quiet" }, "For instance ", answer.users.map((user, at) => [at ? ", " : "", h("a", { href: link("runs", null, { user }) }, user)]))];
+    return [h("p", { class: "instances" }, "For instance ", answer.users.map((user, at) => [at ? ", " : "", h("a", { href: link("runs", null, { user }) }, user)]))];
   }, 0);
 }
 
 export function runsView(here, signal) {
   const body = later(signal, () => get("runs", {}, signal), (runs) => [
-    ...metricTable(runs),
+    metricTable(here, runs),
     section("One user, two runs", compare(here, runs, signal)),
   ], 2);
   return { title: "Runs", nodes: [body] };

@@ -31,7 +31,7 @@ function recommended(here, signal) {
   const k = number(here.params.k, FEW);
   const load = () => get(path("recommend", here.id), { k, filters, explain: true, diversity, run }, signal);
   return later(signal, load, (answer) => {
-    announce(answer.items.length, "recommendations");
+    announce(answer.items.length, "recommendation");
     if (!answer.items.length) return [empty("No item is left to recommend.", filters ? "Remove a filter." : "This user has taken everything.")];
     return [listed(answer), more(answer.items.length, k, (next) => link("user", here.id, { ...here.params, k: next }))];
   });

@@ -21,7 +21,7 @@ export function usersView(here, signal) {
   const offset = number(here.params.offset, 0);
   const load = () => get("users", { offset, limit: PAGE, q }, signal);
   const list = later(signal, load, (answer) => {
-    announce(answer.total, "users");
+    announce(answer.total, "user");
     if (!answer.total) return [empty(q ? "No user has this in their id." : "The run knows no users.", "A newcomer can be tried with the basket.")];
     const links = answer.users.map((user) => h("li", {}, h("a", { href: link("user", user) }, user)));
     return [
