@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 from mmx import __version__
 from mmx.errors import MmxError, OptionError, UnknownIdError, first_line
 from mmx.extract.reasons import ImageError, Reason
-from mmx.serve import routes_lists, routes_page, routes_tables
+from mmx.serve import routes_lists, routes_page, routes_state, routes_tables
 from mmx.serve.answers import Error, Json
 from mmx.serve.doors import Doors
+from mmx.serve.metrics import Metrics
 from mmx.serve.service import Service
-from mmx.serve.thumbs import Thumbnails
 from mmx.serve.work import BusyError
 
 ERRORS = {
@@ -30,20 +30,26 @@ ERRORS = {
 def make_app(service: Service, log: Callable[[str], None]) -> ASGIApp:
     """The application, closed doors included."""
     errors = {status: {"model": Error, "description": what} for status, what in ERRORS.items()}
+    metrics = Metrics(service)
     app = FastAPI(
         title="mmx", version=__version__, docs_url=None, redoc_url=None,  # these load from a CDN
         responses=errors,  # type: ignore[arg-type]
     )  # fmt: skip
-    app.state.service, app.state.thumbnails = service, Thumbnails()
+    app.state.service, app.state.metrics = service, metrics
     app.state.page = routes_page.page_files()
     app.include_router(routes_lists.router)
     app.include_router(routes_tables.router)
+    app.include_router(routes_state.router)
     app.include_router(routes_page.router)
     for kind in (MmxError, ImageError, BusyError, Exception):
         app.add_exception_handler(kind, _answered)
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _malformed)
-    return Doors(app, service.options, log)
+    if service.options.mcp:
+        from mmx.serve.tools import add_tools
+
+        add_tools(app, service)
+    return Doors(app, service.options, log, metrics.count)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mmx.errors import first_line
 from mmx.serve.options import ServeOptions
 
 CONTENT_SECURITY = (
@@ -43,8 +46,15 @@ class RefusedError(Exception):
 class Doors:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, options: ServeOptions, log: Callable[[str], None]) -> None:
-        self._app, self._log = app, log
+    def __init__(
+        self,
+        app: ASGIApp,
+        options: ServeOptions,
+        log: Callable[[str], None],
+        count: Callable[[Scope, int, float], None],
+    ) -> None:
+        """``count`` gets each answer's scope, status, and when its request came."""
+        self._app, self._log, self._count = app, log, count
         self._hosts = options.hosts
         self._token = None if options.token is None else f"Bearer {options.token}".encode()
 
@@ -54,7 +64,7 @@ class Doors:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await _hang_up(receive, send)
-        reply = _Reply(send)
+        reply, began = _Reply(send), time.perf_counter()
         try:
             self._check(scope)
             length = _length(scope)
@@ -65,8 +75,11 @@ class Doors:
         except RefusedError as refused:
             await reply.error(refused.status, refused.detail)
         except Exception as error:
-            self._log(f"unexpected {type(error).__name__} at {scope['path']!r:.80}: {error!s:.200}")
+            said = first_line(error)[:200]
+            self._log(f"unexpected {type(error).__name__} at {scope['path']!r:.80}: {said}")
             await reply.error(500, "unexpected error; the server's log has it")
+        finally:
+            self._count(scope, reply.status, began)
 
     def _check(self, scope: Scope) -> None:
         headers = _single(scope)
@@ -90,6 +103,7 @@ class _Reply:
 
     def __init__(self, send: Send) -> None:
         self._send, self._begun, self._closed = send, False, False
+        self.status = 0
         self.refused: RefusedError | None = None  # what the app was told while it read
 
     async def __call__(self, message: Message) -> None:
@@ -100,7 +114,7 @@ class _Reply:
         if self._closed:
             return
         if message["type"] == "http.response.start":
-            self._begun = True
+            self._begun, self.status = True, message["status"]
             own = {name.lower() for name, _ in message["headers"]}
             more = [(name, value) for name, value in HEADERS.items() if name not in own]
             if b"cache-control" not in own:
@@ -132,10 +146,9 @@ def _single(scope: Scope) -> dict[bytes, bytes]:
 
 
 def _name(host: str) -> str:
-    """Host without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """Host without its port; what is malformed is no name."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]{1,5})?", host)
+    return found[1] if found else ""
 
 
 def _same(origin: str, host: str) -> bool:

@@ -29,7 +29,7 @@ COMPARED: dict[str, Callable[..., Any]] = {
 class Filter(BaseModel):
     """One condition."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     column: str
     op: Literal["=", "!=", "<", "<=", ">", ">=", "in", "contains"]

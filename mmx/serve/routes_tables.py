@@ -1,8 +1,7 @@
-"""Addresses that answer what is there: items, users, columns, pictures, runs, health."""
+"""Addresses that answer what is there: items and their pictures, users, columns."""
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,15 +10,12 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from mmx import __version__
 from mmx.errors import UnknownIdError
 from mmx.serve.answers import (
     ColumnOut,
-    HealthOut,
     ItemOut,
     ItemsOut,
     Json,
-    RunOut,
     UserOut,
     UsersOut,
     fail,
@@ -71,11 +67,7 @@ async def picture(
     request: Request, item: str, side: Annotated[int, Query(ge=16, le=1024)] = SIDE
 ) -> Response:
     """The picture of an item, made small, as a JPEG."""
-    service = service_of(request)
-    found = service.picture(item)
-    data = None
-    if found is not None:
-        data = await service.look(request.app.state.thumbnails.get, *found, side)
+    data = await service_of(request).picture(item, side)
     if data is None:
         raise fail(404, "there is no picture of this item")
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
@@ -115,29 +107,3 @@ async def columns(request: Request) -> Response:
     service = service_of(request)
     now = service.snapshot
     return Json(await service.look(now.once, "columns", now.items.columns))
-
-
-@router.get("/runs", response_model=list[RunOut])
-async def runs(request: Request) -> Response:
-    """The runs that are served."""
-    return Json([run.described() for run in service_of(request).snapshot.runs.values()])
-
-
-@router.get("/health", response_model=HealthOut)
-async def health(request: Request) -> Response:
-    """What is served, and how old it is."""
-    service = service_of(request)
-    now = service.snapshot
-    age = datetime.datetime.now(datetime.UTC) - now.first.made
-    return Json({
-        "status": "ok" if service.problem is None else "stale",
-        "run": now.first.name,
-        "run_made": now.first.made.isoformat(timespec="seconds"),
-        "run_age_seconds": round(max(age.total_seconds(), 0), 1),
-        "store": now.stores[0].name if now.stores else None,
-        "items": len(now.items),
-        "users": len(now.first.users),
-        "version": __version__,
-        "swaps": service.swaps,
-        "problem": service.problem,
-    })  # fmt: skip

@@ -14,7 +14,7 @@ from mmx.errors import OptionError
 from mmx.serve.app import make_app
 from mmx.serve.options import ServeOptions
 from mmx.serve.service import Service
-from mmx.serve.snapshot import load
+from mmx.serve.watch import Watcher, load_whole
 
 PATIENCE = 10  # s that requests have to end in when the server stops
 
@@ -37,14 +37,16 @@ def serve(options: ServeOptions, log: Callable[[str], None]) -> None:
     Raises an MmxError where something is not there, or the port is taken.
     """
     with _listening(options) as listener:
-        service = Service(options, load(options, log))
+        snapshot, served = load_whole(options, log)
+        service = Service(options, snapshot)
         app = make_app(service, log)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=PATIENCE, ws="none",
         )  # fmt: skip
         log(f"serving {service.snapshot.first.name} at {_address(options, listener)}")
-        _Server(config).run(sockets=[listener])
+        with Watcher(service, served, log).watching():
+            _Server(config).run(sockets=[listener])
 
 
 @contextmanager

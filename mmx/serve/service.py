@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from mmx.errors import OptionError, StoreError, UnknownIdError
-from mmx.extract.sources.inside import Inside
 from mmx.recommend.scoring import Ranking
 from mmx.search.nearest import Neighbours
 from mmx.search.searcher import Searcher
@@ -169,11 +168,14 @@ class Service:
         """Something that takes longer than the event loop may wait."""
         return await self.looks.run(work, *arguments)
 
-    def picture(self, item: str) -> tuple[Inside, str] | None:
-        """What reads the picture of an item, and its name there."""
+    async def picture(self, item: str, side: int) -> bytes | None:
+        """A JPEG of an item's picture; None where there is none."""
         now = self.snapshot
         name = now.names.get(item)
-        return None if now.pictures is None or name is None else (now.pictures, name)
+        if now.pictures is None or name is None:
+            return None
+        made: bytes | None = await self.looks.run(now.thumbnails.get, now.pictures, name, side)
+        return made
 
 
 def _ranked(now: Snapshot, run: ServedRun, found: Ranking, row: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,18 @@ from mmx.errors import MmxError, OptionError, first_line, suggestion
 from mmx.extract.sources.data_uris import is_data
 from mmx.extract.sources.inside import Inside
 from mmx.files import Place, is_url
+from mmx.search.plane import plane
 from mmx.search.searcher import Searcher
 from mmx.serve.filters import Filter
 from mmx.serve.items import ServedItems
 from mmx.serve.options import ServeOptions
 from mmx.serve.runs import ServedRun, load_run
 from mmx.serve.stores import ServedStore, load_store
+from mmx.serve.thumbs import Thumbnails
 
 Log = Callable[[str], None]
 SHOWN = 80  # characters of a name in a message
+MAPPED = 5000  # items of a map
 MASKS = 64  # filters whose result is kept
 NO_STORE = "no store is served: start `mmx serve` with --store STORE"
 
@@ -46,7 +49,7 @@ class Snapshot:
     pictures: Inside | None
     names: dict[str, str | None]  # item → what the column image says
     listed: bool  # whether the catalogue was named: then what it lacks is not recommended
-    signature: Any = None
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
     _once: dict[Any, Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.RLock)
     _masks: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
@@ -114,6 +117,16 @@ class Snapshot:
         )
         return rows.get(item)
 
+    def map(self, modality: str | None) -> tuple[list[str], np.ndarray, int]:
+        """Items and their places (n, 2) in the plane, and how many have a vector.
+
+        A sample where there are many; in an order drawn at random, so that the first few are one.
+        """
+        vectors = self.searcher(modality).vectors
+        rows = np.random.default_rng(0).permutation(len(vectors))[:MAPPED]
+        points = plane(vectors.matrix[rows] * vectors.scale[rows, None])
+        return vectors.ids.take(pa.array(rows)).to_pylist(), points, len(vectors)
+
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` makes, the first time."""
         if key not in self._once:
@@ -127,12 +140,13 @@ def load(options: ServeOptions, log: Log, before: Snapshot | None = None) -> Sna
     """Read all that is served. Raises an MmxError for what is not there or is damaged."""
     runs = {name: load_run(path, name) for name, path in named(options.runs).items()}
     first = next(iter(runs.values()))
+    config = first.run.config
     kept = {store.name: store for store in before.stores} if before else {}
     stores = [
         load_store(place, options.encoder, kept.get(Path(str(place)).name), log)
-        for place in store_places(options, first)
+        for place in store_places(options, config)
     ]
-    dataset = _dataset(options, first, log)
+    dataset = _dataset(options, config, log)
     listed = options.data is not None and dataset is not None
     table = dataset.table if listed and dataset else first.run.items
     shown, names = _pictures(dataset, table["item_id"].to_pylist())
@@ -154,32 +168,40 @@ def named(paths: tuple[Path, ...]) -> dict[str, Path]:
     return found
 
 
-def store_places(options: ServeOptions, run: ServedRun) -> list[Place | str]:
+def store_places(options: ServeOptions, config: Mapping[str, Any]) -> list[Place | str]:
     """The stores to serve: those named, else those of the run that are on this machine."""
     if options.stores:
         return list(options.stores)
-    named = [str(one.get("store")) for one in run.run.config.get("features") or []]
-    here = [place for place in dict.fromkeys(named) if not is_url(place) and Path(place).exists()]
-    return list(here)
+    named = [str(one.get("store")) for one in config.get("features") or []]
+    return [place for place in dict.fromkeys(named) if _is_here(place)]
 
 
-def _dataset(options: ServeOptions, run: ServedRun, log: Log) -> Items | None:
+def data_place(options: ServeOptions, config: Mapping[str, Any]) -> Place | str | None:
     """The dataset with the pictures: the one named, else that of the run if it is here."""
-    if options.data is not None:
-        return load_items(options.data)
-    place = run.run.config.get("data")
-    if not isinstance(place, str) or is_url(place) or not Path(place).exists():
-        return None
+    place = config.get("data")
+    return options.data or (place if isinstance(place, str) and _is_here(place) else None)
+
+
+def _is_here(place: str) -> bool:
     try:
-        return load_items(place, _images(run))
+        return not is_url(place) and Path(place).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _dataset(options: ServeOptions, config: Mapping[str, Any], log: Log) -> Items | None:
+    """The dataset; one that was not named may be of any kind now."""
+    place = data_place(options, config)
+    if place is None:
+        return None
+    if options.data is not None:
+        return load_items(place)
+    images = config.get("images")
+    try:
+        return load_items(place, images if isinstance(images, str) and _is_here(images) else None)
     except MmxError as error:
         log(f"no pictures are shown: {first_line(error)}; name the dataset with --data")
         return None
-
-
-def _images(run: ServedRun) -> str | None:
-    images = run.run.config.get("images")
-    return images if isinstance(images, str) and not is_url(images) else None
 
 
 def _pictures(dataset: Items | None, ids: list[str]) -> tuple[np.ndarray, dict[str, str | None]]:

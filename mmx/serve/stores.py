@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mmx.cache.store import Store
+from mmx.cache.health import Health, health
+from mmx.cache.store import Store, open_store
 from mmx.errors import MmxError, first_line
 from mmx.extract.asking import QueryEncoder, comparable, open_for_query
 from mmx.files import Place
@@ -52,6 +53,7 @@ class ServedStore:
     store: Store
     searchers: dict[str, Searcher]
     asking: dict[str, Asking]  # "text" and "image"
+    health: Health
 
     @property
     def name(self) -> str:
@@ -69,14 +71,11 @@ def load_store(place: Place | str, options: dict[str, Any], before: ServedStore 
 
     Raises StoreError and its kind. An encoder that cannot be opened is no error here.
     """
-    from mmx.cache.store import open_store
-
     store = open_store(place)
     searchers = {name: open_searcher(store, name) for name in store.card.modalities}
-    if before is not None and before.store.card == store.card:
-        return ServedStore(store, searchers, before.asking)
-    asking = _opened(store, options, log)
-    return ServedStore(store, searchers, asking)
+    same = before is not None and before.store.card == store.card
+    asking = before.asking if same and before else _opened(store, options, log)
+    return ServedStore(store, searchers, asking, health(store))
 
 
 def _opened(store: Store, options: dict[str, Any], log: Callable[[str], None]) -> dict[str, Asking]:

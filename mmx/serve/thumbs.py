@@ -18,7 +18,7 @@ class Thumbnails:
 
     def __init__(self, most: int = KEPT) -> None:
         self._most, self._bytes = most, 0
-        self._kept: OrderedDict[tuple[int, str, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, pictures: Inside, name: str, side: int) -> bytes | None:
@@ -27,7 +27,7 @@ class Thumbnails:
         None where there is no picture, or none that can be shown.
         """
         side = next((step for step in STEPS if step >= side), STEPS[-1])
-        key = (id(pictures), name, side)
+        key = (name, side)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -39,13 +39,7 @@ class Thumbnails:
         self._keep(key, made)
         return made or None
 
-    def clear(self) -> None:
-        """Forget all: they are of what is no longer served."""
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
-
-    def _keep(self, key: tuple[int, str, int], made: bytes) -> None:
+    def _keep(self, key: tuple[str, int], made: bytes) -> None:
         with self._lock:
             if key not in self._kept:
                 self._bytes += len(made) + 200  # of the key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmx.extract.pictures.decoding import header
+from mmx.extract.pictures.images import decode
 from mmx.extract.reasons import ImageError, Reason
 
 PIXELS = 50_000_000
@@ -19,6 +20,7 @@ def checked_picture(data: bytes) -> None:
         raise ImageError(Reason.NOT_AN_IMAGE, "not a JPEG, PNG or WebP")
     image = header(data)
     if image is None:
+        decode(data)  # raises the reason
         raise ImageError(Reason.CORRUPT)
     if image.width * image.height > PIXELS:
         raise ImageError(Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height}")
