@@ -175,6 +175,7 @@ def test_odd_ids_and_hostile_titles(seen: Seen) -> None:
     assert page.title() == f"{HOSTILE} · mmx"
     assert page.locator(".item .drawn").is_visible()  # no picture: the title on a tile
     assert "This item has no picture." in page.inner_text(".item")
+    assert page.locator(".card").count() == 12  # compared by its text
     seen.open("#/?by=letters&q=onerror")
     assert seen.titles() == [HOSTILE]
     assert page.evaluate("window.hit") is None

@@ -36,6 +36,9 @@ export function filtersOf(params) {
   }
 }
 
+/** The filters of an address as text, without what is none. */
+export const cleanFilters = (params) => filtersText(filtersOf(params));
+
 /** Filters as an address or a question carries them; "" for none. */
 export const filtersText = (filters) => (filters.length ? JSON.stringify(filters) : "");
 

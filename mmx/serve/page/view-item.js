@@ -6,7 +6,7 @@ import { listed, modalityName, picture, titled } from "./cards.js";
 import { h, say, shown } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { announce, changed, chooser, empty, later, more, section } from "./parts.js";
-import { link, number } from "./routes.js";
+import { cleanFilters, link, number } from "./routes.js";
 
 const FEW = 12;
 
@@ -41,10 +41,17 @@ function about(item) {
   );
 }
 
-function similar(here, signal) {
-  const { filters, modality } = here.params;
+/** What items are compared by: as chosen, else the text where there is no picture. */
+async function compared(here, item) {
+  if (here.params.modality || (await item).picture) return here.params.modality;
+  const store = await once("store").catch(() => ({})); // no store: the list itself says so
+  return "text" in (store.modalities ?? {}) ? "text" : null;
+}
+
+function similar(here, item, signal) {
+  const filters = cleanFilters(here.params);
   const k = number(here.params.k, FEW);
-  const load = () => get(path("similar", here.id), { k, modality, filters }, signal);
+  const load = async () => get(path("similar", here.id), { k, modality: await compared(here, item), filters }, signal);
   return later(signal, load, (answer) => {
     announce(answer.items.length, "similar item");
     if (!answer.items.length) return [empty("Nothing is similar.", filters ? "Remove a filter." : "The store has no other vector.")];
@@ -65,7 +72,8 @@ function modality(here, signal) {
 
 export function itemView(here, signal) {
   if (!here.id) return { title: "Item", nodes: [empty("No item is named in this address.")] };
-  const item = later(signal, () => get(path("items", here.id), {}, signal), about, 1);
+  const asked = get(path("items", here.id), {}, signal);
+  const item = later(signal, () => asked, about, 1);
   const tools = h("div", { class: "tools" }, modality(here, signal), filterBar(here, signal));
-  return { title: here.id, nodes: [item, section("Similar items", tools, similar(here, signal))] };
+  return { title: here.id, nodes: [item, section("Similar items", tools, similar(here, asked, signal))] };
 }

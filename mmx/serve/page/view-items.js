@@ -5,7 +5,7 @@ import { card, grid, listed, modalityName } from "./cards.js";
 import { count, h } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { announce, changed, chooser, empty, later, more, pages } from "./parts.js";
-import { go, link, number } from "./routes.js";
+import { cleanFilters, go, link, number } from "./routes.js";
 
 const PAGE = 24;
 let dropped = null; // the picture searched by; it cannot be in an address
@@ -48,7 +48,8 @@ function receive(signal) {
 }
 
 function all(here, signal) {
-  const { q, filters } = here.params;
+  const { q } = here.params;
+  const filters = cleanFilters(here.params);
   const offset = number(here.params.offset, 0);
   const load = () => get("items", { offset, limit: PAGE, q, filters }, signal);
   return later(signal, load, (answer) => {
@@ -65,7 +66,7 @@ function all(here, signal) {
 
 function nothing(here) {
   if (here.params.q) return [empty("No item has these letters.", "Search by meaning finds items that are alike without sharing a word.")];
-  if (here.params.filters) return [empty("No item passes these filters.", "Remove one of them.")];
+  if (cleanFilters(here.params)) return [empty("No item passes these filters.", "Remove one of them.")];
   return [empty("The catalogue is empty.")];
 }
 
@@ -79,7 +80,8 @@ function found(here, signal, load) {
 }
 
 function byMeaning(here, signal) {
-  const { q, filters, modality } = here.params;
+  const { q, modality } = here.params;
+  const filters = cleanFilters(here.params);
   return found(here, signal, (k) => get("search", { q, k, filters, modality }, signal));
 }
 
@@ -88,7 +90,8 @@ function byPicture(here, signal) {
   const address = URL.createObjectURL(dropped);
   const shown = h("img", { src: address, alt: "The picture searched for", class: "asked", on: { load: () => URL.revokeObjectURL(address) } });
   const again = h("a", { href: link(""), class: "page-step" }, "Back to all items");
-  const { filters, modality } = here.params;
+  const { modality } = here.params;
+  const filters = cleanFilters(here.params);
   const results = found(here, signal, (k) => postPicture("search", dropped, { k, filters, modality }, signal));
   return [h("div", { class: "asked-row" }, shown, h("div", {}, h("p", {}, "Items that look like ", h("strong", {}, dropped.name || "the picture")), again)), results];
 }

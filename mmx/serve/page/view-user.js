@@ -5,7 +5,7 @@ import { card, grid, listed } from "./cards.js";
 import { count, h } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { announce, changed, chooser, empty, later, more, pages, section } from "./parts.js";
-import { link, number } from "./routes.js";
+import { cleanFilters, link, number } from "./routes.js";
 
 const FEW = 12;
 const SPLITS = { train: "training", valid: "validation", validation: "validation", test: "test" };
@@ -27,7 +27,8 @@ function history(here, signal) {
 }
 
 function recommended(here, signal) {
-  const { run, filters, diversity } = here.params;
+  const { run, diversity } = here.params;
+  const filters = cleanFilters(here.params);
   const k = number(here.params.k, FEW);
   const load = () => get(path("recommend", here.id), { k, filters, explain: true, diversity, run }, signal);
   return later(signal, load, (answer) => {
