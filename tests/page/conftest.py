@@ -53,9 +53,6 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def served(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of ``mmx serve`` over the world."""
-    if os.environ.get("DEV_AT"):
-        yield os.environ["DEV_AT"]
-        return
     folder = tmp_path_factory.mktemp("page")
     write_world(folder)
     with Server(folder, "runs/vbpr", "runs/bpr") as server:
@@ -92,13 +89,16 @@ class Seen:
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.waiting: set[Any] = set()
         page.on("request", self._request)
-        page.on("requestfinished", lambda request: self.waiting.discard(request))
-        page.on("requestfailed", lambda request: self.waiting.discard(request))
+        page.on("requestfinished", self._answered)
+        page.on("requestfailed", self._answered)
 
     def _console(self, message: Any) -> None:
         refusal = message.text.startswith("Failed to load resource")
         if message.type in ("error", "warning") and not (refusal and self.refusals):
             self.faults.append(f"{message.text} {message.location}")
+
+    def _answered(self, request: Any) -> None:
+        self.waiting.discard(request)
 
     def _request(self, request: Any) -> None:
         self.waiting.add(request)

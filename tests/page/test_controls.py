@@ -1,4 +1,4 @@
-"""Each control of each view is in the table, and its test does use it; axe finds no serious fault."""
+"""Each control of each view is in the table, and its test uses it; axe finds no serious fault."""
 
 from __future__ import annotations
 
