@@ -31,7 +31,10 @@ def test_a_user(seen: Seen) -> None:
     assert not set(best) & set(taken)
     assert "training" in page.locator(".strip .split").all_inner_texts()
     assert seen.find(".reason a").count() == 12
-    seen.choose("select Run", "bpr")
+    seen.find("select Run").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url("**run=bpr")
+    assert seen.settled().evaluate("document.activeElement.value") == "bpr"  # keeps the focus
     assert seen.titles()[:12] != best
     seen.open("#/user/user-000")
     seen.find("input#diversity").focus()

@@ -55,7 +55,7 @@ function frame({ title, lead = null, nodes }, here) {
   const at = same ? focusedName(main) : null;
   main.replaceChildren(h("header", { class: "head" }, heading, lead), ...nodes.flat(Infinity).filter(Boolean));
   if (!same) window.scrollTo(0, 0);
-  if (at) main.querySelector(at)?.focus({ preventScroll: true });
+  if (at) requestAnimationFrame(() => (main.querySelector(at) ?? heading).focus({ preventScroll: true })); // some come a little later
   else if (!first) heading.focus({ preventScroll: true });
   first = false;
   last = place;
@@ -64,7 +64,9 @@ function frame({ title, lead = null, nodes }, here) {
 /** A selector for the control that has the focus, so that it keeps it when its view is drawn again. */
 function focusedName(main) {
   const active = document.activeElement;
-  return active?.id && main.contains(active) ? `#${CSS.escape(active.id)}` : null;
+  if (!active || !main.contains(active)) return null;
+  if (active.id) return `#${CSS.escape(active.id)}`;
+  return active.dataset.name ? `[data-name="${CSS.escape(active.dataset.name)}"]` : null;
 }
 
 function askToken() {

@@ -2,6 +2,7 @@
 
 import { pictureSource, token } from "./api.js";
 import { h, s, short, shown } from "./dom.js";
+import { changed, chooser, madeFrom } from "./parts.js";
 import { link } from "./routes.js";
 
 const TINTS = 6; // of drawn stand-ins; see .drawn in page.css
@@ -67,6 +68,16 @@ function facts(item) {
 
 const MODALITIES = { image: "picture", text: "text", fused: "picture and text", multimodal: "picture and text" };
 export const modalityName = (modality) => MODALITIES[modality] ?? modality;
+
+/** Which of the store's vectors are compared; null where there is no choice. */
+export function modalityChooser(label, here, signal) {
+  return madeFrom("store", signal, (store) => {
+    const names = Object.keys(store.modalities ?? {});
+    const options = [["", "whichever fits"], ...names.map((each) => [each, modalityName(each)])];
+    const choose = (modality) => changed(here)({ modality });
+    return names.length > 1 ? chooser(label, options, here.params.modality ?? "", choose) : null;
+  });
+}
 
 function because(reason) {
   if (!reason) return null;

@@ -1,5 +1,6 @@
 // What several views are made of: something that loads, a fault, an empty list, pages of a list.
 
+import { once } from "./api.js";
 import { count, h, say, whole } from "./dom.js";
 import { go, link } from "./routes.js";
 
@@ -76,8 +77,18 @@ export function more(shown, k, address) {
 /** A labelled `select`: options are [value, text]; `change` gets the chosen value. */
 export function chooser(label, options, value, change) {
   const made = options.map(([each, text]) => h("option", { value: each, selected: each === value }, text));
-  const select = h("select", { on: { change: (event) => change(event.target.value) } }, made);
+  const select = h("select", { "data-name": label, on: { change: (event) => change(event.target.value) } }, made);
   return h("label", { class: "field" }, h("span", {}, label), select);
+}
+
+/** What `make` makes of an answer, once it is there; a view's own list says what is wrong with it. */
+export function madeFrom(address, signal, make) {
+  const box = h("div", {});
+  once(address).then((answer) => {
+    const made = signal.aborted ? null : make(answer);
+    if (made) box.append(made);
+  }, () => {});
+  return box;
 }
 
 /** A section with a heading, and a quiet line beside it. */

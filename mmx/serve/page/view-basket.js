@@ -1,11 +1,11 @@
 // Recommendations for someone without a history: from the items they chose, or for anyone.
 
-import { get, once, path, post } from "./api.js";
+import { get, path, post } from "./api.js";
 import { chosen, clear, remove } from "./basket.js";
 import { card, grid, listed } from "./cards.js";
 import { h } from "./dom.js";
 import { filterBar } from "./filters.js";
-import { announce, changed, chooser, empty, later, more, section } from "./parts.js";
+import { announce, changed, chooser, empty, later, madeFrom, more, section } from "./parts.js";
 import { filtersOf, go, link, number } from "./routes.js";
 import { diversityField } from "./view-user.js";
 
@@ -32,14 +32,11 @@ function inside(signal) {
 }
 
 function capField(here, signal) {
-  const box = h("div", {});
-  once("columns").then((columns) => {
+  return madeFrom("columns", signal, (columns) => {
     const texts = columns.filter((each) => each.type === "text" && each.values?.length);
-    if (signal.aborted || !texts.length) return;
     const options = [["", "no limit"], ...texts.map(({ column }) => [column, `${MOST} of one ${column}`])];
-    box.append(chooser("At most", options, here.params.per ?? "", (per) => changed(here)({ per })));
-  }, () => {}); // the list itself says what is wrong
-  return box;
+    return texts.length ? chooser("At most", options, here.params.per ?? "", (per) => changed(here)({ per })) : null;
+  });
 }
 
 function recommended(here, signal) {

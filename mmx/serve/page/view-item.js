@@ -2,10 +2,10 @@
 
 import { get, once, path } from "./api.js";
 import { add, chosen, remove } from "./basket.js";
-import { listed, modalityName, picture, titled } from "./cards.js";
+import { listed, modalityChooser, picture, titled } from "./cards.js";
 import { h, say, shown } from "./dom.js";
 import { filterBar } from "./filters.js";
-import { announce, changed, chooser, empty, later, more, section } from "./parts.js";
+import { announce, empty, later, more, section } from "./parts.js";
 import { cleanFilters, link, number } from "./routes.js";
 
 const FEW = 12;
@@ -59,21 +59,10 @@ function similar(here, item, signal) {
   });
 }
 
-function modality(here, signal) {
-  const box = h("div", {});
-  once("store").then((store) => {
-    const names = Object.keys(store.modalities ?? {});
-    if (signal.aborted || names.length < 2) return;
-    const options = [["", "whichever fits"], ...names.map((each) => [each, modalityName(each)])];
-    box.append(chooser("Alike in", options, here.params.modality ?? "", (value) => changed(here)({ modality: value })));
-  }, () => {}); // no store: the list itself says so
-  return box;
-}
-
 export function itemView(here, signal) {
   if (!here.id) return { title: "Item", nodes: [empty("No item is named in this address.")] };
   const asked = get(path("items", here.id), {}, signal);
   const item = later(signal, () => asked, about, 1);
-  const tools = h("div", { class: "tools" }, modality(here, signal), filterBar(here, signal));
+  const tools = h("div", { class: "tools" }, modalityChooser("Alike in", here, signal), filterBar(here, signal));
   return { title: here.id, nodes: [item, section("Similar items", tools, similar(here, asked, signal))] };
 }

@@ -1,7 +1,7 @@
 // All items, and the search for some: by meaning, by letters, by a picture.
 
-import { get, once, postPicture } from "./api.js";
-import { card, grid, listed, modalityName } from "./cards.js";
+import { get, postPicture } from "./api.js";
+import { card, grid, listed, modalityChooser } from "./cards.js";
 import { count, h } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { announce, changed, chooser, empty, later, more, pages } from "./parts.js";
@@ -96,17 +96,6 @@ function byPicture(here, signal) {
   return [h("div", { class: "asked-row" }, shown, h("div", {}, h("p", {}, "Items that look like ", h("strong", {}, dropped.name || "the picture")), again)), results];
 }
 
-function modalities(here, signal) {
-  const box = h("div", {});
-  once("store").then((store) => {
-    const names = Object.keys(store.modalities ?? {});
-    if (signal.aborted || names.length < 2) return;
-    const options = [["", "whichever fits"], ...names.map((each) => [each, modalityName(each)])];
-    box.append(chooser("Compare with", options, here.params.modality ?? "", (modality) => changed(here)({ modality })));
-  }, () => {}); // no store: the search itself says so
-  return box;
-}
-
 export function itemsView(here, signal) {
   const { q, by } = here.params;
   receive(signal);
@@ -114,6 +103,6 @@ export function itemsView(here, signal) {
   const results = by === "picture" ? byPicture(here, signal) : searching ? byMeaning(here, signal) : all(here, signal);
   const title = by === "picture" ? "Search by a picture" : q ? `“${q}”` : "Items";
   const hint = h("p", { class: "quiet drop-hint" }, "Or drop or paste a picture anywhere.");
-  const tools = h("div", { class: "tools" }, howChooser(here), searching ? modalities(here, signal) : null, filterBar(here, signal), hint);
+  const tools = h("div", { class: "tools" }, howChooser(here), searching ? modalityChooser("Compare with", here, signal) : null, filterBar(here, signal), hint);
   return { title, nodes: [searchForm(here), tools, results] };
 }

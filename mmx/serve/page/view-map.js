@@ -5,20 +5,18 @@ import { Plane } from "./canvas.js";
 import { card, grid } from "./cards.js";
 import { coloured } from "./colours.js";
 import { h, say, whole } from "./dom.js";
-import { changed, chooser, empty, fault, later } from "./parts.js";
+import { changed, chooser, empty, fault, later, madeFrom } from "./parts.js";
 
 const MOST = 5000;
 const NEAR = 8; // items listed below the map
 const HELP = "Map of the items. Arrow keys move it, plus and minus zoom, zero shows everything, Enter picks the item nearest to the middle.";
 
 function columnChooser(here, signal) {
-  const box = h("div", {});
-  once("columns").then((columns) => {
-    if (signal.aborted || !columns.length) return;
+  return madeFrom("columns", signal, (columns) => {
     const options = [["", "one colour"], ...columns.map(({ column }) => [column, column])];
-    box.append(chooser("Colour by", options, here.params.column ?? "", (column) => changed(here)({ column: column || "none" })));
-  }, () => {}); // the map itself says what is wrong
-  return box;
+    const choose = (column) => changed(here)({ column: column || "none" });
+    return columns.length ? chooser("Colour by", options, here.params.column ?? "", choose) : null;
+  });
 }
 
 /** The column the map is coloured by: the address's, else the first with a few words. */

@@ -1,10 +1,10 @@
 // One user: what they took, and what they are recommended.
 
-import { get, once, path } from "./api.js";
+import { get, path } from "./api.js";
 import { card, grid, listed } from "./cards.js";
 import { count, h } from "./dom.js";
 import { filterBar } from "./filters.js";
-import { announce, changed, chooser, empty, later, more, pages, section } from "./parts.js";
+import { announce, changed, chooser, empty, later, madeFrom, more, pages, section } from "./parts.js";
 import { cleanFilters, link, number } from "./routes.js";
 
 const FEW = 12;
@@ -48,13 +48,10 @@ export function diversityField(here) {
 }
 
 function runs(here, signal) {
-  const box = h("div", {});
-  once("runs").then((all) => {
-    if (signal.aborted || all.length < 2) return;
+  return madeFrom("runs", signal, (all) => {
     const options = all.map((each) => [each.name, each.name]);
-    box.append(chooser("Run", options, here.params.run ?? all[0].name, (run) => changed(here)({ run })));
-  }, () => {}); // the list itself says what is wrong
-  return box;
+    return all.length > 1 ? chooser("Run", options, here.params.run ?? all[0].name, (run) => changed(here)({ run })) : null;
+  });
 }
 
 export function userView(here, signal) {
