@@ -19,6 +19,14 @@ FINGER = """([name, id, x, y]) => {
   map.dispatchEvent(new PointerEvent(name, { ...place, bubbles: true }));
 }"""
 
+PLACE = """async () => {
+  const { fitted, toScreen } = await import('/static/plane.js');
+  const { points, items } = await (await fetch('/map?limit=5000')).json();
+  const { clientWidth: width, clientHeight: height } = document.getElementById('map');
+  const view = fitted(points, width, height);
+  return [items[points[0][2]], ...toScreen(view, points[0], width, height)];
+}"""
+
 
 def drawn(page: Any) -> str:
     """What the canvas shows, after the next frame."""
@@ -50,6 +58,10 @@ def test_the_map_by_mouse(seen: Seen) -> None:
     seen.press("button Show everything")
     page.mouse.move(0, 0)
     assert drawn(page) == whole
+    item, x, y = page.evaluate(PLACE)
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    page.wait_for_selector("#below .card")
+    assert page.locator("#below a").get_attribute("href") == f"#/item/{item}"
 
 
 def test_the_map_by_keys(seen: Seen) -> None:
