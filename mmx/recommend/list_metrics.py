@@ -66,7 +66,13 @@ def beyond_accuracy(
     intra-list diversity is measured: "diversity:image@20", "diversity:brand@20". Raises
     OptionError for an unknown column, StoreError for a store of other items.
     """
-    lists = Lists.of(run, split, at)
+    return beyond_of(Lists.of(run, split, at), stores, category)
+
+
+def beyond_of(
+    lists: Lists, stores: FeatureSources = (), category: str | None = None
+) -> dict[str, float]:
+    """``beyond_accuracy`` of lists that are there."""
     counts, profiles = lists.run.data.train.item_counts, lists.run.data.known.rows(lists.users)
     n_items = len(counts)
     features, _ = load_features(as_specs(stores), lists.run.data.items)
@@ -127,7 +133,11 @@ def by_group(
     and ``items`` that are measured, and each metric. Of a group of items only its held-out items
     count; all items compete. NaN where a group has nobody to measure.
     """
-    lists = Lists.of(run, split, at)
+    return groups_of(Lists.of(run, split, at))
+
+
+def groups_of(lists: Lists) -> list[dict[str, Any]]:
+    """``by_group`` of lists that are there."""
     train, known = lists.run.data.train.item_counts, lists.run.data.known.counts
     rows = []
     for name, mask in users_by_activity(known[lists.users]).items():
