@@ -21,7 +21,6 @@ import torch
 
 from mmx.cache.store import Store, open_store
 from mmx.errors import OptionError, RunError, StoreError, first_few, first_line
-from mmx.files import as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.own.code import Code, Codes, as_codes
@@ -36,6 +35,7 @@ from mmx.recommend.models import MODELS, ModelRecord, find_model
 from mmx.recommend.protocol import ClosedForm, GradientModel, World
 from mmx.recommend.run import Run, read_parameters
 from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.trained_with import stores_of
 
 NEAR = 0.05  # of a row's norm, that rounding on another device or in bfloat16 may change
 
@@ -147,7 +147,7 @@ def _sources(run: Run, new: Sequence[FeatureSpec], moved: Sequence[FeatureSpec])
         raise OptionError("--new-items names no store; give at least one")
     opened = [(spec, open_store(spec.path)) for spec in new]
     sources = []
-    for modality, old in _trained_with(run, moved).items():
+    for modality, old in stores_of(run, moved).items():
         mine = [
             store
             for spec, store in opened
@@ -157,28 +157,6 @@ def _sources(run: Run, new: Sequence[FeatureSpec], moved: Sequence[FeatureSpec])
             _must_be_alike(store, old)
         sources.append(_Vectors(modality, old, mine))
     return sources
-
-
-def _trained_with(run: Run, moved: Sequence[FeatureSpec]) -> dict[str, Store]:
-    """The store of each modality, as the run's record names it or by ``moved``."""
-    if run.config.get("end_to_end"):
-        own = open_store(run.path / "features.parquet")
-        return dict.fromkeys(own.card.dimensions, own)
-    elsewhere = {
-        name: open_store(spec.path)
-        for spec in moved
-        for name in spec.modalities or open_store(spec.path).card.dimensions
-    }
-    found = {}
-    for record in run.config["features"]:
-        name, place = (str(record.get(key)) for key in ("modality", "store"))
-        try:
-            found[name] = elsewhere.get(name) or open_store(as_place(place))
-        except StoreError as error:
-            raise StoreError(f"the vectors that {run.path} was trained with are needed: "
-                             f"{first_line(error)}; say where they are now with --features STORE"
-                             ) from error  # fmt: skip
-    return found
 
 
 def _must_be_alike(store: Store, old: Store) -> None:
