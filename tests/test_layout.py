@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 LONGEST = 300  # lines of a file
 FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"cli"},
+    {"serve"},
     {"report"},
     {"experiments"},
     {"testing"},

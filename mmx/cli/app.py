@@ -23,6 +23,7 @@ from mmx.cli import (
     report,
     reproduce,
     search,
+    serve,
     sql,
     store,
     train,
@@ -71,6 +72,7 @@ for command in (
     search.search,
     search.similar,
     search.duplicates,
+    serve.serve,
     reproduce.reproduce,
 ):
     app.command(cls=GroupedCommand)(command)

@@ -61,15 +61,18 @@ class QueryEncoder:
 
     def image(self, path: Path) -> np.ndarray:
         """(d,) float32 of a picture file. Raises DataError when it is not one."""
+        try:
+            return self.picture(read_bytes(path.parent, path.name))
+        except ImageError as error:
+            raise DataError(f"{path}: {error}; a picture is expected") from error
+
+    def picture(self, data: bytes) -> np.ndarray:
+        """(d,) float32 of an encoded picture. Raises ImageError when it is not one."""
         rule = _rule(self.card)
         assert rule is not None
         if rule.decode == "gpu":
             rule = replace(rule, decode="fast")
-        try:
-            data = read_bytes(path.parent, path.name)
-            pixels = pixels_of(data, rule)
-        except ImageError as error:
-            raise DataError(f"{path}: {error}; a picture is expected") from error
+        pixels = pixels_of(data, rule)
         return self._checked(self.encoder.encode_image(pixels[None]), "image")
 
     def _checked(self, found: np.ndarray, modality: str) -> np.ndarray:

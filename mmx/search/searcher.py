@@ -122,6 +122,21 @@ class Searcher:
         others = [m for m in have if m != self.modality]
         return f"--modality {others[0]} may have one" if others else "choose another item"
 
+    def near(self, vectors: np.ndarray, k: int, within: np.ndarray | None = None) -> Neighbours:
+        """The k rows nearest to each of (m, d) vectors; ``within`` are rows to choose from.
+
+        Raises as ``search`` does.
+        """
+        checked = np.concatenate([self._checked(one) for one in vectors])
+        return self._among(within).search(checked, k)
+
+    def others(self, rows: np.ndarray, k: int, within: np.ndarray | None = None) -> Neighbours:
+        """The k rows nearest to each of (m,) rows, itself left out; ``within`` as in ``near``."""
+        return self._others(self._among(within), rows, k)
+
+    def _among(self, within: np.ndarray | None) -> Nearest:
+        return self._nearest if within is None else self._nearest.among(within)
+
     @property
     def error(self) -> float:
         """By how much a cosine of a product in float32 may be wrong."""
@@ -135,7 +150,7 @@ class Searcher:
         return np.unique(rows[rows >= 0])
 
     def _within(self, among: Ids | None) -> Nearest:
-        return self._nearest if among is None else self._nearest.among(self.within(among))
+        return self._among(None if among is None else self.within(among))
 
     def _others(self, nearest: Nearest, rows: np.ndarray, k: int) -> Neighbours:
         """The k nearest to each of the rows, itself left out."""
