@@ -96,6 +96,7 @@ class MapOut(BaseModel):
 
     points: list[list[float]]
     items: list[str]
+    pictures: list[bool]
     values: list[Any] | None
     shown: int
     total: int

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from mmx.serve.answers import Json, ListOut, fail
 from mmx.serve.asked import Filters, K, Modality, RunName, Visitor, Words, service_of
 from mmx.serve.filters import parsed
-from mmx.serve.service import Wanted
+from mmx.serve.ranking import Wanted
 from mmx.serve.uploads import checked_picture
 
 router = APIRouter(tags=["lists"])

@@ -6,16 +6,24 @@ import datetime
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmx.errors import RunError
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.run import Run, open_run
-from mmx.recommend.scoring import Ranking, rank
+from mmx.recommend.scoring import Ranking, Scorer, rank
 
 SPLITS = ("train", "valid", "test")
+
+
+class Visit(NamedTuple):
+    """Somebody of whom only some items are known."""
+
+    scorer: Scorer
+    history: UserItems
 
 
 @dataclass(frozen=True)
@@ -42,28 +50,26 @@ class ServedRun:
         """Numbers of the items."""
         return {one: number for number, one in enumerate(self.ids)}
 
-    @cached_property
-    def popular(self) -> UserItems:
-        """How often items were taken in training."""
-        return self.run.data.train
-
     def lists(self, users: np.ndarray, k: int, allowed: np.ndarray | None) -> Ranking:
         """The best items of users by their numbers; what they took is left out."""
         return rank(self.run.scorer, users, k, self.run.data.seen, allowed)
 
-    def list_of(self, items: list[int], k: int, allowed: np.ndarray | None) -> Ranking:
-        """The best items of a visitor who took these. Raises RunError where it cannot be."""
-        count = len(self.ids)
-        history = UserItems.from_pairs(np.zeros(len(items), np.int64), np.array(items), 1, count)
-        scorer = newcomers(self.run.scorer, self.run.data.train, history)
-        return rank(scorer, np.zeros(1, np.int64), k, history, allowed)
+    def taken(self, user: int) -> np.ndarray:
+        """Numbers of all items that a user took."""
+        seen = self.run.data.seen
+        return seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
 
-    def most_popular(self, k: int, allowed: np.ndarray | None) -> Ranking:
-        """The items that most users took in training; the score is how many."""
-        counts = self.run.data.train.item_counts.astype(np.float32)
-        may = np.arange(len(counts)) if allowed is None else np.flatnonzero(allowed)
-        best = may[np.argsort(-counts[may], kind="stable")[:k]]
-        return Ranking(best[None], counts[best][None])
+    def visitor(self, items: np.ndarray) -> Visit:
+        """A visitor who took items of these numbers. Raises RunError where it cannot be scored."""
+        if not self.run.can("new_users"):
+            raise RunError(f"{self.run.config['model']} cannot score visitors by their items; "
+                           "name another run")  # fmt: skip
+        history = UserItems.from_pairs(np.zeros(len(items), np.int64), items, 1, len(self.ids))
+        return Visit(newcomers(self.run.scorer, self.run.data.train, history), history)
+
+    def list_of(self, visit: Visit, k: int, allowed: np.ndarray | None) -> Ranking:
+        """The best items of a visitor; what the visitor took is left out."""
+        return rank(visit.scorer, np.zeros(1, np.int64), k, visit.history, allowed)
 
     def history(self, user: int) -> list[tuple[str, str]]:
         """Item and split of all that a user took."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,30 +13,13 @@ from mmx.search.nearest import Neighbours
 from mmx.search.searcher import Searcher
 from mmx.serve.filters import Filter
 from mmx.serve.options import ServeOptions
-from mmx.serve.runs import ServedRun
+from mmx.serve.ranking import Chooser, Wanted, listed
 from mmx.serve.snapshot import NO_STORE, SHOWN, NoStoreError, Snapshot
 from mmx.serve.stores import Asking, ServedStore
 from mmx.serve.work import Batches, Pool
 
 MOST = 200  # items of a list
 WAITING = 512  # requests that may wait for a list
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How a list of recommendations is to be."""
-
-    k: int = 20
-    filters: tuple[Filter, ...] = ()
-    explain: bool = False
-    diversity: float = 0.0
-    per: tuple[str, int] | None = None  # column, and most items of a value
-    run: str | None = None
-
-    @property
-    def key(self) -> str:
-        """Equal of equal ones."""
-        return repr(self)
 
 
 class Service:
@@ -73,14 +55,19 @@ class Service:
 
         def work(users: Sequence[int]) -> list[dict[str, Any]]:
             allowed = now.allowed(run, list(wanted.filters))
-            found = run.lists(np.array(users, np.int64), wanted.k, allowed)
-            return [_ranked(now, run, found, row) for row in range(len(users))]
+            chooser = Chooser(now, run, wanted, allowed)
+            numbers = np.array(users, np.int64)
+            found = run.lists(numbers, wanted.candidates, allowed)
+            return [
+                chooser.finished(found, row, run.taken(one), chooser.wider(one))
+                for row, one in enumerate(users)
+            ]
 
         answer: dict[str, Any] = await self._batches.ask(key, work, number)
         return answer
 
     async def recommend_for(self, items: list[str], wanted: Wanted) -> dict[str, Any]:
-        """The list of a visitor who took some items, or none."""
+        """The list of a visitor who took some items, or none. Raises RunError too."""
         now = self.snapshot
         run = now.run(wanted.run)
         numbers = [run.items.get(item) for item in items]
@@ -90,11 +77,16 @@ class Service:
 
         def work() -> dict[str, Any]:
             allowed = now.allowed(run, list(wanted.filters))
-            if not numbers:
-                found = run.most_popular(wanted.k, allowed)
-                return _ranked(now, run, found, 0) | {"note": "popular items: there is no history"}
-            known = [number for number in numbers if number is not None]
-            return _ranked(now, run, run.list_of(known, wanted.k, allowed), 0)
+            chooser = Chooser(now, run, wanted, allowed)
+            known = np.unique([number for number in numbers if number is not None]).astype(np.int64)
+            if not len(known):
+                return chooser.popular("there is no history", known)
+            scorer = run.visitor(known)
+
+            def ranked(size: int) -> Ranking:
+                return run.list_of(scorer, size, allowed)
+
+            return chooser.finished(ranked(wanted.candidates), 0, known, ranked)
 
         return await self.lists.run(work)
 
@@ -178,25 +170,8 @@ class Service:
         return made
 
 
-def _ranked(now: Snapshot, run: ServedRun, found: Ranking, row: int) -> dict[str, Any]:
-    there = found.items[row] >= 0
-    ids = [run.ids[number] for number in found.items[row][there].tolist()]
-    return _listed(now, ids, found.scores[row][there].tolist())
-
-
 def _near(now: Snapshot, searcher: Searcher, found: Neighbours, row: int) -> dict[str, Any]:
     there = found.places[row] >= 0
     ids = now.ids_of(searcher)
     names = [ids[place] for place in found.places[row][there].tolist()]
-    return _listed(now, names, found.scores[row][there].tolist())
-
-
-def _listed(now: Snapshot, ids: list[str], scores: list[float]) -> dict[str, Any]:
-    rows = zip(now.items.items(ids), scores, strict=True)
-    return {
-        "items": [
-            {"rank": place, "score": round(score, 6), "item": item, "reason": None}
-            for place, (item, score) in enumerate(rows, 1)
-        ],
-        "note": None,
-    }
+    return listed(now, names, found.scores[row][there].tolist())

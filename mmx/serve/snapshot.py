@@ -78,6 +78,20 @@ class Snapshot:
                               f"{suggestion(chosen, known)}")  # fmt: skip
         return known[chosen]
 
+    @property
+    def modalities(self) -> list[str]:
+        """All that the stores have, each once."""
+        return list(dict.fromkeys(name for store in self.stores for name in store.searchers))
+
+    def vectors(self, modality: str | None, ids: list[str]) -> np.ndarray:
+        """(n, d) vectors of items; zero where there is none. Raises NoStoreError."""
+        searcher = self.searcher(modality)
+        found = np.zeros((len(ids), searcher.vectors.dimension), np.float32)
+        rows = np.array([self.row(searcher, one) for one in ids], dtype=np.float64)  # NaN: none
+        there = np.isfinite(rows)
+        found[there] = searcher.vectors.matrix[rows[there].astype(np.int64)]
+        return found
+
     def allowed(self, run: ServedRun, filters: list[Filter]) -> np.ndarray | None:
         """(items of the run,) bool: which may be shown; None: all. Raises OptionError."""
         if not filters and not self.listed:

@@ -22,7 +22,8 @@ from mmx.errors import MmxError, UnknownIdError, first_line
 from mmx.search.catalogue import NOWHERE
 from mmx.serve.answers import plain
 from mmx.serve.filters import Filter
-from mmx.serve.service import SHOWN, Service, Wanted
+from mmx.serve.ranking import Wanted
+from mmx.serve.service import SHOWN, Service
 from mmx.serve.snapshot import Snapshot
 from mmx.serve.work import BusyError
 from mmx.sql import ROWS, Sql, open_sql

@@ -1,0 +1,87 @@
+"""Diverse and capped lists with reasons, as ``mmx.recommend`` makes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmx.opened import open_store
+from mmx.recommend.diversity import mmr, pool_size
+from mmx.recommend.recommendation import RecommendOptions, recommend
+from mmx.recommend.run import open_run
+from tests.serve.conftest import Shop
+from tests.serve.world import IDS, ITEMS, Served, listed, served
+
+
+def post(api: Served, **body: Any) -> dict[str, Any]:
+    answer = api.client.post("/recommend", json=body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def test_reasons_are_the_closest_items_of_the_user(api: Served, shop: Shop) -> None:
+    store = open_store(shop.store)
+    user = [row["item"]["item_id"] for row in api.get("/users/u0")["history"]]
+    titles = {row["item_id"]: row["title"] for row in api.get("/items", limit=200)["items"]}
+    found = api.get("/recommend/u0", explain=True, k=8)
+    assert listed(found) == listed(api.get("/recommend/u0", k=8))
+    for row in found["items"]:
+        best = {}
+        for modality in ("image", "text"):
+            vectors, there = store.vectors(modality, [row["item"]["item_id"], *user])
+            for n, item in enumerate(user, 1):
+                if there[0] and there[n] and item != row["item"]["item_id"]:
+                    best[modality, item] = cosine(vectors[0], vectors[n])
+        reason = row["reason"]
+        assert reason["similarity"] == pytest.approx(max(best.values()), abs=1e-5)
+        named = best[reason["modality"], reason["item_id"]]
+        assert named == pytest.approx(reason["similarity"], abs=1e-5)
+        assert reason["title"] == titles[reason["item_id"]]
+    assert all(row["reason"] is None for row in api.get("/recommend/u0")["items"])
+    mine = post(api, items=["i0", "i15"], explain=True)
+    assert {row["reason"]["item_id"] for row in mine["items"]} <= {"i0", "i15"}
+
+
+def test_diverse_lists_are_those_of_mmr(api: Served, shop: Shop) -> None:
+    run, store = open_run(shop.runs[0]), open_store(shop.store)
+    pool = recommend(run, ["u0"], RecommendOptions(pool_size(5)))
+    ids, scores = pool["item_id"].to_pylist(), pool["score"].to_numpy()
+    vectors = store.vectors("image", ids)[0]
+    for diversity in (0.2, 0.9):
+        want = [ids[place] for place in mmr(scores, vectors, 5, diversity)]
+        found = api.get("/recommend/u0", diversity=diversity, k=5)["items"]
+        assert [row["item"]["item_id"] for row in found] == want
+        assert [row["rank"] for row in found] == [1, 2, 3, 4, 5]
+
+
+def test_a_cap_counts_items_of_a_value(api: Served) -> None:
+    category = {IDS[n]: "<b>" if n % 3 else "hats" for n in range(ITEMS)}
+    plain = listed(post(api, items=["i0"], k=200))
+    found = listed(post(api, items=["i0"], k=200, per={"column": "category", "most": 2}))
+    assert Counter(category[item] for item in found) == {"<b>": 2, "hats": 2}
+    for value in ("<b>", "hats"):
+        assert [i for i in found if category[i] == value] == [
+            i for i in plain if category[i] == value
+        ][:2]
+    both = post(api, items=["i0"], k=6, diversity=0.5, per={"column": "category", "most": 1})
+    assert len(both["items"]) == 2
+    popular = listed(post(api, k=3, per={"column": "category", "most": 1}))
+    assert len(popular) == 2
+    answer = api.client.post("/recommend", json={"per": {"column": "categry", "most": 1}})
+    assert (answer.status_code, "category" in answer.json()["detail"]) == (422, True)
+    unbounded = listed(post(api, items=["i0"], k=200, per={"column": "item_id", "most": 1}))
+    assert unbounded == plain
+
+
+def test_diversity_without_vectors_says_what_is_missing(shop: Shop) -> None:
+    bare = served(shop.runs[1])
+    assert "--store" in bare.refused(409, "/recommend/u0", diversity=0.5)
+    assert all(row["reason"] is None for row in bare.get("/recommend/u0", explain=True)["items"])
