@@ -106,7 +106,8 @@ def _top(run: Run) -> list[dict[str, object]]:
     """What the first user took, and their top ten."""
     import numpy as np
 
-    from mmx.recommend.recommendation import RecommendOptions, recommend
+    from mmx.recommend.recommend_options import RecommendOptions
+    from mmx.recommend.recommendation import recommend
 
     user = run.data.users.ids[0].as_py()
     taken = run.data.train.rows(np.zeros(1, dtype=np.int64)).indices[:5]
