@@ -18,8 +18,8 @@ SEED = 7
 # Chosen on validation (Recall@20, mean over the training seeds 0, 1, 2): of the models and settings
 # that are not behind bpr on all items, the one that finds most rare ones. bpr 0.284 and 0.085
 # (its default reg is the best of four); vbpr as here 0.287 and 0.111, by default 0.264 and 0.131;
-# grcn 0.277 and 0.173. docs/results.md has more of them, how the test turned out, and what of it was
-# seen before.
+# grcn 0.277 and 0.173. docs/results.md has more of them, how the test turned out, and
+# what of it was seen before.
 SETTINGS = {"vbpr": ("reg=0.05", "content_reg=0.01", "cold=prior"), "bpr": ()}
 
 
@@ -64,7 +64,7 @@ def demo(
     title = "The top ten of one user"
     print_table(list(lists[0]), [list(row.values()) for row in lists], title, decimals=4)
     note(f"5. mmx report {runs['vbpr'].path} {runs['bpr'].path} → {page}: open it in a browser")
-    note(f"next: mmx serve {runs['vbpr'].path} --store {store} --data {data}   (a page to click in)")
+    note(f"next: mmx serve {runs['vbpr'].path} --store {store} --data {data})
     note(f"      mmx sql 'show all tables' --cache {out / 'cache'} --runs {out / 'runs'}")
 
 
