@@ -64,7 +64,7 @@ def demo(
     title = "The top ten of one user"
     print_table(list(lists[0]), [list(row.values()) for row in lists], title, decimals=4)
     note(f"5. mmx report {runs['vbpr'].path} {runs['bpr'].path} → {page}: open it in a browser")
-    note(f"next: mmx serve {runs['vbpr'].path} --store {store} --data {data})
+    note(f"next: mmx serve {runs['vbpr'].path} --store {store} --data {data}")
     note(f"      mmx sql 'show all tables' --cache {out / 'cache'} --runs {out / 'runs'}")
 
 

@@ -49,8 +49,9 @@ def test_a_drawing_is_xml_with_words_and_stays_inside(name: str) -> None:
     assert drawing.get("aria-label")
     _, _, width, height = map(float, (drawing.get("viewBox") or "").split())
     for one in drawing.iter():
-        for key, most in (("x", width), ("cx", width), ("x1", width), ("x2", width),
-                          ("y", height), ("cy", height), ("y1", height), ("y2", height)):  # fmt: skip
+        inside = dict.fromkeys(("x", "cx", "x1", "x2"), width)
+        inside |= dict.fromkeys(("y", "cy", "y1", "y2"), height)
+        for key, most in inside.items():
             value = one.get(key)
             assert value is None or 0 <= float(value) <= most, (key, value)
     places = re.findall(r'points="([^"]*)"', DRAWN[name])
