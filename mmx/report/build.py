@@ -25,7 +25,7 @@ from mmx.report.facts import (
     people_of,
     sampled_lists,
 )
-from mmx.report.items import Catalogue
+from mmx.report.items import Cards
 from mmx.report.markup import absent, number, table
 from mmx.report.mistakes import Mistake, mistakes_of
 from mmx.report.page import Section, page
@@ -103,7 +103,7 @@ def _of_runs(
         progress(len(found.facts), len(paths))
     dataset = _dataset(options.data, found.config, log)
     stores = _stores(options.stores, found.config, log)
-    items = Catalogue(found.items, dataset)
+    items = Cards(found.items, dataset)
     sections = [
         parts.metrics_section(found.facts, compared, why),
         parts.curves_section(found.facts),
@@ -182,7 +182,7 @@ def _stores(given: Sequence[Place | str], config: dict[str, Any], log: Log) -> l
     return found
 
 
-def _people(found: _Found, items: Catalogue, stores: Sequence[Store]) -> Section:
+def _people(found: _Found, items: Cards, stores: Sequence[Store]) -> Section:
     shown = {user: found.people[user] for user in found.facts[0].lists}
     body = people_html(found.facts, shown, items, stores[0] if stores else None)
     return Section(
@@ -193,7 +193,7 @@ def _people(found: _Found, items: Catalogue, stores: Sequence[Store]) -> Section
     )  # fmt: skip
 
 
-def _mistakes(found: _Found, items: Catalogue, stores: Sequence[Store]) -> Section:
+def _mistakes(found: _Found, items: Cards, stores: Sequence[Store]) -> Section:
     first = found.facts[0].name
     body = mistakes_html(found.mistakes, found.people, items, stores[0] if stores else None, first)
     return Section(
@@ -205,7 +205,7 @@ def _mistakes(found: _Found, items: Catalogue, stores: Sequence[Store]) -> Secti
 
 
 def _space(
-    stores: Sequence[Store], items: Catalogue, options: ReportOptions, option: str
+    stores: Sequence[Store], items: Cards, options: ReportOptions, option: str
 ) -> list[Section]:
     """The map, the agreement of images and texts, and the health of the stores."""
     if not stores:
@@ -258,7 +258,7 @@ def _of_stores(paths: Sequence[Place | str], options: ReportOptions) -> str:
         raise OptionError("--store goes with runs; name all stores as arguments")
     stores = [open_store(path) for path in paths]
     dataset = None if options.data is None else load_items(options.data)
-    sections = _space(stores, Catalogue(None, dataset), options, "")
+    sections = _space(stores, Cards(None, dataset), options, "")
     first = stores[0]
     tiles = [(number(sum(store.rows for store in stores)), "rows"),
              (first.card.name, "encoder"),

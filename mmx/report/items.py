@@ -26,7 +26,7 @@ USUAL = ("category", "genre", "type", "brand", "colour", "color")
 COLOURS, FEW, BINS = 8, 12, 5
 
 
-class Catalogue:
+class Cards:
     """Titles and columns of an items table, and pictures where the dataset is there."""
 
     def __init__(self, table: pa.Table | None, items: Items | None) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from mmx.cache.store import Store
 from mmx.recommend.reasons import closest
 from mmx.report.facts import Pick, RunFacts
-from mmx.report.items import Catalogue
+from mmx.report.items import Cards
 from mmx.report.markup import absent, esc, note, short
 from mmx.report.mistakes import Mistake
 
@@ -21,7 +21,7 @@ Why = tuple[str, str, float]  # item of the history, modality, cosine
 
 
 def people_html(
-    facts: Sequence[RunFacts], people: Histories, items: Catalogue, store: Store | None
+    facts: Sequence[RunFacts], people: Histories, items: Cards, store: Store | None
 ) -> str:
     """What some users trained on, and what each run recommends to them."""
     parts = [_person(user, facts, *people[user], items, store) for user in people]
@@ -37,7 +37,7 @@ def _person(
     facts: Sequence[RunFacts],
     history: list[str],
     total: int,
-    items: Catalogue,
+    items: Cards,
     store: Store | None,
 ) -> str:
     latest = f", the latest {len(history)}" if total > len(history) else ""
@@ -55,7 +55,7 @@ def _person(
     return f'<article class="person">{"".join(parts)}</article>'
 
 
-def _picks(found: Sequence[Pick], why: Sequence[Why | None], items: Catalogue) -> list[str]:
+def _picks(found: Sequence[Pick], why: Sequence[Why | None], items: Cards) -> list[str]:
     titles = items.titles(reason[0] for reason in why if reason)
     under = []
     for place, (pick, reason) in enumerate(zip(found, why, strict=True), start=1):
@@ -97,7 +97,7 @@ def _finite(rows: np.ndarray) -> np.ndarray:
 def mistakes_html(
     found: Sequence[Mistake],
     people: Histories,
-    items: Catalogue,
+    items: Cards,
     store: Store | None,
     name: str,
 ) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mmx.cache.store import Store
 from mmx.experiments.alignment import alignment, uniformity, unit
-from mmx.report.items import Catalogue
+from mmx.report.items import Cards
 from mmx.report.markup import absent, esc, note, short, table
 from mmx.report.svg import SERIES, Line, chart, dots, lines
 from mmx.search.plane import Map, map_of
@@ -21,7 +21,7 @@ THUMB = 56  # px
 EDGES = np.linspace(-1, 1, 81)
 
 
-def map_html(store: Store, modality: str, items: Catalogue, column: str | None, seed: int) -> str:
+def map_html(store: Store, modality: str, items: Cards, column: str | None, seed: int) -> str:
     """The map of a modality, coloured by a column, with some pictures."""
     found = map_of(store, modality, POINTS, seed)
     if not len(found.ids):
@@ -39,7 +39,7 @@ def map_html(store: Store, modality: str, items: Catalogue, column: str | None, 
     return f'<div class="map">{chart(title, drawing, names, more)}</div>'
 
 
-def _pictures(found: Map, groups: np.ndarray, items: Catalogue) -> list[str]:
+def _pictures(found: Map, groups: np.ndarray, items: Cards) -> list[str]:
     """In each cell of a grid the picture of the item nearest to its middle."""
     cells: dict[tuple[int, int], tuple[float, int]] = {}
     for row, point in enumerate(found.points):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmx.cache.health import Condition, Health, Rows, health
+from mmx.cache.health import Affected, Condition, Health, health
 from mmx.cache.store import Store
 from mmx.report.markup import note, short, table
 from mmx.report.svg import bars, chart
@@ -45,7 +45,7 @@ def _reasons(found: Health) -> str:
 
 
 def _rows(name: str, one: Condition) -> list[Sequence[object]]:
-    kinds: dict[str, Rows] = {"missing": one.missing} if one.missing.rows else {}
+    kinds: dict[str, Affected] = {"missing": one.missing} if one.missing.rows else {}
     kinds |= dict(list(one.failed.items())[:REASONS])
     return [
         [name, reason, rows.rows, ", ".join(short(item, 40) for item in rows.examples)]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from mmx.report.items import Catalogue
+from mmx.report.items import Cards
 from mmx.report.markup import number, table
 from mmx.report.svg import Line, bars, dots, intervals, lines, ticks
 
@@ -83,7 +83,7 @@ def test_colours_of_columns() -> None:
     ids = [f"i{n}" for n in range(40)]
     columns = {"item_id": ids, "price": [n / 2 for n in range(40)], "kind": ["a", "b"] * 20,
                "id2": ids, "none": [None] * 40}  # fmt: skip
-    items = Catalogue(pa.table(columns), None)
+    items = Cards(pa.table(columns), None)
     assert items.column(None) == "kind"
     groups, names = items.colours("price", pa.array(["i0", "i39", "not there"]))
     assert groups.tolist() == [0, 0, -1] or len(names) <= 5
