@@ -36,7 +36,7 @@ class Condition:
 
     @property
     def failures(self) -> int:
-        """Affected that could not be encoded."""
+        """Rows that could not be encoded."""
         return sum(found.rows for found in self.failed.values())
 
 
