@@ -102,7 +102,7 @@ def _of_runs(
         _gather(found, open_run(path), name, options)
         progress(len(found.facts), len(paths))
     dataset = _dataset(options.data, found.config, log)
-    stores = _stores(options.stores, found.config, log)
+    stores = _stores(options.stores, found.facts[0], log)
     items = Cards(found.items, dataset)
     sections = [
         parts.metrics_section(found.facts, compared, why),
@@ -167,12 +167,14 @@ def _dataset(given: Place | str | None, config: dict[str, Any], log: Log) -> Ite
     return None
 
 
-def _stores(given: Sequence[Place | str], config: dict[str, Any], log: Log) -> list[Store]:
+def _stores(given: Sequence[Place | str], run: RunFacts, log: Log) -> list[Store]:
     """The stores given, else those that the run was trained with, where they are still there."""
     if given:
         return [open_store(path) for path in given]
     found = []
-    records = config.get("features") or []
+    if run.config.get("end_to_end"):
+        return [open_store(run.path / "features.parquet")]
+    records = run.config.get("features") or []
     for path in dict.fromkeys(str(record.get("store", "")) for record in records):
         if path and not is_url(path):
             try:

@@ -159,3 +159,9 @@ def test_what_cannot_be_reported(shop: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError):
         report([broken])
     assert names()[0].startswith("i0<script>")
+
+
+@pytest.mark.parametrize("name", ["old-bpr", "old-end-to-end", "old-fused", "old-itemknn"])
+def test_runs_of_every_kind(name: str) -> None:
+    page = check(report([Path(__file__).parents[1] / "recommend/fixtures" / name]))
+    assert ("Health of the store" in " ".join(page.texts)) == (name == "old-end-to-end")
