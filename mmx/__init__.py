@@ -39,7 +39,7 @@ _HOMES = {  # as in __init__.pyi
     "OptionError": "mmx.errors",
     "Progress": "mmx.extract.stages.progress",
     "QueryError": "mmx.errors",
-    "RecommendOptions": "mmx.recommend.recommendation",
+    "RecommendOptions": "mmx.recommend.recommend_options",
     "Run": "mmx.recommend.run",
     "RunError": "mmx.errors",
     "Searcher": "mmx.search.searcher",

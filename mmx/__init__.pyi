@@ -51,7 +51,7 @@ from mmx.recommend.list_metrics import by_group as by_group
 from mmx.recommend.new_items import with_new_items as with_new_items
 from mmx.recommend.options import TrainOptions as TrainOptions
 from mmx.recommend.options import TrainProgress as TrainProgress
-from mmx.recommend.recommendation import RecommendOptions as RecommendOptions
+from mmx.recommend.recommend_options import RecommendOptions as RecommendOptions
 from mmx.recommend.repeat import repeat as repeat
 from mmx.recommend.rival import evaluate_lists as evaluate_lists
 from mmx.recommend.run import Run as Run

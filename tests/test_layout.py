@@ -11,6 +11,7 @@ LONGEST = 300  # lines of a file
 FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"cli"},
     {"serve"},
+    {"report"},
     {"experiments"},
     {"testing"},
     {"recommend"},

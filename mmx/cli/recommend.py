@@ -97,8 +97,9 @@ def recommend(
     without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
     taken = _all_ids("--items-from", items_from, csv)
 
-    from mmx.recommend.recommendation import RecommendOptions, recommend_all, recommend_from
+    from mmx.recommend.recommend_options import RecommendOptions
     from mmx.recommend.recommendation import recommend as ask
+    from mmx.recommend.recommendation import recommend_all, recommend_from
     from mmx.recommend.run import open_run
 
     options = RecommendOptions(k, without or [], among, seen)

@@ -16,7 +16,8 @@ from mmx.recommend.evaluation import Evaluation, evaluate_scorer
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.listed import Listed
 from mmx.recommend.metrics import CUTOFFS
-from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all, recommend_from
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend, recommend_all, recommend_from
 from mmx.recommend.run import Run, open_run
 
 SPLITS = ("valid", "test")

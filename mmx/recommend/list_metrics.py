@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from mmx.data.columns import plain
-from mmx.errors import DataError, OptionError, suggestion
+from mmx.errors import OptionError
 from mmx.recommend import beyond
 from mmx.recommend.api import as_cutoffs, opened
+from mmx.recommend.categories import categories_of
 from mmx.recommend.evaluation import hit_matrix, only
 from mmx.recommend.features import load_features
 from mmx.recommend.groups import (
@@ -66,14 +64,26 @@ def beyond_accuracy(
     intra-list diversity is measured: "diversity:image@20", "diversity:brand@20". Raises
     OptionError for an unknown column, StoreError for a store of other items.
     """
-    lists = Lists.of(run, split, at)
+    return beyond_of(Lists.of(run, split, at), stores, category)
+
+
+def beyond_of(
+    lists: Lists, stores: FeatureSources = (), category: str | None = None
+) -> dict[str, float]:
+    """``beyond_accuracy`` of lists that are there."""
     counts, profiles = lists.run.data.train.item_counts, lists.run.data.known.rows(lists.users)
     n_items = len(counts)
     features, _ = load_features(as_specs(stores), lists.run.data.items)
     if category in features:
         raise OptionError(f"--category {category}: --store has vectors of that name, too; choose "
                           "others of its modalities, as STORE:text")  # fmt: skip
-    kinds = None if category is None else _categories(lists.run, category)
+    kinds = (
+        None
+        if category is None
+        else categories_of(
+            lists.run.items, category, "--category", lists.run.path / "items.parquet"
+        )
+    )
     found: dict[str, float] = {}
     for k in lists.cutoffs:
         ranked = lists.ranked[:, :k]
@@ -94,28 +104,6 @@ def beyond_accuracy(
     return found
 
 
-def _categories(run: Run, column: str) -> np.ndarray:
-    """(items,) a number for each value of a column of the items table, -1 where there is none.
-
-    Raises OptionError where there is no such column, DataError where it is not of single values.
-    """
-    if column == "item_id" or column not in run.items.column_names:
-        others = [name for name in run.items.column_names if name != "item_id"]
-        raise OptionError(f"--category {column}: {run.path / 'items.parquet'} has no such column"
-                          f"{suggestion(column, others)}")  # fmt: skip
-    values = plain(run.items[column])
-    if pa.types.is_nested(values.type):
-        raise DataError(f"--category {column} is {values.type}; one value for each item is "
-                        "expected, a text or a number")  # fmt: skip
-    values = pc.if_else(pc.equal(values, ""), None, values) if _is_text(values) else values
-    codes = values.combine_chunks().dictionary_encode().indices
-    return np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _is_text(values: pa.ChunkedArray) -> bool:
-    return pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-
-
 def by_group(
     run: Run | Path | str, split: str = "test", at: int | Iterable[int] = CUTOFFS
 ) -> list[dict[str, Any]]:
@@ -127,7 +115,11 @@ def by_group(
     and ``items`` that are measured, and each metric. Of a group of items only its held-out items
     count; all items compete. NaN where a group has nobody to measure.
     """
-    lists = Lists.of(run, split, at)
+    return groups_of(Lists.of(run, split, at))
+
+
+def groups_of(lists: Lists) -> list[dict[str, Any]]:
+    """``by_group`` of lists that are there."""
     train, known = lists.run.data.train.item_counts, lists.run.data.known.counts
     rows = []
     for name, mask in users_by_activity(known[lists.users]).items():

@@ -99,7 +99,7 @@ def with_new_items(
         scorer = _scorer(run, record, World(data.train, vectors, _seed(run)))
         if record.closed_form:
             scorer = with_held_out(scorer, data)
-    return replace(run, data=data, items=table, scorer=scorer)
+    return replace(run, data=data, items=table, scorer=scorer, vectors=vectors)
 
 
 def _must_score_by_contents(run: Run) -> None:

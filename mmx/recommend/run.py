@@ -17,7 +17,7 @@ lists.parquet          of --keep-lists: the best items of each test user
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from mmx.atomic import Claim, file_sha256
 from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
+from mmx.recommend.features import Features
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.run_config import FORMAT, config_of
 from mmx.recommend.scoring import Factors, Scorer
@@ -58,6 +59,7 @@ class Run:
     data: Interactions
     items: pa.Table  # item_id and the dataset's columns, without embeddings
     scorer: Scorer
+    vectors: Mapping[str, Features] | None = None  # of ``with_new_items``: those of all items
 
     def can(self, what: str) -> bool:
         """Whether the model scores "cold_items", which nobody took, or "new_users"."""

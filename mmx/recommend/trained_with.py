@@ -11,10 +11,13 @@ from mmx.recommend.features import FeatureSpec
 from mmx.recommend.run import Run
 
 
-def stores_of(run: Run, moved: Sequence[FeatureSpec]) -> dict[str, Store]:
+def stores_of(
+    run: Run, moved: Sequence[FeatureSpec], option: str = "--features"
+) -> dict[str, Store]:
     """The store of each modality, as the run's record names it or by ``moved``.
 
-    A run without features has none. Raises StoreError where one is not in its place.
+    A run without features has none. Raises StoreError where one is not in its place; ``option``
+    says where it is.
     """
     if run.config.get("end_to_end"):
         own = open_store(run.path / "features.parquet")
@@ -31,6 +34,6 @@ def stores_of(run: Run, moved: Sequence[FeatureSpec]) -> dict[str, Store]:
             found[name] = elsewhere.get(name) or open_store(as_place(place))
         except StoreError as error:
             raise StoreError(f"the vectors that {run.path} was trained with are needed: "
-                             f"{first_line(error)}; say where they are now with --features STORE"
+                             f"{first_line(error)}; say where they are now with {option} STORE"
                              ) from error  # fmt: skip
     return found

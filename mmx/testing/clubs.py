@@ -23,7 +23,8 @@ from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import find_model
 from mmx.recommend.options import TrainOptions
-from mmx.recommend.recommendation import RecommendOptions, recommend
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend
 from mmx.recommend.run import Run
 
 CLUBS, MEMBERS, WARM = 5, 12, 18  # clubs, users of each, items of each that somebody takes

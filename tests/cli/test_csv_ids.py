@@ -22,7 +22,8 @@ from mmx.extract.pipeline import extract
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_all
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend, recommend_all
 from mmx.recommend.run import open_run
 from mmx.sql import open_sql
 from tests.cli.conftest import Shop

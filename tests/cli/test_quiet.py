@@ -26,6 +26,7 @@ SILENT = {  # commands whose result is a file
     "train of a closed form": "train --model popularity --data data --out runs/pop",
     "finetune": "finetune --model clip:mini --data data --epochs 1 --out tuned",
     "fuse": "fuse runs/vbpr-toy runs/q --out runs/fused",
+    "report": "report runs/vbpr-toy",
     "recommend": "recommend runs/vbpr-toy --all --out lists.parquet",
     "sql": "sql select(1) --out one.parquet",
     "store merge": "store merge cache/toy.parquet --out merged.parquet",

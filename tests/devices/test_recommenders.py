@@ -20,7 +20,8 @@ from mmx.recommend.models import MODELS, find_model, mmgcl
 from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.protocol import GradientModel, World
-from mmx.recommend.recommendation import RecommendOptions, recommend
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend
 from mmx.recommend.training import train
 from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda

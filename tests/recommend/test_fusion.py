@@ -20,7 +20,8 @@ from mmx.recommend.fuse import fuse, learned_weights
 from mmx.recommend.inductive import newcomers
 from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend, recommend_from
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.scoring import Factors
 from tests.catalogue import random_log, write_interactions, write_items

@@ -15,7 +15,8 @@ from mmx.recommend.inductive import REG, newcomers
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models import popularity, vbpr
 from mmx.recommend.protocol import World
-from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend, recommend_from
 from mmx.recommend.run import Run
 from mmx.recommend.scoring import Factors
 from tests.recommend import kit

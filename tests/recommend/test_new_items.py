@@ -20,7 +20,8 @@ from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS
 from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions
-from mmx.recommend.recommendation import RecommendOptions, recommend
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend
 from mmx.recommend.run import Run
 from mmx.testing.clubs import DIMENSIONS
 from tests.own.pages import MODEL

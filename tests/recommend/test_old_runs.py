@@ -18,7 +18,8 @@ from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
-from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend, recommend_from
 from mmx.recommend.run import Run, open_run, verify_run
 from mmx.sql import open_sql
 

@@ -18,7 +18,8 @@ from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, find_model
 from mmx.recommend.options import TrainOptions
-from mmx.recommend.recommendation import RecommendOptions, recommend_all
+from mmx.recommend.recommend_options import RecommendOptions
+from mmx.recommend.recommendation import recommend_all
 from mmx.recommend.run import Run
 from tests.recommend import kit
 from tests.recommend.slow import slow_metric

@@ -1,0 +1,1 @@
+"""``mmx report``: finished runs and stores as one page that needs nothing else."""
