@@ -21,6 +21,7 @@ from mmx.cli import (
     models,
     recommend,
     reproduce,
+    runs,
     search,
     sql,
     store,
@@ -77,3 +78,4 @@ app.command(name="import", cls=GroupedCommand)(importing.import_)
 app.command(cls=GroupedCommand)(importing.export)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
+app.add_typer(runs.app, name="run")
