@@ -22,6 +22,7 @@ from mmx.cli import (
     recommend,
     report,
     reproduce,
+    runs,
     search,
     serve,
     sql,
@@ -81,3 +82,4 @@ app.command(name="import", cls=GroupedCommand)(importing.import_)
 app.command(cls=GroupedCommand)(importing.export)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
+app.add_typer(runs.app, name="run")

@@ -14,6 +14,8 @@ of_training = partial(typer.Option, rich_help_panel="Training")
 of_speed = partial(typer.Option, rich_help_panel="Speed and devices")
 of_web = partial(typer.Option, rich_help_panel="Web")
 of_shown = partial(typer.Option, rich_help_panel="What is measured")
+of_users = partial(typer.Option, rich_help_panel="Users")
+of_items = partial(typer.Option, rich_help_panel="Items")
 of_output = partial(typer.Option, rich_help_panel="Output")
 
 Data = Annotated[

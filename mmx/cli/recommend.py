@@ -9,27 +9,69 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.options import Delimiter, Encoding
-from mmx.cli.output import AsJson, Debug, Quiet, note, print_table
+from mmx.cli.options import Delimiter, Encoding, of_items, of_users
+from mmx.cli.output import AsJson, Debug, Quiet, note, print_table, progress_bar
+from mmx.cli.search_output import LazyBar
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
     from mmx.data.csvs.format import CsvFormat
+    from mmx.files import Place
+    from mmx.recommend.recommend_options import RecommendOptions
     from mmx.recommend.run import Run
+
+DIGITS = 9  # of a number of items
 
 
 def recommend(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     user: Annotated[
-        list[str] | None, typer.Option(help="User id as in the interactions; repeatable.")
+        list[str] | None, of_users(help="User id as in the interactions; repeatable.")
     ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="Every user; needs --out.")] = False,
+    everyone: Annotated[bool, of_users("--all", help="Every user; needs --out.")] = False,
     items_from: Annotated[
         list[str] | None,
         typer.Option(help="A new user who took these items: A,B,C, or @FILE; repeatable."),
     ] = None,
+    users: Annotated[
+        Path | None,
+        of_users(help="File of user ids: text, .csv or .parquet with user_id."),
+    ] = None,
+    histories: Annotated[
+        Path | None,
+        of_users(help="File of new users with their items: .csv or .parquet, user_id and item_id."),
+    ] = None,
     k: Annotated[int, typer.Option(help="Items per user.")] = 20,
+    where: Annotated[
+        str | None,
+        of_items(help='SQL condition over the columns of the items, such as "price < 20".'),
+    ] = None,
+    catalogue: Annotated[
+        str | None,
+        of_items(metavar="TABLE", help="Items on sale now, as --data has them; others are hidden."),
+    ] = None,
+    per: Annotated[
+        str | None, of_items(metavar="COLUMN=N", help="At most N items of each value of a column.")
+    ] = None,
+    fallback: Annotated[
+        str,
+        of_items(help="Fill lists that are short: popular, with what most users took; or none."),
+    ] = "none",
+    diversity: Annotated[
+        float, of_items(help="0 to 1: how much unlike each other the items shall be (MMR).")
+    ] = 0.0,
+    explain: Annotated[
+        bool, of_items("--explain", help="Say which of the user's items each one is closest to.")
+    ] = False,
+    store: Annotated[
+        list[str] | None,
+        of_items(
+            metavar="STORE",
+            help="Vectors of --diversity and --explain; repeatable, STORE:image too.",
+            show_default="those of the run",
+        ),
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Item ids never shown: A,B,C, or @FILE; repeatable."),
@@ -75,12 +117,14 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """The top K items of a user, of all users, or of a new user who took some items."""
-    from mmx.cli.table_files import check_out, plain_rows, print_rows
+    from mmx.cli.table_files import check_out
     from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError
 
-    if [bool(user), everyone, items_from is not None].count(True) != 1:
-        raise OptionError("give either --user ID or --all or --items-from A,B,C")
+    some = [bool(user), everyone, items_from is not None, users is not None, histories is not None]
+    if some.count(True) != 1:
+        raise OptionError("give one of --user ID, --users FILE, --all, --items-from A,B,C and "
+                          "--histories FILE")  # fmt: skip
     if everyone and out is None:
         raise OptionError("--all needs --out FILE.parquet")
     for option, given in (("--features", features), ("--code", code)):
@@ -88,50 +132,134 @@ def recommend(
             raise OptionError(f"{option} goes with --new-items; drop it")
     lists = [*(exclude or []), *(only or []), *(items_from or [])]
     inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
+    inputs += [path for path in (users, histories) if path is not None]
     csv = CsvFormat(encoding, delimiter)
-    refuse_unused(csv, inputs)
+    tables_read = _tables_of(catalogue)
+    refuse_unused(csv, [*inputs, *tables_read])
     if out is not None:
+        inputs += [place for place in tables_read if isinstance(place, Path)]
         check_out(out, overwrite=overwrite, inputs=inputs)
     elif overwrite:
         raise OptionError("--overwrite goes with --out")
-    without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
-    taken = _all_ids("--items-from", items_from, csv)
 
     from mmx.recommend.recommend_options import RecommendOptions
-    from mmx.recommend.recommendation import recommend as ask
-    from mmx.recommend.recommendation import recommend_all, recommend_from
     from mmx.recommend.run import open_run
 
-    options = RecommendOptions(k, without or [], among, seen)
+    without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
+    options = RecommendOptions(
+        k, without or [], among, seen, where, catalogue, fallback, diversity, _cap(per), explain,
+        tuple(store or ()), csv,
+    )  # fmt: skip
     opened = open_run(run)
     if new_items:
         from mmx.recommend.new_items import with_new_items  # imports torch
 
         opened = with_new_items(opened, new_items, features or (), code=code or (), log=note)
-    if taken is not None:
-        tables = iter([recommend_from(opened, taken, options)])
-    else:
-        tables = iter([ask(opened, user, options)]) if user else recommend_all(opened, options)
-    if out is not None:
-        _write(tables, out, overwrite, as_json)
-        return
-    table = _described(opened, next(tables)).combine_chunks()
+    taken = _all_ids("--items-from", items_from, csv, may_be_empty=fallback != "none")
+    with progress_bar() as bar:
+        tables, asked = _lists(
+            opened, options, user or _users_in(users, csv), taken, histories, LazyBar(bar, "users")
+        )
+        if out is not None:
+            _write(tables, out, overwrite, as_json)
+            return
+        table = _together(tables)
     may = len(opened.data.items) if among is None else len(among)
-    _say_short(table, user or ["someone new"], min(k, may))
+    _say_short(table, asked, min(k, may))
+    _show(_described(opened, table).combine_chunks(), as_json)
+
+
+def _lists(
+    run: Run,
+    options: RecommendOptions,
+    users: list[str] | None,
+    taken: list[str] | None,
+    histories: Path | None,
+    progress: LazyBar,
+) -> tuple[Iterator[Table], list[str]]:
+    """The lists, and whose they are; of all users where nobody is named."""
+    from mmx.recommend import recommendation as made
+    from mmx.recommend.histories import read_histories
+
+    if taken is not None:
+        return iter([made.recommend_from(run, taken, options, log=note)]), ["someone new"]
+    if histories is not None:
+        table = read_histories(histories, options.csv)
+        found = made.recommend_histories(run, table, options, log=note, progress=progress)
+        return found, list(dict.fromkeys(table["user_id"].to_pylist()))
+    if users is not None:
+        return made.recommend_some(run, users, options, log=note, progress=progress), users
+    return made.recommend_all(run, options, log=note, progress=progress), []
+
+
+def _users_in(file: Path | None, csv: CsvFormat) -> list[str] | None:
+    """The user ids of a file, each once."""
+    from mmx.data.id_lists import read_ids
+    from mmx.errors import OptionError
+
+    if file is None:
+        return None
+    ids = list(dict.fromkeys(read_ids(file, csv, "user_id").to_pylist()))
+    if not ids:
+        raise OptionError(f"--users {file} names no user; give at least one")
+    return ids
+
+
+def _cap(text: str | None) -> tuple[str, int] | None:
+    """The column and the number of --per."""
+    from mmx.errors import OptionError
+
+    if text is None:
+        return None
+    column, _, most = text.rpartition("=")
+    if not column or not most.isdecimal() or len(most) > DIGITS:
+        raise OptionError(f"--per {text[:40]}: a column and a number are expected, such as "
+                          "category=3")  # fmt: skip
+    return column, int(most)
+
+
+def _tables_of(catalogue: str | None) -> list[Place]:
+    """The file that --catalogue means, if it means one."""
+    from mmx.data.tables import find_table
+    from mmx.errors import DataError
+    from mmx.files import as_place
+
+    if catalogue is None:
+        return []
+    place = as_place(catalogue)
+    if place.is_file():
+        return [place]
+    try:
+        return [find_table(place, "items")]
+    except DataError:  # tar shards, or nothing: reading it says
+        return []
+
+
+def _together(tables: Iterator[Table]) -> Table:
+    from pyarrow import concat_tables
+
+    return concat_tables(tables)
+
+
+def _show(table: Table, as_json: bool) -> None:
+    from mmx.cli.table_files import plain_rows, print_rows
+
     if as_json:
         print_rows("json", table.schema, table.to_batches())
         return
     print_table(table.column_names, [r for b in table.to_batches() for r in plain_rows(b)])
 
 
-def _all_ids(option: str, texts: list[str] | None, csv: CsvFormat) -> list[str] | None:
+def _all_ids(
+    option: str, texts: list[str] | None, csv: CsvFormat, may_be_empty: bool = False
+) -> list[str] | None:
     """The ids of all texts together, each once; None where the option was not given."""
     from mmx.errors import OptionError
 
-    if not texts:
+    if texts is None:
         return None
     ids = list(dict.fromkeys(name for text in texts for name in _ids(text, csv)))
-    if not ids and option != "--exclude":  # of which a list may well be empty
+    if not ids and option != "--exclude" and not may_be_empty:
         raise OptionError(f"{option} names no item; give at least one, or leave it out")
     return ids
 

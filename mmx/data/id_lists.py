@@ -1,4 +1,4 @@
-"""Files that list ids: the column item_id of a table, else one id a line."""
+"""Files that list ids: a column of a table, else one id a line."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from mmx.files import Place
 MAX_BYTES = 1 << 30  # of a list of lines; a pipe need not end
 
 
-def read_ids(path: Place, csv: CsvFormat = PLAIN) -> pa.Array:
-    """Item ids as they are written: of .parquet, .csv and .tsv ``item_id``, else one a line.
+def read_ids(path: Place, csv: CsvFormat = PLAIN, column: str = "item_id") -> pa.Array:
+    """Ids as they are written: of .parquet, .csv and .tsv the ``column``, else one a line.
 
     Raises DataError for a file that cannot be read or has a row without an id.
     """
     if not (path.is_file() or _is_pipe(path)):
         what = "not a file" if path.exists() else "no such file"
         raise DataError(
-            f"{path}: {what}; .parquet or .csv with item_id, or one id a line is expected"
+            f"{path}: {what}; .parquet or .csv with {column}, or one id a line is expected"
         )
     if path.suffix.lower() != ".parquet" and not is_csv(path):
         return pa.array(filter(None, read_lines(path, csv)), pa.string())
-    table = read_table(path, csv=csv, only=("item_id",))
-    require(table, ("item_id",), path)
-    return id_column(table, "item_id", path).combine_chunks()
+    table = read_table(path, csv=csv, only=(column,))
+    require(table, (column,), path)
+    return id_column(table, column, path).combine_chunks()
 
 
 def _is_pipe(path: Place) -> bool:

@@ -9,15 +9,24 @@ from typing import Any
 import pyarrow as pa
 
 from mmx.bounds import check, whole
+from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.errors import OptionError, RunError, one_of
+from mmx.files import Place, as_place
 from mmx.kinds import must_be
 from mmx.logs import log_line
 from mmx.recommend.evaluation import Evaluation, evaluate_scorer
+from mmx.recommend.histories import read_histories
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.job import FeatureSources
 from mmx.recommend.listed import Listed
 from mmx.recommend.metrics import CUTOFFS
 from mmx.recommend.recommend_options import RecommendOptions
-from mmx.recommend.recommendation import recommend, recommend_all, recommend_from
+from mmx.recommend.recommendation import (
+    recommend,
+    recommend_all,
+    recommend_from,
+    recommend_histories,
+)
 from mmx.recommend.run import Run, open_run
 
 SPLITS = ("valid", "test")
@@ -60,29 +69,51 @@ def top_k(
     k: int = 20,
     *,
     items_from: Sequence[str] | None = None,
+    histories: pa.Table | Place | str | None = None,
     exclude: Sequence[str] = (),
     only: Sequence[str] | None = None,
     seen: str = "all",
+    where: str | None = None,
+    catalogue: Place | str | None = None,
+    fallback: str = "none",
+    diversity: float = 0.0,
+    per: tuple[str, int] | None = None,
+    explain: bool = False,
+    stores: FeatureSources = (),
+    csv: CsvFormat = PLAIN,
+    log: Callable[[str], None] = log_line,
 ) -> pa.Table:
     """The top K items of ``users``, one or several, or of every user: what ``mmx recommend`` does.
 
-    ``items_from`` are the items of someone new, in place of users. ``exclude`` and
-    ``only`` are item ids; ``seen`` hides what a user took in "all" splits, in "train", or "none".
+    ``items_from`` are the items of someone new, ``histories`` a table or file of several new users
+    with their items (user_id, item_id), in place of users. ``exclude`` and ``only`` are item ids;
+    ``seen`` hides what a user took in "all" splits, in "train", or "none". The other options are
+    those of ``RecommendOptions``; ``log`` gets lines on what is left out.
 
     Returns (user_id, rank, item_id, score), best first; fewer than K where fewer can be shown.
+    With a fallback there is ``fallback``, with ``explain`` ``because_item``, ``because_modality``
+    and ``similarity``.
     For very many users ``mmx.recommend.recommendation.recommend_all`` yields several tables.
     Raises UnknownIdError for an id that is not in the run, RunError when there is no such run or
     its model cannot score new users, OptionError for contradictions.
     """
-    if users is not None and items_from is not None:
-        raise OptionError("users and items_from are given; one of the two is expected")
-    options = RecommendOptions(k, exclude, only, seen)
+    given = {"users": users, "items_from": items_from, "histories": histories}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise OptionError(f"{' and '.join(named)} are given; one of them is expected")
+    options = RecommendOptions(
+        k, exclude, only, seen, where, catalogue, fallback, diversity, per, explain, stores, csv
+    )
     run = run if isinstance(run, Run) else open_run(run)
     if items_from is not None:
-        return recommend_from(run, items_from, options)
+        return recommend_from(run, items_from, options, log=log)
     if users is not None:
-        return recommend(run, [users] if isinstance(users, str) else users, options)
-    return pa.concat_tables(recommend_all(run, options))
+        return recommend(run, [users] if isinstance(users, str) else users, options, log=log)
+    if histories is not None:
+        source = histories if isinstance(histories, pa.Table) else as_place(histories)
+        table = read_histories(source, csv)
+        return pa.concat_tables(recommend_histories(run, table, options, log=log))
+    return pa.concat_tables(recommend_all(run, options, log=log))
 
 
 def opened(run: Run | Path | str, split: str) -> tuple[Run, UserItems]:

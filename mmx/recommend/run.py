@@ -99,7 +99,12 @@ def save_run(
         _write_table(split, temporary / "interactions.parquet")
         _write_model(temporary / "model.safetensors", arrays, parameters)
         more(temporary)
-        record_files = {"format": FORMAT, "scorer": record, **config, "sha256": _digests(temporary)}
+        record_files = {
+            "format": FORMAT,
+            "scorer": record,
+            **config,
+            "sha256": digests_of(temporary),
+        }
         _write_json(temporary / "config.json", record_files)
 
 
@@ -194,7 +199,7 @@ def verify_run(path: Path) -> list[str]:
     return broken
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of each file but the history, which holds seconds and differs between equal runs."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {

@@ -1,0 +1,127 @@
+"""``mmx run forget-user``: a run without one of its users.
+
+Every file that has a row for the user is written again without it, in a new folder that takes the
+place of the run in one step. Lists of the others stay as they are: no number that they are made of
+changes. What was learnt from the user together with others does stay: the vectors and weights of
+items, and the metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmx.array_files import load_arrays, save_arrays
+from mmx.atomic import claimed
+from mmx.errors import RunError
+from mmx.files import as_path
+from mmx.recommend.ensemble import Ensemble
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.listed import Listed
+from mmx.recommend.run import Run, digests_of, open_run, read_table
+from mmx.recommend.run_folder import RUN
+from mmx.recommend.scoring import Factors, Scorer
+from mmx.recommend.serialize import pack
+
+TABLES = ("users.parquet", "per_user.parquet", "interactions.parquet", "lists.parquet")
+NOT_OF_USERS = ("item", "bias", "ids", "project", "content", "modalities.")
+
+
+def forget_user(path: Path | str, user: str) -> int:
+    """Remove a user from all files of a run; how many the run has forgotten by now.
+
+    The run is whole at every moment: after a kill the same call does it again. Raises RunError when
+    there is no such run or it would be left without users, UnknownIdError when it does not have the
+    user, TargetError when it cannot be written or another process is doing so.
+    """
+    path = as_path(path)
+    if not (path / "config.json").is_file():
+        raise RunError(f"no run at {path}; make one with `mmx train`")
+    with claimed(path, RUN, overwrite=True) as claim:  # removes what a kill left
+        run = open_run(claim.path)
+        number = int(run.data.users.numbers([user])[0])
+        if len(run.data.users) == 1:
+            raise RunError(f"{path} has no other user; delete the run")
+        count = int(run.config.get("forgotten_users", 0)) + 1
+        with claim.filled(folder=True) as new:
+            _write(run, user, number, new)
+            config: dict[str, Any] = {**run.config, "forgotten_users": count}
+            if "sha256" in config:
+                config["sha256"] = digests_of(new)
+            text = json.dumps(config, indent=2, allow_nan=True) + "\n"
+            (new / "config.json").write_text(text, encoding="utf-8")
+            open_run(new)  # what is put in place can be read
+    return count
+
+
+def _write(run: Run, user: str, number: int, new: Path) -> None:
+    """All files but config.json in a new folder, without the user."""
+    for name in (inner.name for inner in run.path.iterdir() if inner.name != "config.json"):
+        if name in TABLES:
+            table = read_table(run.path / name)
+            kept = table.filter(pc.not_equal(table["user_id"], user))
+            pq.write_table(kept, new / name, write_page_checksum=True)
+        elif name == "model.safetensors":
+            save_arrays(_arrays(run, number), new / name)
+        else:
+            _copied(run.path / name, new / name)
+
+
+def _copied(old: Path, new: Path) -> None:
+    if old.is_dir():
+        shutil.copytree(old, new)
+        return
+    try:
+        os.link(old, new)
+    except OSError:  # this file system has no second names for a file
+        shutil.copyfile(old, new)
+
+
+def _arrays(run: Run, number: int) -> Mapping[str, np.ndarray]:
+    """What model.safetensors has, without the user: a scorer, or the parameters of its model."""
+    if not isinstance(run.scorer, Factors):
+        return pack(_without(run.scorer, number))[1]
+    kept = load_arrays(run.path / "model.safetensors")
+    sizes = (len(run.data.users), len(run.data.users) + len(run.data.items))
+    return {
+        name: np.delete(value, number, 0) if _is_of_users(name, value, sizes) else value
+        for name, value in kept.items()
+    }
+
+
+def _is_of_users(name: str, value: np.ndarray, sizes: tuple[int, int]) -> bool:
+    """Whether a parameter has a row for each user, or for each user and then each item.
+
+    Where another one happens to be of that size, its name says what it is.
+    """
+    if not value.ndim or len(value) not in sizes:
+        return False
+    return "user" in name or not any(part in name for part in NOT_OF_USERS)
+
+
+def _without(scorer: Scorer, number: int) -> Scorer:
+    """The scorer without a row of a user; item-item weights have none."""
+    if isinstance(scorer, Factors):
+        return replace(scorer, users=np.delete(scorer.users, number, 0))
+    if isinstance(scorer, Listed):
+        start, end = scorer.indptr[number], scorer.indptr[number + 1]
+        indptr = np.delete(scorer.indptr, number + 1)
+        indptr[number + 1 :] -= end - start
+        return replace(scorer, indptr=indptr, items=np.delete(scorer.items, np.arange(start, end)))
+    if isinstance(scorer, Ensemble):
+        parts = tuple(_without(part, number) for part in scorer.parts)
+        return Ensemble(parts, scorer.weights, _rows_but(scorer.train, number))
+    return scorer
+
+
+def _rows_but(matrix: UserItems, number: int) -> UserItems:
+    return matrix.rows(np.delete(np.arange(matrix.n_users), number))

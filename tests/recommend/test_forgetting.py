@@ -1,0 +1,62 @@
+"""A run forgets a user: nothing of them is in its files, and the others' lists are the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import mmx
+from mmx.errors import UnknownIdError
+from mmx.recommend import forgetting
+from mmx.recommend.forgetting import forget_user
+from mmx.recommend.run import verify_run
+
+FIXTURES = Path(__file__).parent / "fixtures"
+KINDS = ["old-bpr", "old-vbpr", "old-fused", "old-itemknn", "old-end-to-end"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_and_the_others_keep_their_lists(kind: str, tmp_path: Path) -> None:
+    path = shutil.copytree(FIXTURES / kind, tmp_path / "run")
+    before = mmx.open_run(path)
+    names = before.data.users.ids.to_pylist()
+    gone, others = names[2], names[:2] + names[3:]
+    lists = mmx.top_k(before, others, 12, seen="none")
+    assert forget_user(path, gone) == 1
+    after = mmx.open_run(path)
+    assert verify_run(path) == []
+    assert after.data.users.ids.to_pylist() == others
+    assert mmx.top_k(after, others, 12, seen="none").equals(lists)
+    for file in path.glob("*.parquet"):
+        for name, column in pq.read_table(file).to_pydict().items():
+            assert name != "user_id" or gone not in column, file
+    assert gone not in (path / "config.json").read_text()
+    with pytest.raises(UnknownIdError, match="unknown user"):
+        forget_user(path, gone)
+    assert forget_user(path, others[0]) == 2
+    assert mmx.open_run(path).config["forgotten_users"] == 2
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_failed_one_leaves_the_run_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copytree(FIXTURES / "old-bpr", tmp_path / "run")
+    user = mmx.open_run(path).data.users.ids[0].as_py()
+    left = tmp_path / ".run.999999999.tmp"  # of a process that was killed
+    left.mkdir()
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "_arrays", broken)
+        with pytest.raises(KeyboardInterrupt):
+            forget_user(path, user)
+    assert user in mmx.open_run(path).data.users
+    assert forget_user(path, user) == 1
+    assert os.listdir(tmp_path) == ["run"]
