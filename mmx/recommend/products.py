@@ -17,8 +17,10 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from mmx.recommend.best import LEAST, Best
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.threads import in_blocks
+from mmx.recommend.ties import SPARE, UserItemVectors, settled
 
 BLOCK = 2048  # items at once, about: as many as leave the products in the cache
 PART = 1024  # items of one matrix product
@@ -29,63 +31,6 @@ GROUP = 16  # items of which only the best is compared
 COARSER = 4  # groups together, for the first bound
 WIDE = 32  # items for each of the K best, from which blocks are worth it
 ROUNDING = 1.001  # of a product of float32, relative to the lengths; enough for 8,000 numbers
-LEAST = np.finfo(np.float32).min  # a product that is known
-NONE = np.iinfo(np.int64).min  # the key of nothing
-ITEM = np.int64(0xFFFFFFFF)  # bits of the item in a key
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best items of some users so far, as keys that rise to the best."""
-
-    keys: np.ndarray  # (n, K) int64
-    least: np.ndarray  # (n,) float32 score of the K-th; LEAST where there are fewer
-
-    @classmethod
-    def none(cls, n: int, k: int) -> Best:
-        """Of n users before anything was multiplied."""
-        return cls(np.full((n, k), NONE), np.full(n, LEAST, np.float32))
-
-    def add(
-        self, users: np.ndarray, rows: np.ndarray, scores: np.ndarray, items: np.ndarray
-    ) -> None:
-        """(m,) candidates of ``users[rows]``; no item twice. Threads add for different users."""
-        k, count = self.keys.shape[1], np.bincount(rows, minlength=len(users))
-        mine, width = np.flatnonzero(count), k + int(count.max(initial=0))
-        table = np.full((len(mine), width), NONE)
-        table[:, :k] = self.keys[users[mine]]
-        order = np.argsort(rows.astype(np.uint16), kind="stable")  # NumPy's fastest
-        first = np.arange(len(mine)) * width + k - (np.cumsum(count) - count)[mine]
-        places = np.repeat(first, count[mine]) + np.arange(len(rows))
-        table.ravel()[places] = keys_of(scores[order], items[order])
-        table.sort(axis=1)
-        self.keys[users[mine]] = table[:, -k:]
-        full = table[:, -k] > NONE
-        self.least[users[mine[full]]] = scores_of(table[full, -k])
-
-    def lists(self) -> tuple[np.ndarray, np.ndarray]:
-        """Items and scores (n, K), best first; -1 and -inf where there are no more."""
-        keys = self.keys[:, ::-1]
-        items, scores = ~keys & ITEM, scores_of(keys)
-        items[keys == NONE], scores[keys == NONE] = -1, -np.inf
-        return items, scores
-
-
-def keys_of(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """float32 scores and item numbers → int64 that rise with the score, then with falling number.
-
-    The bits of a float, read as a signed number with the negative ones flipped, sort as it does.
-    """
-    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
-    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    return (bits.astype(np.int64) << 32) | (ITEM ^ items)
-
-
-def scores_of(keys: np.ndarray) -> np.ndarray:
-    """The scores of keys."""
-    bits = (keys >> 32).astype(np.int32)
-    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    return bits.view(np.float32)
 
 
 def best_products(
@@ -96,11 +41,10 @@ def best_products(
     ``hidden`` has a row for each of the n users: items not in the list. Of equal scores the
     lower number comes first; -1 and -inf where there are no more.
     """
-    lengths = _lengths(items)[pool]
-    order = np.argsort(-lengths, kind="stable")
-    pool, lengths = pool[order], lengths[order]
-    most = _lengths(users) * ROUNDING
-    best = Best.none(len(users), k)
+    of_items, of_users = _lengths(items), _lengths(users)
+    pool = pool[np.argsort(-of_items[pool], kind="stable")]
+    lengths, most = of_items[pool], of_users * ROUNDING
+    best = Best.none(len(users), min(k + SPARE, len(pool)))
     parts, part = _cut(len(pool), k)
     step = max(ALIKE, min(USERS, CELLS // (parts * part) // ALIKE * ALIKE))
     masks, buffers = Masks.of(hidden, pool, parts * part), Buffers(parts * part * step)
@@ -109,9 +53,9 @@ def best_products(
         if not len(active):
             break
         numbers = pool[start : start + parts * part]
-        block = Block(users, items, numbers, part, active, *masks.block(number, active))
+        block = ItemBlock(users, items, numbers, part, active, *masks.block(number, active))
         in_blocks(partial(block.search, best=best, buffers=buffers), len(active), step)
-    return best.lists()
+    return settled(UserItemVectors(users, items, of_users, of_items), best, k, hidden, pool)
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
@@ -173,7 +117,7 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Block:
+class ItemBlock:
     """A block of items, and the users who may find one of their best there."""
 
     users: np.ndarray  # (n, d)

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmx.recommend import products, scoring
+from mmx.recommend.best import keys_of, scores_of
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.products import best_products, keys_of, scores_of
+from mmx.recommend.products import best_products
 from mmx.recommend.scoring import Factors, rank
+from tests.recommend.ranked import check, excluded
 from tests.recommend.slow import slow_rank
-from tests.recommend.test_scoring import check, excluded
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     shape=st.tuples(st.integers(1, 40), st.integers(1, 90)),
@@ -73,6 +74,20 @@ def test_it_equals_the_products_in_float64() -> None:
     np.testing.assert_allclose(found.scores, exact, rtol=1e-5)
 
 
+@pytest.mark.parametrize("k", [1, 12, 40])
+def test_equal_vectors_rank_by_number_wherever_they_are(k: int) -> None:
+    """A product must not depend on the place in a block: 500 vectors, each of them eight times."""
+    left, right = drawn(333, 500, 33)
+    right = np.tile(right, (8, 1))[np.random.default_rng(2).permutation(4000)]
+    items, scores = best_products(left, right, np.arange(4000), k, excluded_none(333, 4000))
+    for found, values in zip(items, scores, strict=True):
+        for score in np.unique(values):
+            same = (right == right[found[values == score][0]]).all(axis=1)
+            expected = np.flatnonzero(same)[: (values == score).sum()]
+            assert found[values == score].tolist() == expected.tolist()
+            assert score == values[-1] or len(expected) == 8
+
+
 def excluded_none(users: int, items: int) -> UserItems:
     return UserItems(np.zeros(users + 1, np.int64), np.zeros(0, np.int64), items)
 
@@ -80,13 +95,13 @@ def excluded_none(users: int, items: int) -> UserItems:
 def test_blocks_of_short_vectors_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = drawn(64, 20_000, 16)
     seen: list[int] = []
-    multiply = products.Block._multiply
+    multiply = products.ItemBlock._multiply
 
-    def noted(self: products.Block, users: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def noted(self: products.ItemBlock, users: np.ndarray, scores: np.ndarray) -> np.ndarray:
         seen.append(scores.size)
         return multiply(self, users, scores)
 
-    monkeypatch.setattr(products.Block, "_multiply", noted)
+    monkeypatch.setattr(products.ItemBlock, "_multiply", noted)
     best_products(left, right, np.arange(20_000), 10, excluded_none(64, 20_000))
     assert 0 < sum(seen) < 64 * 20_000 / 2
 
