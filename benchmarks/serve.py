@@ -1,13 +1,13 @@
-"""All users' top 20 beside the recommend of the ``implicit`` library and FAISS, on the same factors.
+"""All users' top 20 beside the recommend of ``implicit`` and FAISS, on the same factors.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/serve.py
     ... python benchmarks/serve.py --users 4000 --items 200000 --factors trained
     ... python benchmarks/serve.py --users 100000 --items 1000000 --alone
 
-Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a drawn
-log (``trained``: the lengths of the items differ, as they do in use). Set the number of threads by the
-environment. The programs take turns; the fewest CPU seconds of --rounds count. ``product`` is the
-matrix product alone.
+Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a
+drawn log (``trained``: the lengths of the items differ, as they do in use). Set the number of
+threads by the environment. The programs take turns; the fewest CPU seconds of --rounds count.
+``product`` is the matrix product alone.
 """
 
 from __future__ import annotations
