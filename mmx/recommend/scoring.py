@@ -17,10 +17,12 @@ import numpy as np
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.listed import Listed
+from mmx.recommend.products import WIDE, best_products
 from mmx.recommend.threads import in_blocks
 from mmx.search.products import inner_products
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
+MANY = 64  # users from which blocks of items are faster than a search for each
 SEEN_LIMIT = 2048  # beyond so many excluded items a user is ranked over the dense scores
 HEAP_SHARE = 256  # columns for each of the best, from which heaps beat sorting whole numbers
 KEY_BYTES = 1 << 20  # of scores and places as whole numbers at once; fits the cache
@@ -109,6 +111,11 @@ def rank(
         return Ranking(*scorer.best(users, k, exclude, allowed))
     seen = exclude.counts[users]
     slow = np.ones(len(users), dtype=bool)
+    if isinstance(scorer, Factors) and len(users) >= MANY and k * WIDE <= len(pool):
+        known = np.flatnonzero(scorer.known_users[users])
+        hidden, queries = exclude.rows(users[known]), scorer.users[users[known]]
+        items[known], scores[known] = best_products(queries, scorer.items, pool, k, hidden)
+        return Ranking(items, scores)
     if isinstance(scorer, Factors):
         few = np.flatnonzero((seen <= SEEN_LIMIT) & scorer.known_users[users])
         candidates = scorer.items if len(pool) == scorer.n_items else scorer.items[pool]

@@ -1,0 +1,128 @@
+"""All users' top 20 beside the recommend of ``implicit`` and FAISS, on the same factors.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/serve.py
+    ... python benchmarks/serve.py --users 4000 --items 200000 --factors trained
+    ... python benchmarks/serve.py --users 100000 --items 1000000 --alone
+
+Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a
+drawn log (``trained``: the lengths of the items differ, as they do in use). Set the number of
+threads by the environment. The programs take turns; the fewest CPU seconds of --rounds count.
+``product`` is the matrix product alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+import scipy.sparse as sp
+
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.scoring import Factors, rank
+
+K = 20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=19_445)
+    parser.add_argument("--items", type=int, default=7_050)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--factors", choices=["drawn", "trained"], default="drawn")
+    parser.add_argument("--trained-on", type=int, help="users of the log; default: --users")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="only ours, with its peak memory")
+    given = parser.parse_args()
+    factors, taken = factors_of(given)
+    users = np.arange(given.users)
+    works: dict[str, Callable[[], Any]] = {"mmx": lambda: rank(factors, users, K, taken)}
+    if not given.alone:
+        works["implicit"] = by_implicit(factors, taken)
+        works["faiss"] = lambda: faiss.knn(
+            factors.users, factors.items, K, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        works["product"] = lambda: product(factors)
+    best: dict[str, float] = {}
+    for _ in range(given.rounds):
+        for name, work in works.items():
+            start = time.process_time()
+            work()
+            best[name] = min(best.get(name, np.inf), time.process_time() - start)
+    for name, used in best.items():
+        ratio = "" if given.alone else f", {best['implicit'] / used:.2f} times implicit"
+        print(f"{name}: {used:.3f} CPU s{ratio}")
+    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def log_of(given: argparse.Namespace, users: int) -> UserItems:
+    """A log in which few items are popular and users of a club take its items."""
+    rng = np.random.default_rng(3)
+    club = rng.integers(0, 40, users)
+    counts = np.clip(rng.lognormal(np.log(8), 0.8, users), 3, 2000).astype(np.int64)
+    who = np.repeat(np.arange(users), counts)
+    items = (given.items * rng.random(len(who)) ** 3).astype(np.int64)
+    own = rng.random(len(who)) < 0.7
+    items[own] = np.minimum(items[own] // 40 * 40 + club[who[own]], given.items - 1)
+    return UserItems.from_pairs(who, items, users, given.items)
+
+
+def factors_of(given: argparse.Namespace) -> tuple[Factors, UserItems]:
+    """Factors, and the items that are not recommended."""
+    rng = np.random.default_rng(0)
+    users = given.trained_on or given.users
+    taken = log_of(given, users)
+    shown = taken.rows(np.arange(given.users))
+    if given.factors == "drawn":
+        shapes = (given.users, given.dim), (given.items, given.dim)
+        return Factors(*(rng.standard_normal(s, dtype=np.float32) for s in shapes)), shown
+    model = als(given.dim)
+    model.fit(matrix(taken), show_progress=False)
+    left, right = np.asarray(model.user_factors), np.asarray(model.item_factors)
+    return Factors(left[: given.users], right), shown
+
+
+def als(dim: int) -> Any:
+    """The model of implicit, with as many threads as FAISS."""
+    from implicit.als import AlternatingLeastSquares
+
+    return AlternatingLeastSquares(
+        factors=dim, iterations=6, num_threads=faiss.omp_get_max_threads(), use_gpu=False
+    )
+
+
+def matrix(taken: UserItems) -> sp.csr_matrix:
+    """As implicit reads it."""
+    parts = (
+        np.ones(len(taken.indices), np.float32),
+        taken.indices.astype(np.int32),
+        taken.indptr.astype(np.int32),
+    )
+    return sp.csr_matrix(parts, shape=(taken.n_users, taken.n_items))
+
+
+def by_implicit(factors: Factors, taken: UserItems) -> Callable[[], Any]:
+    """The recommend of implicit on these factors."""
+    model, known = als(factors.users.shape[1]), matrix(taken)
+    model.user_factors, model.item_factors = factors.users, factors.items
+    users = np.arange(len(factors.users))
+    return lambda: model.recommend(users, known, N=K, filter_already_liked_items=True)
+
+
+def product(factors: Factors) -> None:
+    """All products in blocks, thrown away."""
+    into = np.empty((1024, 256), np.float32)
+    for user in range(0, len(factors.users), 256):
+        across = factors.users[user : user + 256].T
+        for item in range(0, factors.n_items, 1024):
+            rows = factors.items[item : item + 1024]
+            np.matmul(rows, across, out=into[: len(rows), : across.shape[1]])
+
+
+if __name__ == "__main__":
+    main()
