@@ -49,7 +49,10 @@ def recommend(
     ] = None,
     catalogue: Annotated[
         str | None,
-        of_items(metavar="TABLE", help="Items on sale now, as --data has them; others are hidden."),
+        of_items(
+            metavar="TABLE",
+            help="Items table or dataset of what is on sale now; others are hidden.",
+        ),
     ] = None,
     per: Annotated[
         str | None, of_items(metavar="COLUMN=N", help="At most N items of each value of a column.")
