@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-
-VARIABLE = "MMX_DATA"
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmx.files import Place
+
+VARIABLE = "MMX_DATA"
 
 
 def chosen_data(given: str | None) -> str:
