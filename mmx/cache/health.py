@@ -19,7 +19,7 @@ UNKNOWN = "null"  # a status that another tool left out
 
 
 @dataclass
-class Rows:
+class Affected:
     """How many rows, and the ids of the first few in the store's order."""
 
     rows: int = 0
@@ -31,8 +31,8 @@ class Condition:
     """Of one input or modality of a store."""
 
     ok: int
-    missing: Rows
-    failed: dict[str, Rows]  # by reason, the most frequent first
+    missing: Affected
+    failed: dict[str, Affected]  # by reason, the most frequent first
 
     @property
     def failures(self) -> int:
@@ -46,7 +46,7 @@ class Health:
 
     rows: int
     modalities: dict[str, Condition]
-    truncated: Rows | None  # None: the store has no texts
+    truncated: Affected | None  # None: the store has no texts
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,9 +59,9 @@ def health(store: Store, examples: int = EXAMPLES) -> Health:
     ``examples`` is the number of ids kept of each kind of row.
     """
     names = status_columns(store.card)
-    found: dict[str, dict[str, Rows]] = {name: defaultdict(Rows) for name in names}
+    found: dict[str, dict[str, Affected]] = {name: defaultdict(Affected) for name in names}
     texts = "text_status" in names
-    cut = Rows()
+    cut = Affected()
     for file in store.files:
         footer = read_footer(file)[0]
         with opened(file, footer) as source:
@@ -79,15 +79,15 @@ def health(store: Store, examples: int = EXAMPLES) -> Health:
     return Health(store.rows, conditions, cut if texts else None)
 
 
-def _add(into: Rows, ids: pa.ChunkedArray, rows: pa.ChunkedArray, examples: int) -> None:
+def _add(into: Affected, ids: pa.ChunkedArray, rows: pa.ChunkedArray, examples: int) -> None:
     into.rows += pc.sum(rows).as_py() or 0
     wanted = examples - len(into.examples)
     if wanted > 0:
         into.examples += ids.filter(rows)[:wanted].to_pylist()
 
 
-def _condition(found: dict[str, Rows]) -> Condition:
+def _condition(found: dict[str, Affected]) -> Condition:
     reasons = sorted(found.keys() - {OK, MISSING}, key=lambda name: (-found[name].rows, name))
-    missing = found[MISSING] if MISSING in found else Rows()
+    missing = found[MISSING] if MISSING in found else Affected()
     ok = found[OK].rows if OK in found else 0
     return Condition(ok, missing, {name: found[name] for name in reasons})
