@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmx.files import Place
 
 VARIABLE = "MMX_DATA"
 
@@ -46,3 +50,20 @@ def command(*words: str | None, **options: object) -> str:
     named = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
     given = [word for word in words if word is not None]
     return shlex.join([*given, *(w for name, v in named if v is not None for w in (name, str(v)))])
+
+
+def tables_of(catalogue: str | None) -> list[Place]:
+    """The file that --catalogue means, if it means one."""
+    from mmx.data.tables import find_table
+    from mmx.errors import DataError
+    from mmx.files import as_place
+
+    if catalogue is None:
+        return []
+    place = as_place(catalogue)
+    if place.is_file():
+        return [place]
+    try:
+        return [find_table(place, "items")]
+    except DataError:  # tar shards, or nothing: reading it says
+        return []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmx.cli.dataset import tables_of
 from mmx.cli.options import Delimiter, Encoding, of_items, of_users
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_table, progress_bar
 from mmx.cli.search_output import LazyBar
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from mmx.data.csvs.format import CsvFormat
-    from mmx.files import Place
     from mmx.recommend.recommend_options import RecommendOptions
     from mmx.recommend.run import Run
 
@@ -49,7 +49,10 @@ def recommend(
     ] = None,
     catalogue: Annotated[
         str | None,
-        of_items(metavar="TABLE", help="Items on sale now, as --data has them; others are hidden."),
+        of_items(
+            metavar="TABLE",
+            help="Items table or dataset of what is on sale now; others are hidden.",
+        ),
     ] = None,
     per: Annotated[
         str | None, of_items(metavar="COLUMN=N", help="At most N items of each value of a column.")
@@ -134,7 +137,7 @@ def recommend(
     inputs = [Path(text[1:]) for text in lists if text.startswith("@")]
     inputs += [path for path in (users, histories) if path is not None]
     csv = CsvFormat(encoding, delimiter)
-    tables_read = _tables_of(catalogue)
+    tables_read = tables_of(catalogue)
     refuse_unused(csv, [*inputs, *tables_read])
     if out is not None:
         inputs += [place for place in tables_read if isinstance(place, Path)]
@@ -216,23 +219,6 @@ def _cap(text: str | None) -> tuple[str, int] | None:
         raise OptionError(f"--per {text[:40]}: a column and a number are expected, such as "
                           "category=3")  # fmt: skip
     return column, int(most)
-
-
-def _tables_of(catalogue: str | None) -> list[Place]:
-    """The file that --catalogue means, if it means one."""
-    from mmx.data.tables import find_table
-    from mmx.errors import DataError
-    from mmx.files import as_place
-
-    if catalogue is None:
-        return []
-    place = as_place(catalogue)
-    if place.is_file():
-        return [place]
-    try:
-        return [find_table(place, "items")]
-    except DataError:  # tar shards, or nothing: reading it says
-        return []
 
 
 def _together(tables: Iterator[Table]) -> Table:
