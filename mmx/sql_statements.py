@@ -43,6 +43,7 @@ GREEDY = {  # which can fill the memory, or sleep, past every limit
     *("repeat", "range", "generate_series", "lpad", "rpad", "list_resize", "array_resize"),
     *("sleep_ms", "printf", "format", "bar"),
 }
+HIDDEN = {"current_setting", "pg_settings"}  # which say where files are, as settings do
 WRITING = {  # what could be in a PIVOT that has no tree
     *("alter", "attach", "call", "copy", "create", "delete", "detach", "drop", "execute"),
     *("export", "import", "insert", "install", "load", "merge", "pragma", "prepare", "set"),
@@ -141,9 +142,11 @@ def _check_node(node: dict[str, Any], files: bool, views: set[str]) -> None:
         called = str((node.get("function") or {}).get("function_name", "")).lower()
         if called not in LOOKING | (READING if files else set()):
             raise _refusal(f"{called}()", files)
-    if name in NEVER or (not files and name in GREEDY):
+    if name in NEVER or (not files and name in GREEDY | HIDDEN):
         raise _refusal(f"{name}()", files)
     table = str(node.get("table_name", "")).lower()
+    if not files and table in HIDDEN:
+        raise _refusal(table, files)
     if kind == "BASE_TABLE" and table.endswith(DATABASES) and table not in views:
         raise _refusal(f"the database file {table}", files)
 
@@ -161,7 +164,7 @@ def _without_tree(
     there = "select distinct function_name from duckdb_functions() where function_type = 'table'"
     functions = {str(row[0]).lower() for row in connection.execute(there).fetchall()}
     allowed = LOOKING | (READING if files else set())
-    words = {*WRITING, *NEVER, *(functions - allowed), *(() if files else GREEDY)}
+    words = {*WRITING, *NEVER, *(functions - allowed), *(() if files else GREEDY | HIDDEN)}
     for word in re.findall(r"\w+", query.lower()):
         if word in words or word in ("db", "duckdb", "ddb"):
             raise QueryError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,12 @@ Connections = Annotated[int, of_web(help="Pictures fetched at once.")]
 PerHost = Annotated[int, of_web(help="Pictures fetched at once from one host.")]
 MaxImageMib = Annotated[int, of_web(help="Largest picture that is fetched, in MiB.")]
 Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.")]
+StoreWeights = Annotated[
+    Path | None, of_encoder(help="Weights file or folder that the store was made with.")
+]
+Fetch = Annotated[
+    bool, of_encoder("--fetch", help="Download the encoder's weights if they are not here.")
+]
 Split = Annotated[
     str,
     of_input(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmx.cli.options import Delimiter, Device, Encoding, of_encoder, of_input, of_output
+from mmx.cli.options import (
+    Delimiter,
+    Device,
+    Encoding,
+    Fetch,
+    StoreWeights,
+    of_encoder,
+    of_input,
+    of_output,
+)
 from mmx.cli.output import AsJson, Debug, Quiet, note, progress_bar
 from mmx.cli.search_output import Beside, LazyBar, Shown, ready_to_write
 
@@ -71,12 +80,8 @@ def search(
             show_default="what the store says",
         ),
     ] = None,
-    weights: Annotated[
-        Path | None, of_encoder(help="Weights file or folder that the store was made with.")
-    ] = None,
-    fetch: Annotated[
-        bool, of_encoder("--fetch", help="Download the encoder's weights if they are not here.")
-    ] = False,
+    weights: StoreWeights = None,
+    fetch: Fetch = False,
     device: Device = "auto",
     show: Show = None,
     out: Out = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmx.cli.options import Device, of_encoder, of_input
+from mmx.cli.options import Device, Fetch, StoreWeights, of_encoder, of_input
 from mmx.cli.output import Debug, Quiet, note
 
 of_network = "Network"
@@ -54,12 +54,8 @@ def serve(
         of_encoder(help="What made the store, as `mmx search --model` takes it.",
                    show_default="what the store says"),
     ] = None,
-    weights: Annotated[
-        Path | None, of_encoder(help="Weights file or folder that the store was made with.")
-    ] = None,
-    fetch: Annotated[
-        bool, of_encoder("--fetch", help="Download the encoder's weights if they are not here.")
-    ] = False,
+    weights: StoreWeights = None,
+    fetch: Fetch = False,
     device: Device = "auto",
     quiet: Quiet = False,
     debug: Debug = False,

@@ -28,6 +28,15 @@ def pool_size(k: int) -> int:
     return max(LEAST, POOL * k)
 
 
+def reach_of(keep: np.ndarray, k: int) -> int:
+    """How many of a user's best items MMR chooses k from, if (n,) ``keep`` are those within a cap.
+
+    As few as have k to keep, but at least ``pool_size``.
+    """
+    enough = int(np.searchsorted(np.cumsum(keep), k)) + 1
+    return max(enough, pool_size(k))
+
+
 def within_cap(groups: np.ndarray, most: int) -> np.ndarray:
     """Which of (n, m) items stay, by their groups, if a list has at most ``most`` of each.
 

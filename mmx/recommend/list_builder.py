@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmx.recommend.candidates import Candidates
-from mmx.recommend.diversity import mmr, pool_size, within_cap
+from mmx.recommend.diversity import mmr, pool_size, reach_of, within_cap
 from mmx.recommend.fallback import filled_up
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.item_vectors import ItemVectors
@@ -120,8 +120,7 @@ class Builder:
             self.shared.options, self.shared.candidates, self.shared.vectors,
         )  # fmt: skip
         assert content is not None
-        enough = int(np.searchsorted(np.cumsum(keep), options.k)) + 1
-        pool = items[: max(enough, pool_size(options.k))]
+        pool = items[: reach_of(keep, options.k)]
         pool = pool[pool >= 0]
         groups = None if options.per is None else candidates.groups_of(pool)
         vectors = content.together(pool)

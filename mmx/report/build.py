@@ -85,7 +85,9 @@ def report(
         raise OptionError(f"{other} is not a run as the others are; give it by --store {other}")
     if any(kinds):
         return _of_runs([Path(str(path)) for path in paths], options, progress, log)
-    return _of_stores(paths, options)
+    made = _of_stores(paths, options)
+    progress(len(paths), len(paths))
+    return made
 
 
 def _is_run(path: Place | str) -> bool:

@@ -96,8 +96,9 @@ def _curve(one: RunFacts, column: str) -> Line:
     if column not in one.history.column_names or "epoch" not in one.history.column_names:
         return Line(one.name, [], [])
     x, y = (one.history[name].to_pylist() for name in ("epoch", column))
-    there = [(float(a), float(b)) for a, b in zip(x, y, strict=True)
-             if a is not None and b is not None and math.isfinite(b)]  # fmt: skip
+    pairs = zip(x, y, strict=True)
+    there = [(float(a), float(b)) for a, b in pairs
+             if isinstance(a, int) and isinstance(b, int | float) and math.isfinite(b)]  # fmt: skip
     best = one.config.get("best_epoch")
     mark = float(best) if isinstance(best, int) else None
     return Line(one.name, [a for a, _ in there], [b for _, b in there], mark)

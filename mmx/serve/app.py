@@ -22,8 +22,8 @@ from mmx.serve.work import BusyError
 
 ERRORS = {
     400: "malformed", 401: "the token is missing or wrong", 403: "another Host or Origin",
-    404: "unknown id", 409: "what is needed is not served", 413: "too large",
-    415: "not a picture", 422: "malformed", 503: "busy",
+    404: "unknown id", 408: "the body does not arrive", 409: "what is needed is not served",
+    413: "too large", 415: "not a picture", 422: "malformed", 503: "busy",
 }  # fmt: skip
 
 

@@ -7,11 +7,13 @@ server itself.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +34,8 @@ HEADERS = {
 }
 UPLOAD = 12 << 20  # bytes of a request with a picture
 BODY = 1 << 20  # bytes of any other request
+DRAINED = 4 * UPLOAD  # bytes of one that is too large, read so that its client reads the answer
+SECONDS = 30.0  # that a body may take to arrive
 PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -70,6 +74,7 @@ class Doors:
             length = _length(scope)
             most = UPLOAD if scope["path"] == "/search" else BODY
             if length is not None and length > most:
+                await _drain(receive, length)
                 raise _too_large(most)
             await self._app(scope, _counted(receive, most, reply), reply)
         except RefusedError as refused:
@@ -173,12 +178,18 @@ def _length(scope: Scope) -> int | None:
 
 
 def _counted(receive: Receive, most: int, reply: _Reply) -> Receive:
-    """``receive`` that refuses a body of more than ``most`` bytes."""
-    read = 0
+    """``receive`` that refuses a body of more than ``most`` bytes, or of more than SECONDS."""
+    read, whole, end = 0, False, time.monotonic() + SECONDS
 
     async def counted() -> Message:
-        nonlocal read
-        message = await receive()
+        nonlocal read, whole
+        try:
+            async with asyncio.timeout(None if whole else end - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            reply.refused = RefusedError(408, f"the request takes longer than {SECONDS:.0f} s")
+            raise reply.refused from None
+        whole = not message.get("more_body", False)
         read += len(message.get("body", b""))
         if read > most:
             reply.refused = _too_large(most)
@@ -186,6 +197,16 @@ def _counted(receive: Receive, most: int, reply: _Reply) -> Receive:
         return message
 
     return counted
+
+
+async def _drain(receive: Receive, length: int) -> None:
+    """Read the body of a request that is refused, as a client may send all before it reads."""
+    if length > DRAINED:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _too_large(most: int) -> RefusedError:

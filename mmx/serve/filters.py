@@ -47,8 +47,8 @@ def parsed(text: str | None) -> list[Filter]:
         return _several.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise OptionError(f"filters {where}: {first['msg']}; a list such as "
+        where = " ".join(["filters", ".".join(map(str, first["loc"]))]).strip()
+        raise OptionError(f"{where}: {first['msg']}; a list such as "
                           '[{"column": "price", "op": "<", "value": 20}] is expected'
                           ) from error  # fmt: skip
 
@@ -109,7 +109,10 @@ def _met(column: pa.ChunkedArray, kind: str, one: Filter) -> pa.ChunkedArray:
             raise OptionError(f"filters: in of {one.column} has more than {LONGEST} values")
         values = [_as(value, kind, one.column) for value in one.value]
         return pc.is_in(column, value_set=_array(values, column.type))
-    (value,) = _array([_as(one.value, kind, one.column)], None)
+    wanted = _as(one.value, kind, one.column)
+    if isinstance(wanted, float) and pa.types.is_integer(column.type):  # 1.5 among integers
+        column = column.cast(pa.float64(), safe=False)
+    (value,) = _array([wanted], column.type)
     return COMPARED[one.op](column, value)
 
 

@@ -15,7 +15,7 @@ from mmx.serve.filters import Filter, kind_of, matching
 SHOWN = 80  # characters of a text that stands in for a title
 VALUES = 50  # most frequent values of a column that are listed
 KEPT = 200_000  # items whose answer is kept
-FIXED = ("item_id", "image", "text", "title")
+FIXED = ("item_id", "text", "title")
 
 
 class ServedItems:
@@ -23,8 +23,8 @@ class ServedItems:
 
     def __init__(self, table: pa.Table, pictures: np.ndarray | None = None) -> None:
         """``pictures`` (rows,) bool says which rows have a picture that can be shown."""
-        names = [f.name for f in table.schema if f.name in FIXED or not _unreadable(f.type)]
-        self.table = table.select(names).combine_chunks()
+        names = [f.name for f in table.schema if f.name in FIXED or not _unreadable(f)]
+        self.table = _readable(table.select(names)).combine_chunks()
         ids = table["item_id"].to_pylist()
         self.ids: list[str] = ids
         self.places = {one: place for place, one in enumerate(ids)}
@@ -100,7 +100,7 @@ class ServedItems:
 
     def values(self, column: str, ids: list[str]) -> list[Any]:
         """A column of some items. Raises OptionError where there is none."""
-        if column not in self.table.column_names or column == "image":
+        if column not in self.table.column_names:
             raise OptionError(f"column {column!r} is not in the items table")
         rows = pa.array([self.places.get(one) for one in ids], pa.int64())
         return [plain(value) for value in self.table[column].take(rows).to_pylist()]
@@ -126,8 +126,30 @@ def _bare(item: str) -> dict[str, Any]:
     return {"item_id": item, "title": None, "text": None, "columns": {}, "picture": False}
 
 
-def _unreadable(kind: pa.DataType) -> bool:
-    """Whether values are bytes, or hold vectors, which are not shown."""
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+def _unreadable(field: pa.Field) -> bool:
+    """Whether values are bytes, hold vectors, or say where a picture is: these are not shown."""
+    kind = field.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return True
-    return pa.types.is_nested(kind)
+    return field.name == "image" or pa.types.is_nested(kind)
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """The same in types that Arrow takes rows of and Python has values for."""
+    for place, field in enumerate(table.schema):
+        column = table[field.name]
+        if pa.types.is_string_view(field.type) or not _in_python(column):
+            text = column.cast(pa.string())
+            table = table.set_column(place, pa.field(field.name, pa.string()), text)
+    return table
+
+
+def _in_python(column: pa.ChunkedArray) -> bool:
+    """Whether Python has all values: its years end with 9999."""
+    if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
+        return True
+    try:
+        pc.min_max(column).as_py()
+    except (OverflowError, ValueError):
+        return False
+    return True

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.errors import OptionError, suggestion
-from mmx.recommend.diversity import UNCAPPED, mmr, pool_size, within_cap
+from mmx.recommend.diversity import UNCAPPED, mmr, pool_size, reach_of, within_cap
 from mmx.recommend.fallback import popular
 from mmx.recommend.reasons import closest
 from mmx.recommend.scoring import Ranking
@@ -92,11 +92,20 @@ class Chooser:
         k, per = self.wanted.k, self.wanted.per
         groups = None if per is None else self._groups(per[0])[items]
         if self.wanted.diversity:
-            vectors = self._vectors(items)
-            return mmr(scores, vectors, k, self.wanted.diversity, groups, per[1] if per else 0)
+            return self._diverse(items, scores, groups, per[1] if per else 0)
         if groups is None or per is None:
             return np.arange(min(k, len(items)))
         return np.flatnonzero(within_cap(groups[None], per[1])[0])[:k]
+
+    def _diverse(
+        self, items: np.ndarray, scores: np.ndarray, groups: np.ndarray | None, most: int
+    ) -> np.ndarray:
+        """Places by MMR, among no more candidates than it needs."""
+        k = self.wanted.k
+        if groups is not None:
+            reach = reach_of(within_cap(groups[None], most)[0], k)
+            items, scores, groups = items[:reach], scores[:reach], groups[:reach]
+        return mmr(scores, self._vectors(items), k, self.wanted.diversity, groups, most)
 
     def _groups(self, column: str) -> np.ndarray:
         """(items,) number of the value that each item of the run has in a column."""

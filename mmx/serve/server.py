@@ -43,6 +43,7 @@ def serve(options: ServeOptions, log: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=PATIENCE, ws="none",
+            http="h11",  # bounds the bytes of headers, which httptools does not
         )  # fmt: skip
         log(f"serving {service.snapshot.first.name} at {_address(options, listener)}")
         with Watcher(service, served, log).watching():

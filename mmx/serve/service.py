@@ -32,12 +32,13 @@ class Service:
         self.lists = Pool("lists", 1, WAITING)
         self.looks = Pool("looks", 2, 64)
         self.encoders = Pool("encoders", 1, 64)
+        self.queries = Pool("sql", 1, 16)  # of its own: one query may take ten seconds
         self._batches = Batches(self.lists)
 
     @property
     def pools(self) -> list[Pool]:
         """All of them."""
-        return [self.lists, self.looks, self.encoders]
+        return [self.lists, self.looks, self.encoders, self.queries]
 
     def swap(self, snapshot: Snapshot) -> None:
         """Serve this from the next request on."""

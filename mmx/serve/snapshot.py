@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmx.data.dataset import Items, load_items
-from mmx.errors import MmxError, OptionError, first_line, suggestion
+from mmx.errors import MmxError, OptionError, StoreError, first_line, suggestion
 from mmx.extract.sources.data_uris import is_data
 from mmx.extract.sources.inside import Inside
 from mmx.files import Place, is_url
@@ -156,6 +156,8 @@ def load(options: ServeOptions, log: Log, before: Snapshot | None = None) -> Sna
     first = next(iter(runs.values()))
     config = first.run.config
     kept = {store.name: store for store in before.stores} if before else {}
+    if before:
+        _check_still_there(before, options, config)
     stores = [
         load_store(place, options.encoder, kept.get(Path(str(place)).name), log)
         for place in store_places(options, config)
@@ -186,8 +188,20 @@ def store_places(options: ServeOptions, config: Mapping[str, Any]) -> list[Place
     """The stores to serve: those named, else those of the run that are on this machine."""
     if options.stores:
         return list(options.stores)
-    named = [str(one.get("store")) for one in config.get("features") or []]
-    return [place for place in dict.fromkeys(named) if _is_here(place)]
+    return [place for place in _recorded(config) if _is_here(place)]
+
+
+def _recorded(config: Mapping[str, Any]) -> list[str]:
+    """The stores that a run was trained with."""
+    return list(dict.fromkeys(str(one.get("store")) for one in config.get("features") or []))
+
+
+def _check_still_there(before: Snapshot, options: ServeOptions, config: Mapping[str, Any]) -> None:
+    """Raises StoreError for a store that was served, that the run still names, and that is gone."""
+    served = {str(store.store.path) for store in before.stores}
+    for place in [] if options.stores else _recorded(config):
+        if str(Path(place)) in served and not _is_here(place):
+            raise StoreError(f"{place} is gone; put it back, or start again with --store STORE")
 
 
 def data_place(options: ServeOptions, config: Mapping[str, Any]) -> Place | str | None:

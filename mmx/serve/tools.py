@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import pyarrow as pa
 from fastapi import FastAPI
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -18,7 +19,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
 
 from mmx import __version__
-from mmx.errors import MmxError, UnknownIdError, first_line
+from mmx.errors import MmxError, QueryError, UnknownIdError, first_line
 from mmx.search.catalogue import NOWHERE
 from mmx.serve.answers import plain
 from mmx.serve.filters import Filter
@@ -59,7 +60,9 @@ def add_tools(app: FastAPI, service: Service) -> None:
 
 def make_server(service: Service) -> MCPServer[Any]:
     """The five tools."""
-    server: MCPServer[Any] = MCPServer("mmx", version=__version__, instructions=HOW)
+    server: MCPServer[Any] = MCPServer(
+        "mmx", version=__version__, instructions=HOW, log_level="WARNING"
+    )
 
     @server.tool()
     async def search(
@@ -102,7 +105,7 @@ def make_server(service: Service) -> MCPServer[Any]:
 
         Answers the first rows; ``cut`` says whether there were more.
         """
-        return await _explained(service.look(_asked, service.snapshot, query))
+        return await _explained(service.queries.run(_asked, service.snapshot, query))
 
     return server
 
@@ -129,7 +132,7 @@ def _asked(now: Snapshot, query: str) -> dict[str, Any]:
     table = opened.ask(query)
     cut = table.num_rows > ROWS_SHOWN or table.num_rows >= ROWS
     rows, size = [], 0
-    for row in table.slice(0, ROWS_SHOWN).to_pylist():
+    for row in _in_python(table.slice(0, ROWS_SHOWN)):
         values = [plain(value) for value in row.values()]
         size += len(json.dumps(values))
         if size > CHARACTERS:
@@ -137,6 +140,15 @@ def _asked(now: Snapshot, query: str) -> dict[str, Any]:
             break
         rows.append(values)
     return {"columns": table.column_names, "rows": rows, "cut": cut}
+
+
+def _in_python(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows. Raises QueryError for what Python has no value of."""
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+    except (OverflowError, ValueError) as error:
+        raise QueryError(f"SQL: a value cannot be shown ({error}); cast it to varchar") from error
 
 
 def _open(now: Snapshot) -> Sql:

@@ -6,7 +6,7 @@ from mmx.extract.pictures.decoding import header
 from mmx.extract.pictures.images import decode
 from mmx.extract.reasons import ImageError, Reason
 
-PIXELS = 50_000_000
+PIXELS, SIDE = 50_000_000, 20_000
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -22,5 +22,5 @@ def checked_picture(data: bytes) -> None:
     if image is None:
         decode(data)  # raises the reason
         raise ImageError(Reason.CORRUPT)
-    if image.width * image.height > PIXELS:
+    if image.width * image.height > PIXELS or max(image.size) > SIDE:
         raise ImageError(Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height}")

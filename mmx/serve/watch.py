@@ -61,8 +61,9 @@ def _watched(options: ServeOptions) -> Iterator[Path]:
 
 def _files(path: Path) -> Iterator[Path]:
     yield path
-    if path.is_dir():
-        yield from (inner for inner in path.iterdir() if inner.suffix in WATCHED)
+    with suppress(OSError):  # it may go while it is listed; loading says what is wrong with it
+        if path.is_dir():
+            yield from [inner for inner in path.iterdir() if inner.suffix in WATCHED]
 
 
 def _facts(path: Path) -> tuple[str, int, int, int]:

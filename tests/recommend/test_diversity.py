@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmx.recommend.diversity import mmr, within_cap
+from mmx.recommend.diversity import mmr, pool_size, reach_of, within_cap
 from mmx.recommend.fallback import filled_up, popular
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.reasons import closest
@@ -136,3 +136,10 @@ def test_reasons_are_those_of_loops(data: st.DataObject, k: int, h: int) -> None
                     best, value = (place, number), alike
         assert (found.places[row], found.modalities[row]) == best
         np.testing.assert_array_equal(found.similarities[row], np.float32(value))
+
+
+def test_candidates_are_as_few_as_fill_a_list() -> None:
+    every = np.ones(1000, dtype=bool)
+    assert reach_of(every, 5) == pool_size(5) == 100
+    assert reach_of(np.arange(1000) % 100 == 99, 5) == 500
+    assert reach_of(~every, 5) == 1001  # never enough: all of them

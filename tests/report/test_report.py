@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmx.errors import OptionError, RunError, StoreError, UnknownIdError
@@ -151,6 +154,9 @@ def test_what_cannot_be_reported(shop: Path, tmp_path: Path) -> None:
         report([store], ReportOptions(modality="sound"))
     with pytest.raises(OptionError, match="users"):
         ReportOptions(users=-1)
+    done: list[tuple[int, int]] = []
+    report([store], progress=lambda *numbers: done.append(numbers))
+    assert done == [(1, 1)]
     with pytest.raises(StoreError, match="no store"):
         report([tmp_path / "nothing"])
     broken = tmp_path / "broken"
@@ -159,6 +165,14 @@ def test_what_cannot_be_reported(shop: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError):
         report([broken])
     assert names()[0].startswith("i0<script>")
+
+
+def test_a_history_of_texts_draws_no_curve(tmp_path: Path) -> None:
+    run = tmp_path / "old-bpr"
+    shutil.copytree(Path(__file__).parents[1] / "recommend/fixtures/old-bpr", run)
+    words = pa.table({"epoch": [1, 2], "loss": ["x", "y"], "valid_recall@20": ["x", "y"]})
+    pq.write_table(words, run / "history.parquet")
+    check(report([run]))
 
 
 @pytest.mark.parametrize("name", ["old-bpr", "old-end-to-end", "old-fused", "old-itemknn"])

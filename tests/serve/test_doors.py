@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmx.errors import OptionError
+from mmx.serve import doors
 from mmx.serve.options import ServeOptions
 from mmx.serve.snapshot import Snapshot
 from tests.extract.files import encoded, noise, png
@@ -65,8 +68,9 @@ def test_a_token_in_the_address_is_none(locked: Served) -> None:
 def test_the_page_is_open_and_nothing_below_it(locked: Served) -> None:
     assert locked.client.get("/").status_code in (200, 404)
     for place in ("/static/../health", "/static/%2e%2e/health", "/static/..%2Fserver.py",
-                  "/static//etc/passwd", "/static/x/../../health", "//health", "/./health",
-                  "/static/../../__init__.py", "/static/"):  # fmt: skip
+                  "/static//etc/passwd", "/static/x/../../health", "/./health",
+                  "http://127.0.0.1:8000//health", "/static/",
+                  "/static/../../__init__.py"):  # fmt: skip
         answer = locked.client.get(place)
         assert answer.status_code in (401, 404)
         assert "version" not in answer.text
@@ -197,7 +201,7 @@ def test_uploads_are_three_formats_within_bounds(api: Served) -> None:
 
 
 def test_a_picture_bomb_is_refused_before_it_is_decoded(api: Served) -> None:
-    for width, height in ((60_000, 60_000), (50_001, 1000)):
+    for width, height in ((60_000, 60_000), (50_001, 1000), (1, 49_000_000), (20_001, 1)):
         answer = api.client.post("/search", files={"picture": png(width, height, 8, 2, b"")})
         assert answer.status_code == 413
         assert "too many pixels" in answer.json()["detail"]
@@ -227,6 +231,47 @@ def test_large_requests_are_refused_while_they_are_read(api: Served) -> None:
         assert carries(answer)
     bad = api.client.post("/recommend", content=b"{}", headers={"content-length": "-1"})
     assert bad.status_code == 400
+
+
+def asked(api: Served, receive: Any, *headers: tuple[bytes, bytes]) -> tuple[int, str]:
+    """Status and detail of the answer to POST /recommend."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def answered() -> None:
+        await api.client.app(scope, receive, send)
+
+    scope = {"type": "http", "method": "POST", "path": "/recommend", "query_string": b"",
+             "headers": [(b"host", b"localhost"), *headers]}  # fmt: skip
+    asyncio.run(answered())
+    return sent[0]["status"], json.loads(sent[1]["body"])["detail"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "SECONDS", 0.05)
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    status, said = asked(api, never, (b"content-type", b"application/json"))
+    assert (status, said) == (408, "the request takes longer than 0 s")
+
+
+def test_what_is_too_large_is_read_before_it_is_refused(api: Served) -> None:
+    """Else a client that sends all of it before it reads sees its connection reset."""
+    left: list[bytes] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
+
+    for length, unread in ((2 << 20, 0), (1 << 30, 3)):
+        left[:] = [b"x"] * 3
+        assert asked(api, receive, (b"content-length", b"%d" % length))[0] == 413
+        assert len(left) == unread
 
 
 def test_malformed_bodies_are_errors_of_one_line(api: Served) -> None:

@@ -161,3 +161,38 @@ def test_a_request_keeps_the_snapshot_it_began_with(own: tuple[Served, Watcher, 
     asking.words = words  # type: ignore[method-assign]
     assert len(listed(api.get("/search", q="word", k=200))) == 6
     assert set(listed(api.get("/search", q="word", k=200))) == set(IDS[:6])
+
+
+def test_a_folder_that_goes_while_it_is_listed_does_not_end_the_watch(
+    own: tuple[Served, Watcher, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own[2]
+
+    def gone(path: Path) -> None:
+        raise FileNotFoundError(path)
+
+    (folder / "runs/mine/new.parquet").touch()
+    monkeypatch.setattr(Path, "iterdir", gone)
+    assert list(watch._files(folder)) == [folder]
+
+
+def test_a_store_of_the_run_that_goes_is_a_problem_and_stays_served(
+    shop: Shop, tmp_path: Path
+) -> None:
+    store, run = tmp_path / "toy.parquet", tmp_path / "runs/mine"
+    shutil.copy(shop.store, store)
+    train(shop.data, "ease-content", run, store)
+    api = served(run)
+    watcher = Watcher(api.service, signature(api.service.options), api.lines.append)
+    shutil.move(store, tmp_path / "away")
+    watcher.look()
+    assert "is gone" in api.get("/health")["problem"]
+    assert listed(api.get("/similar/i0"))
+    shutil.move(tmp_path / "away", store)
+    watcher.look()
+    assert api.get("/health")["status"] == "ok"
+    shutil.move(store, tmp_path / "away")
+    train(shop.data, "popularity", run, overwrite=True)  # names it no more
+    watcher.look()
+    assert api.get("/health")["problem"] is None
+    assert "--store" in api.refused(409, "/similar/i0")

@@ -112,3 +112,20 @@ def test_the_doors_are_before_the_tools(shop: Shop, agent: Served) -> None:
         headers = {**ACCEPT, "authorization": f"Bearer {TOKEN}"}
         assert client.post("/mcp", json=body, headers=headers).status_code == 200
     assert served(shop.runs[1]).client.post("/mcp", json=body).status_code == 404
+
+
+def test_what_python_has_no_value_of_is_an_error_of_one_line(agent: Served) -> None:
+    said = refused(agent, "sql", query="select '99999-01-01'::date as late")
+    assert "cast it to varchar" in said
+    assert call(agent, "sql", query="select ('99999-01-01'::date)::varchar")["rows"]
+
+
+def test_queries_leave_the_threads_of_the_page_alone(agent: Served) -> None:
+    service = agent.service
+    service.looks.most, most = 0, service.looks.most
+    assert call(agent, "sql", query="select 1")["rows"] == [[1]]
+    service.looks.most = most
+    service.queries.most, most = 0, service.queries.most
+    assert "busy" in refused(agent, "sql", query="select 1")
+    assert agent.get("/items")["total"]
+    service.queries.most = most

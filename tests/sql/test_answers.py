@@ -88,8 +88,12 @@ def test_what_is_served_is_bounded(places: Places, monkeypatch: pytest.MonkeyPat
     assert (table.num_rows, table.schema.metadata) == (ROWS, None)
     assert places.open().ask(f"from range({ROWS + 1})").num_rows == ROWS + 1
     for setting, value in (("temp_directory", ""), ("max_memory", "953.6 MiB")):
-        asked = f"select current_setting('{setting}') as value"
-        assert served.ask(asked).to_pylist() == [{"value": value}]
+        asked = f"select current_setting('{setting}')"
+        assert served._connection.execute(asked).fetchall() == [(value,)]
+        with pytest.raises(QueryError, match="current_setting"):  # others say where files are
+            served.ask(asked)
+    with pytest.raises(QueryError, match="pg_settings is not allowed"):
+        served.ask("from pg_catalog.pg_settings")
     monkeypatch.setattr("mmx.sql.SECONDS", 0.2)
     with pytest.raises(QueryError, match="exceeded maximum execution time"):
         places.open(level="served").ask(
