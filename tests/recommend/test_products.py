@@ -24,6 +24,7 @@ from tests.recommend.slow import slow_rank
     share=st.sampled_from([0.0, 0.2, 0.7, 1.0]),
     levels=st.sampled_from([1, 2, 5]),
     some=st.booleans(),
+    many=st.sampled_from([1, 1000]),  # in blocks, and by one search
     sizes=st.sampled_from([(16, 16, 16), (32, 16, 32), (48, 32, 512), (2048, 1024, 512)]),
 )
 def test_it_equals_sorting(
@@ -33,6 +34,7 @@ def test_it_equals_sorting(
     share: float,
     levels: int,
     some: bool,
+    many: int,
     sizes: tuple[int, int, int],
 ) -> None:
     """Scores of few whole numbers: nearly everything ties, and products are exact."""
@@ -46,7 +48,7 @@ def test_it_equals_sorting(
     allowed = rng.random(n_items) < 0.5 if some else None
     users = rng.integers(0, n_users, 40)  # repeated and unordered
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "MANY", 1)
+        patch.setattr(scoring, "MANY", many)
         patch.setattr(scoring, "WIDE", 0)  # also of K near the number of items
         patch.setattr(products, "WIDE", 1)
         for name, size in zip(("BLOCK", "PART", "USERS"), sizes, strict=True):
