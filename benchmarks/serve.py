@@ -52,7 +52,8 @@ def main() -> None:
     if given.server:
         from serve_load import load_test
 
-        return load_test(given)
+        load_test(given)
+        return
     factors, taken = factors_of(given)
     users = np.arange(given.users)
     works: dict[str, Callable[[], Any]] = {"mmx": lambda: rank(factors, users, K, taken)}
