@@ -95,7 +95,8 @@ def factors_of(given: argparse.Namespace) -> tuple[Factors, UserItems]:
     shown = taken.rows(np.arange(given.users))
     if given.factors == "drawn":
         shapes = (given.users, given.dim), (given.items, given.dim)
-        return Factors(*(rng.standard_normal(s, dtype=np.float32) for s in shapes)), shown
+        drawn = [rng.standard_normal(s, dtype=np.float32) for s in shapes]
+        return Factors(drawn[0], drawn[1]), shown
     model = als(given.dim)
     model.fit(matrix(taken), show_progress=False)
     left, right = np.asarray(model.user_factors), np.asarray(model.item_factors)

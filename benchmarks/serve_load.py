@@ -44,7 +44,17 @@ def load_test(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="mmx-load-") as temporary:
         folder = given.folder or Path(temporary)
         run, store = shop(folder, given.items, given.users, given.dim)
-        command = [sys.executable, "-m", "mmx", "serve", run, "--store", store, "--port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "mmx",
+            "serve",
+            str(run),
+            "--store",
+            str(store),
+            "--port",
+            "0",
+        ]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             base = address(server)
