@@ -3,11 +3,15 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/serve.py
     ... python benchmarks/serve.py --users 4000 --items 200000 --factors trained
     ... python benchmarks/serve.py --users 100000 --items 1000000 --alone
+    python benchmarks/serve.py --server --items 100000 --users 5000 --dim 512 --seconds 30
 
 Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a
 drawn log (``trained``: the lengths of the items differ, as they do in use). Set the number of
 threads by the environment. The programs take turns; the fewest CPU seconds of --rounds count.
 ``product`` is the matrix product alone.
+
+``--server`` measures ``mmx serve`` instead: --clients of this process ask it for lists of users and
+for similar items. Its store has --items vectors of --dim numbers (float16).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -38,7 +43,17 @@ def main() -> None:
     parser.add_argument("--trained-on", type=int, help="users of the log; default: --users")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="only ours, with its peak memory")
+    parser.add_argument("--server", action="store_true", help="load test of mmx serve")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--pause", type=float, default=0.0, help="s between requests of a client")
+    parser.add_argument("--folder", type=Path, help="keeps what is served, to serve it again")
     given = parser.parse_args()
+    if given.server:
+        from serve_load import load_test
+
+        load_test(given)
+        return
     factors, taken = factors_of(given)
     users = np.arange(given.users)
     works: dict[str, Callable[[], Any]] = {"mmx": lambda: rank(factors, users, K, taken)}
@@ -80,7 +95,8 @@ def factors_of(given: argparse.Namespace) -> tuple[Factors, UserItems]:
     shown = taken.rows(np.arange(given.users))
     if given.factors == "drawn":
         shapes = (given.users, given.dim), (given.items, given.dim)
-        return Factors(*(rng.standard_normal(s, dtype=np.float32) for s in shapes)), shown
+        drawn = [rng.standard_normal(s, dtype=np.float32) for s in shapes]
+        return Factors(drawn[0], drawn[1]), shown
     model = als(given.dim)
     model.fit(matrix(taken), show_progress=False)
     left, right = np.asarray(model.user_factors), np.asarray(model.item_factors)

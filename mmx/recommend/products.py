@@ -21,6 +21,7 @@ from mmx.recommend.best import LEAST, Best
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.threads import in_blocks
 from mmx.recommend.ties import SPARE, UserItemVectors, settled
+from mmx.search.products import inner_products
 
 BLOCK = 2048  # items at once, about: as many as leave the products in the cache
 PART = 1024  # items of one matrix product
@@ -41,7 +42,7 @@ def best_products(
     ``hidden`` has a row for each of the n users: items not in the list. Of equal scores the
     lower number comes first; -1 and -inf where there are no more.
     """
-    of_items, of_users = _lengths(items), _lengths(users)
+    of_items, of_users = lengths_of(items), lengths_of(users)
     pool = pool[np.argsort(-of_items[pool], kind="stable")]
     lengths, most = of_items[pool], of_users * ROUNDING
     best = Best.none(len(users), min(k + SPARE, len(pool)))
@@ -58,8 +59,41 @@ def best_products(
     return settled(UserItemVectors(users, items, of_users, of_items), best, k, hidden, pool)
 
 
-def _lengths(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+def searched_products(
+    users: np.ndarray,
+    items: np.ndarray,
+    of_items: np.ndarray,
+    pool: np.ndarray,
+    k: int,
+    hidden: UserItems,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a few users by one search of FAISS; ``of_items`` (m,) are the items' lengths.
+
+    Memory is that of a search for as many items as the list and any user's hidden ones.
+    """
+    best = Best.none(len(users), min(k + SPARE, len(pool)))
+    if len(users):
+        candidates = items if len(pool) == len(items) else items[pool]
+        fetch = min(best.keys.shape[1] + int(hidden.counts.max()), len(pool))
+        scores, places = inner_products(users, candidates, fetch)
+        found = pool[places]
+        row, column = np.nonzero(~_are_hidden(found, hidden))
+        best.add(np.arange(len(users)), row, scores[row, column], found[row, column])
+    return settled(
+        UserItemVectors(users, items, lengths_of(users), of_items), best, k, hidden, pool
+    )
+
+
+def _are_hidden(items: np.ndarray, hidden: UserItems) -> np.ndarray:
+    """(n, m) bool of (n, m) items: which are hidden from the user of the row."""
+    keys = np.arange(len(items))[:, None] * hidden.n_items + items
+    known = np.append(hidden.keys, -1)
+    return np.asarray(known[np.searchsorted(hidden.keys, keys)] == keys)
+
+
+def lengths_of(rows: np.ndarray) -> np.ndarray:
+    """(n,) of (n, d)."""
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def _cut(m: int, k: int) -> tuple[int, int]:

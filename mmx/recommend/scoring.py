@@ -17,12 +17,12 @@ import numpy as np
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.listed import Listed
-from mmx.recommend.products import WIDE, best_products
+from mmx.recommend.products import WIDE, best_products, lengths_of, searched_products
 from mmx.recommend.threads import in_blocks
 from mmx.search.products import inner_products
 
 CHUNK_BYTES = 256 << 20  # of scores or candidates in memory at once
-MANY = 64  # users from which blocks of items are faster than a search for each
+MANY = 128  # users from which blocks of items are faster than one search
 SEEN_LIMIT = 2048  # beyond so many excluded items a user is ranked over the dense scores
 HEAP_SHARE = 256  # columns for each of the best, from which heaps beat sorting whole numbers
 KEY_BYTES = 1 << 20  # of scores and places as whole numbers at once; fits the cache
@@ -67,6 +67,11 @@ class Factors:
     def known_items(self) -> np.ndarray:
         """(items,) bool."""
         return np.asarray(self.items.any(1))
+
+    @cached_property
+    def item_lengths(self) -> np.ndarray:
+        """(items,) float32."""
+        return lengths_of(self.items)
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """(n,) user numbers → (n, items)."""
@@ -116,14 +121,22 @@ def rank(
         hidden, queries = exclude.rows(users[known]), scorer.users[users[known]]
         items[known], scores[known] = best_products(queries, scorer.items, pool, k, hidden)
         return Ranking(items, scores)
-    if isinstance(scorer, Factors):
+    if isinstance(scorer, Factors) and k * WIDE <= len(pool):
+        slow = scorer.known_users[users]
+        few = np.flatnonzero(slow & (seen <= SEEN_LIMIT))
+        hidden, queries = exclude.rows(users[few]), scorer.users[users[few]]
+        items[few], scores[few] = searched_products(
+            queries, scorer.items, scorer.item_lengths, pool, k, hidden
+        )
+        slow[few] = False
+    elif isinstance(scorer, Factors):
         few = np.flatnonzero((seen <= SEEN_LIMIT) & scorer.known_users[users])
         candidates = scorer.items if len(pool) == scorer.n_items else scorer.items[pool]
         for alike in _by_seen(few, seen):
             fetch = min(k + 1 + int(seen[alike].max()), len(pool))
             for rows in _chunks(alike, 40 * fetch):
                 queries = scorer.users[users[rows]]
-                values, places = inner_products(queries, candidates, fetch)
+                values, places = inner_products(queries, candidates, fetch, each=True)
                 found, tied = _best(values, pool[places], k, exclude.rows(users[rows]))
                 items[rows], scores[rows], slow[rows] = found.items, found.scores, tied
     for rows in _chunks(np.flatnonzero(slow), 32 * scorer.n_items):

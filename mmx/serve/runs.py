@@ -50,14 +50,18 @@ class ServedRun:
         """Numbers of the items."""
         return {one: number for number, one in enumerate(self.ids)}
 
+    @cached_property
+    def seen(self) -> UserItems:
+        """What each user took; the run's data put it together each time."""
+        return self.run.data.seen
+
     def lists(self, users: np.ndarray, k: int, allowed: np.ndarray | None) -> Ranking:
         """The best items of users by their numbers; what they took is left out."""
-        return rank(self.run.scorer, users, k, self.run.data.seen, allowed)
+        return rank(self.run.scorer, users, k, self.seen, allowed)
 
     def taken(self, user: int) -> np.ndarray:
         """Numbers of all items that a user took."""
-        seen = self.run.data.seen
-        return seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+        return self.seen.indices[self.seen.indptr[user] : self.seen.indptr[user + 1]]
 
     def visitor(self, items: np.ndarray) -> Visit:
         """A visitor who took items of these numbers. Raises RunError where it cannot be scored."""
@@ -103,7 +107,7 @@ def load_run(path: Path, name: str) -> ServedRun:
     run = open_run(path)
     made = datetime.datetime.fromtimestamp((path / "config.json").stat().st_mtime, datetime.UTC)
     found = ServedRun(name, run, made)
-    _ = found.users, found.items, run.data.seen
+    _ = found.users, found.items, found.seen
     if len(found.users):
         found.lists(np.zeros(1, np.int64), 1, None)  # what it keeps for later requests
     return found

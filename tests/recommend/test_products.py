@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmx.recommend import products, scoring
 from mmx.recommend.best import keys_of, scores_of
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.products import best_products
+from mmx.recommend.products import best_products, lengths_of, searched_products
 from mmx.recommend.scoring import Factors, rank
 from tests.recommend.ranked import check, excluded
 from tests.recommend.slow import slow_rank
@@ -24,6 +24,7 @@ from tests.recommend.slow import slow_rank
     share=st.sampled_from([0.0, 0.2, 0.7, 1.0]),
     levels=st.sampled_from([1, 2, 5]),
     some=st.booleans(),
+    many=st.sampled_from([1, 1000]),  # in blocks, and by one search
     sizes=st.sampled_from([(16, 16, 16), (32, 16, 32), (48, 32, 512), (2048, 1024, 512)]),
 )
 def test_it_equals_sorting(
@@ -33,6 +34,7 @@ def test_it_equals_sorting(
     share: float,
     levels: int,
     some: bool,
+    many: int,
     sizes: tuple[int, int, int],
 ) -> None:
     """Scores of few whole numbers: nearly everything ties, and products are exact."""
@@ -46,7 +48,7 @@ def test_it_equals_sorting(
     allowed = rng.random(n_items) < 0.5 if some else None
     users = rng.integers(0, n_users, 40)  # repeated and unordered
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "MANY", 1)
+        patch.setattr(scoring, "MANY", many)
         patch.setattr(scoring, "WIDE", 0)  # also of K near the number of items
         patch.setattr(products, "WIDE", 1)
         for name, size in zip(("BLOCK", "PART", "USERS"), sizes, strict=True):
@@ -62,7 +64,9 @@ def drawn(n: int, m: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     return users, rng.standard_normal((m, d), dtype=np.float32) * lengths
 
 
-def test_it_equals_the_products_in_float64() -> None:
+@pytest.mark.parametrize("many", [1, 1000])
+def test_it_equals_the_products_in_float64(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "MANY", many)
     left, right = drawn(70, 9000, 24)
     exclude = excluded(0.1, 70, 9000, np.random.default_rng(1))
     found = rank(Factors(left, right), np.arange(70), 20, exclude)
@@ -79,7 +83,10 @@ def test_equal_vectors_rank_by_number_wherever_they_are(k: int) -> None:
     """A product must not depend on the place in a block: 500 vectors, each of them eight times."""
     left, right = drawn(333, 500, 33)
     right = np.tile(right, (8, 1))[np.random.default_rng(2).permutation(4000)]
-    items, scores = best_products(left, right, np.arange(4000), k, excluded_none(333, 4000))
+    pool, hidden = np.arange(4000), excluded_none(333, 4000)
+    items, scores = best_products(left, right, pool, k, hidden)
+    searched = searched_products(left, right, lengths_of(right), pool, k, hidden)
+    np.testing.assert_array_equal(searched[0], items)
     for found, values in zip(items, scores, strict=True):
         for score in np.unique(values):
             same = (right == right[found[values == score][0]]).all(axis=1)
@@ -90,6 +97,24 @@ def test_equal_vectors_rank_by_number_wherever_they_are(k: int) -> None:
 
 def excluded_none(users: int, items: int) -> UserItems:
     return UserItems(np.zeros(users + 1, np.int64), np.zeros(0, np.int64), items)
+
+
+def test_users_together_get_what_each_gets_alone() -> None:
+    """In spite of equal vectors, and of users of whom much more is hidden than of others."""
+    left, right = drawn(100, 3000, 33)
+    right[1500:] = right[np.random.default_rng(3).permutation(1500)]
+    share = np.where(np.arange(100) % 10, 0.001, 0.6)[:, None]
+    hidden = UserItems.from_pairs(
+        *np.nonzero(np.random.default_rng(4).random((100, 3000)) < share), 100, 3000
+    )
+    left[7] = 0
+    factors, allowed = Factors(left, right), np.arange(3000) % 7 > 0
+    for may in (None, allowed):
+        together = rank(factors, np.arange(100), 20, hidden, may)
+        alone = [rank(factors, np.array([one]), 20, hidden, may) for one in range(100)]
+        np.testing.assert_array_equal(together.items, np.concatenate([one.items for one in alone]))
+        scores = np.concatenate([one.scores for one in alone])
+        np.testing.assert_allclose(together.scores, scores, atol=1e-5)
 
 
 def test_blocks_of_short_vectors_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,3 +191,18 @@ def test_rows_that_cannot_be_searched_are_left_out_in_the_middle(
     np.testing.assert_array_equal(searcher.vectors.matrix, expected)
     norms = np.linalg.norm(expected, axis=1)
     np.testing.assert_allclose(searcher.vectors.scale, 1 / norms, rtol=1e-6)
+
+
+def test_queries_together_find_what_each_finds_alone() -> None:
+    """By one matrix product or one after the other; some vectors are equal."""
+    matrix = np.random.default_rng(5).normal(size=(5000, 48)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    matrix[2500:2600] = matrix[:100]
+    ids = pa.array([f"i{n}" for n in range(5000)])
+    searcher = Searcher(None, "image", vectors_of(ids, matrix))
+    rows = np.arange(0, 5000, 77)
+    together = searcher.others(rows, 20)
+    for place, row in enumerate(rows):
+        alone = searcher.others(rows[place : place + 1], 20)
+        np.testing.assert_array_equal(alone.places[0], together.places[place], str(row))
+        np.testing.assert_array_equal(alone.scores[0], together.scores[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from mmx.opened import open_store
 from mmx.recommend.diversity import mmr, pool_size
+from mmx.recommend.interactions import Interactions
 from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import open_run
+from mmx.serve.ranking import Wanted
 from tests.serve.conftest import Shop
 from tests.serve.world import IDS, ITEMS, Served, listed, served
 
@@ -85,3 +88,22 @@ def test_diversity_without_vectors_says_what_is_missing(shop: Shop) -> None:
     bare = served(shop.runs[1])
     assert "--store" in bare.refused(409, "/recommend/u0", diversity=0.5)
     assert all(row["reason"] is None for row in bare.get("/recommend/u0", explain=True)["items"])
+
+
+def test_requests_together_are_answered_as_one_by_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = served(*shop.runs)
+    monkeypatch.setattr(Interactions, "seen", None)  # put together at the start, not by requests
+    wanted, names = Wanted(k=9, explain=True), list(api.service.snapshot.first.users)
+
+    async def all_at_once() -> tuple[list[Any], list[Any]]:
+        lists = asyncio.gather(*[api.service.recommend(one, wanted) for one in names])
+        near = asyncio.gather(*[api.service.similar(one, 9, None, []) for one in IDS[:9]])
+        return await lists, await near
+
+    async def each() -> tuple[list[Any], list[Any]]:
+        lists = [await api.service.recommend(one, wanted) for one in names]
+        return lists, [await api.service.similar(one, 9, None, []) for one in IDS[:9]]
+
+    assert asyncio.run(all_at_once()) == asyncio.run(each())
