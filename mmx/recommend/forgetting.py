@@ -107,7 +107,7 @@ def _cut(value: np.ndarray, number: int, axes: Sequence[int]) -> np.ndarray:
 def _axes(run: Run, kept: Mapping[str, np.ndarray], code: Codes) -> Mapping[str, Sequence[int]]:
     """Of each parameter the axes with a place for each user; the model is asked where one may be.
 
-    A model of mmx that has changed since the run was written is not that of the run: then sizes
+    One of ours that has changed since the run was written is not that of the run: then sizes
     and names count.
     """
     sizes = (len(run.data.users), len(run.data.users) + len(run.data.items))
