@@ -30,7 +30,8 @@ class Candidates:
         """Those of the options. ``log`` gets a line on items of the catalogue the run lacks.
 
         Raises UnknownIdError for ids of ``exclude`` and ``only`` that the run lacks, DataError
-        for a catalogue that cannot be read, QueryError for a condition that is not one.
+        for a catalogue that cannot be read, QueryError for a condition that is not one, RunError
+        where no item of the run is in the catalogue or meets the condition.
         """
         table = _table(run, options, log)
         allowed = _by_ids(run, options)
@@ -85,7 +86,11 @@ def _by_tables(run: Run, options: RecommendOptions, table: pa.Table | None) -> l
         found.append(_mask(run, run.data.items.numbers(table["item_id"], "negative")))
     if options.where is not None:
         ids = _matching(run, options, options.where)
-        found.append(_mask(run, run.data.items.numbers(ids, "negative")))
+        mask = _mask(run, run.data.items.numbers(ids, "negative"))
+        if not mask.any():
+            raise RunError(f"--where: no item of {run.path} meets {options.where[:60]!r}, and "
+                           "nothing can be recommended; change the condition")  # fmt: skip
+        found.append(mask)
     return found
 
 

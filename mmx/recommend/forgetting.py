@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmx.array_files import load_arrays, save_arrays
+from mmx.array_files import save_arrays
 from mmx.atomic import claimed
 from mmx.errors import RunError
 from mmx.files import as_path
+from mmx.own.code import Codes
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.listed import Listed
-from mmx.recommend.run import Run, digests_of, open_run, read_table
+from mmx.recommend.run import Run, digests_of, open_run, read_parameters, read_table
 from mmx.recommend.run_folder import RUN
 from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.serialize import pack
@@ -36,10 +37,12 @@ TABLES = ("users.parquet", "per_user.parquet", "interactions.parquet", "lists.pa
 NOT_OF_USERS = ("item", "bias", "ids", "project", "content", "modalities.")
 
 
-def forget_user(path: Path | str, user: str) -> int:
+def forget_user(path: Path | str, user: str, *, code: Codes = ()) -> int:
     """Remove a user from all files of a run; how many the run has forgotten by now.
 
-    The run is whole at every moment: after a kill the same call does it again. Raises RunError when
+    ``code`` is the file or module of a model of the user's own, which is run to see which of its
+    parameters are per user. The run is whole at every moment: after a kill the same call does it
+    again. Raises OptionError when such a run comes without its code, RunError when
     there is no such run or it would be left without users, UnknownIdError when it does not have the
     user, TargetError when it cannot be written or another process is doing so.
     """
@@ -53,7 +56,7 @@ def forget_user(path: Path | str, user: str) -> int:
             raise RunError(f"{path} has no other user; delete the run")
         count = int(run.config.get("forgotten_users", 0)) + 1
         with claim.filled(folder=True) as new:
-            _write(run, user, number, new)
+            _write(run, user, number, new, code)
             config: dict[str, Any] = {**run.config, "forgotten_users": count}
             if "sha256" in config:
                 config["sha256"] = digests_of(new)
@@ -63,7 +66,7 @@ def forget_user(path: Path | str, user: str) -> int:
     return count
 
 
-def _write(run: Run, user: str, number: int, new: Path) -> None:
+def _write(run: Run, user: str, number: int, new: Path, code: Codes) -> None:
     """All files but config.json in a new folder, without the user."""
     for name in (inner.name for inner in run.path.iterdir() if inner.name != "config.json"):
         if name in TABLES:
@@ -71,7 +74,7 @@ def _write(run: Run, user: str, number: int, new: Path) -> None:
             kept = table.filter(pc.not_equal(table["user_id"], user))
             pq.write_table(kept, new / name, write_page_checksum=True)
         elif name == "model.safetensors":
-            save_arrays(_arrays(run, number), new / name)
+            save_arrays(_arrays(run, number, code), new / name)
         else:
             _copied(run.path / name, new / name)
 
@@ -86,26 +89,55 @@ def _copied(old: Path, new: Path) -> None:
         shutil.copyfile(old, new)
 
 
-def _arrays(run: Run, number: int) -> Mapping[str, np.ndarray]:
+def _arrays(run: Run, number: int, code: Codes) -> Mapping[str, np.ndarray]:
     """What model.safetensors has, without the user: a scorer, or the parameters of its model."""
     if not isinstance(run.scorer, Factors):
         return pack(_without(run.scorer, number))[1]
-    kept = load_arrays(run.path / "model.safetensors")
+    kept = read_parameters(run)
+    axes = _axes(run, kept, code)
+    return {name: _cut(value, number, axes[name]) for name, value in kept.items()}
+
+
+def _cut(value: np.ndarray, number: int, axes: Sequence[int]) -> np.ndarray:
+    for axis in axes:
+        value = np.delete(value, number, axis)
+    return value
+
+
+def _axes(run: Run, kept: Mapping[str, np.ndarray], code: Codes) -> Mapping[str, Sequence[int]]:
+    """Of each parameter the axes with a place for each user; the model is asked where one may be.
+
+    One of ours that has changed since the run was written is not that of the run: then sizes
+    and names count.
+    """
     sizes = (len(run.data.users), len(run.data.users) + len(run.data.items))
-    return {
-        name: np.delete(value, number, 0) if _is_of_users(name, value, sizes) else value
+    likely = {name: _likely(name, value, sizes) for name, value in kept.items()}
+    if not any(size in sizes for value in kept.values() for size in value.shape):
+        return likely
+    from mmx.recommend.user_rows import user_axes  # imports torch
+
+    try:
+        found = user_axes(run, code)
+    except RunError:
+        if "code" in run.config:
+            raise
+        found = {}
+    same = found.keys() == kept.keys() and all(
+        axis < value.ndim and value.shape[axis] in sizes
         for name, value in kept.items()
-    }
+        for axis in found[name]
+    )
+    return found if same else likely
 
 
-def _is_of_users(name: str, value: np.ndarray, sizes: tuple[int, int]) -> bool:
-    """Whether a parameter has a row for each user, or for each user and then each item.
+def _likely(name: str, value: np.ndarray, sizes: tuple[int, int]) -> Sequence[int]:
+    """The first axis where it has a place for each user, or for each user and then each item.
 
-    Where another one happens to be of that size, its name says what it is.
+    Where another parameter happens to be of that size, its name says what it is.
     """
     if not value.ndim or len(value) not in sizes:
-        return False
-    return "user" in name or not any(part in name for part in NOT_OF_USERS)
+        return ()
+    return (0,) if "user" in name or not any(part in name for part in NOT_OF_USERS) else ()
 
 
 def _without(scorer: Scorer, number: int) -> Scorer:

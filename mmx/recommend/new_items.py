@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from mmx.cache.store import Store, open_store
 from mmx.errors import OptionError, RunError, StoreError, first_few, first_line
 from mmx.kinds import must_be
 from mmx.logs import log_line
-from mmx.own.code import Code, Codes, as_codes
+from mmx.own.code import Codes, as_codes
 from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.features import Features, FeatureSpec, refuse_absurd
 from mmx.recommend.inductive import with_held_out
@@ -31,9 +31,10 @@ from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import FeatureSources, as_specs
 from mmx.recommend.listed import Listed
 from mmx.recommend.memory import allocating
-from mmx.recommend.models import MODELS, ModelRecord, find_model
+from mmx.recommend.models import MODELS, ModelRecord
 from mmx.recommend.protocol import ClosedForm, GradientModel, World
 from mmx.recommend.run import Run, read_parameters
+from mmx.recommend.run_model import config_of_model, record_of
 from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.trained_with import stores_of
 
@@ -88,7 +89,7 @@ def with_new_items(
     must_be("run", run, Run)
     _must_score_by_contents(run)
     _must_be_uncontrolled(run)
-    record = _record(run, as_codes(code))
+    record = record_of(run, as_codes(code))
     sources = _sources(run, as_specs(stores), as_specs(features))
     ids = _new_ids(sources, run)
     data = run.data.with_items(ids)
@@ -120,25 +121,6 @@ def _must_be_uncontrolled(run: Run) -> None:
     if (control := run.config.get("control")) is not None:
         raise RunError(f"{run.path} was trained with --control {str(control.get('arm'))[:40]}, and "
                        "its vectors are not the items' own; take a run without it")  # fmt: skip
-
-
-def _record(run: Run, codes: tuple[Code, ...]) -> ModelRecord:
-    """Of the run's model. What the run says of code is compared with ``codes``, and never run.
-
-    Raises OptionError where the code of a model is not given, RunError where it has changed.
-    """
-    kept = run.config.get("code")
-    if kept is None:
-        return find_model(run.config["model"])
-    source, _, member = str(kept.get("name")).rpartition(":")
-    mine = next((code for code in codes if source in (code.where, code.name)), None)
-    if mine is None:
-        raise OptionError(f"{run.path} is of {source}:{member}, and its code is needed: "
-                          f"--code {source or 'FILE'}")  # fmt: skip
-    if mine.sha256 != kept.get("sha256"):
-        raise RunError(f"{mine.where} has changed since {run.path} was trained; restore it, or "
-                       "train again")  # fmt: skip
-    return find_model(f"{mine.where}:{member}", codes)
 
 
 def _sources(run: Run, new: Sequence[FeatureSpec], moved: Sequence[FeatureSpec]) -> list[_Vectors]:
@@ -194,7 +176,7 @@ def _new_ids(sources: Sequence[_Vectors], run: Run) -> pa.Array:
 def _scorer(run: Run, record: ModelRecord, world: World) -> Scorer:
     """The scorer of the run, over its items and the new ones."""
     module = record.load()
-    config = _config(module.Config, run)
+    config = config_of_model(module.Config, run)
     if isinstance(module, ClosedForm):
         return module.fit(config, world)
     assert isinstance(run.scorer, Factors)
@@ -212,14 +194,6 @@ def _scorer(run: Run, record: ModelRecord, world: World) -> Scorer:
 def _seed(run: Run) -> int:
     """0 of a run that has none, whose model draws nothing."""
     return int((run.config.get("training") or {}).get("seed", 0))
-
-
-def _config(kind: type[Any], run: Run) -> Any:
-    try:
-        return kind(**run.config["settings"])
-    except TypeError as error:
-        raise RunError(f"{run.path} has settings that {run.config['model']} no longer has; "
-                       "train it again") from error  # fmt: skip
 
 
 def _load(model: GradientModel, run: Run, known: int) -> None:

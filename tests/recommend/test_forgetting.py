@@ -6,13 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import mmx
-from mmx.errors import UnknownIdError
+from mmx.errors import RunError, UnknownIdError
 from mmx.recommend import forgetting
+from mmx.recommend.ensemble import Ensemble
 from mmx.recommend.forgetting import forget_user
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.listed import Listed
 from mmx.recommend.run import verify_run
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -60,3 +64,41 @@ def test_a_failed_one_leaves_the_run_and_can_be_repeated(
     assert user in mmx.open_run(path).data.users
     assert forget_user(path, user) == 1
     assert os.listdir(tmp_path) == ["run"]
+
+
+def test_rows_of_lists_and_of_parts_of_a_fusion() -> None:
+    listed = Listed(np.array([0, 2, 2, 5]), np.array([4, 1, 0, 2, 3]), 6)
+    train = UserItems(np.array([0, 1, 3, 4]), np.array([5, 0, 2, 1]), 6)
+    found = forgetting._without(Ensemble((listed,), (1.0,), train), 0)
+    assert isinstance(found, Ensemble)
+    (part,) = found.parts
+    assert isinstance(part, Listed)
+    assert (part.indptr.tolist(), part.items.tolist()) == ([0, 0, 3], [0, 2, 3])
+    assert (found.train.indptr.tolist(), found.train.indices.tolist()) == ([0, 2, 3], [0, 2, 1])
+    last = forgetting._without(listed, 2)
+    assert isinstance(last, Listed)
+    assert (last.indptr.tolist(), last.items.tolist()) == ([0, 2, 2], [4, 1])
+
+
+def test_where_there_is_no_run_and_no_other_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files cannot have two names they are copied."""
+    with pytest.raises(RunError, match="no run at"):
+        forget_user(tmp_path / "absent", "u")
+    assert os.listdir(tmp_path) == []
+    path = shutil.copytree(FIXTURES / "old-itemknn", tmp_path / "run")
+
+    def refused(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused)
+        names = mmx.open_run(path).data.users.ids.to_pylist()
+        metrics = (path / "metrics.json").read_bytes()
+        for count, user in enumerate(names[:-1], 1):
+            assert forget_user(path, user) == count
+        assert (path / "metrics.json").read_bytes() == metrics
+    with pytest.raises(RunError, match="has no other user; delete the run"):
+        forget_user(path, names[-1])
+    assert mmx.open_run(path).data.users.ids.to_pylist() == names[-1:]
