@@ -25,9 +25,11 @@ from unittest import mock
 import torch
 import torch._dynamo  # reads tables of torch's functions, which are replaced below
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+_device_constructors()  # kept by torch: made later, ``torch.device("meta")`` would not know `empty`
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 ACROSS = {"copy_", "_copy_from", "_to_copy", "set_"}  # take tensors of two devices
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}

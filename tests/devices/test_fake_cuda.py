@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -110,3 +112,19 @@ def test_waiting_is_noted_and_all_is_as_before() -> None:
         ]  # fmt: skip
     assert (torch.Tensor.to, torch.Generator, torch.tensor, torch.cuda.is_available()) == before
     assert x.device.type == "cpu"
+
+
+def test_a_device_for_all_tensors_works_afterwards() -> None:
+    """Torch keeps a table of what makes tensors; in a process that first asks here, too."""
+    code = """
+import torch
+from tests.devices.fake_cuda import FakeCuda
+with FakeCuda(), torch.device("meta"):
+    torch.zeros(2)
+with torch.device("meta"):
+    print(torch.empty(2).device, torch.tensor(2).device)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.split() == ["meta", "meta"]
