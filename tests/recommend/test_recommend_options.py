@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mmx.data.vocabulary import Vocabulary
 from mmx.errors import DataError, MmxError, OptionError, RunError, UnknownIdError
+from mmx.recommend import diversity as diversity_module
 from mmx.recommend import list_builder, recommendation
 from mmx.recommend.diversity import mmr, pool_size
 from mmx.recommend.features import Features
@@ -160,8 +161,8 @@ def test_lists_are_those_of_loops(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recommendation, "ROWS_AT_ONCE", at_once * k)
         patch.setattr(list_builder, "CELLS", 30)
-        patch.setattr(list_builder, "pool_size", lambda k: 2)
-        patch.setitem(globals(), "pool_size", lambda k: 2)
+        patch.setattr(diversity_module, "LEAST", 2)
+        patch.setattr(diversity_module, "POOL", 0)
         expected = [row for user in range(USERS) for row in slow(run, user, options)]
         done = []
         tables = list(recommend_all(run, options, progress=lambda *now: done.append(now)))

@@ -130,7 +130,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_what_cannot_be_served_is_one_line(
-    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(shop.runs[1])
     assert "no run at" in refused(capsys, str(tmp_path), "--port", "0")
@@ -141,10 +141,17 @@ def test_what_cannot_be_served_is_one_line(
         port = str(taken.getsockname()[1])
         assert "--port" in refused(capsys, run, "--port", port)
     assert "--host" in refused(capsys, run, "--host", "no-such-host.invalid", "--token", TOKEN)
-    monkeypatch.setitem(sys.modules, "fastapi", None)
-    for name in [name for name in sys.modules if name.startswith("mmx.serve")]:
-        monkeypatch.delitem(sys.modules, name)
-    assert "pip install 'mmx[serve]'" in refused(capsys, run, "--port", "0")
+
+
+def test_without_the_extra(shop: Shop) -> None:
+    code = "import sys; sys.modules['fastapi'] = None; from mmx.cli import program; program()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve", str(shop.runs[1]), "--port", "0"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install 'mmx[serve]'" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_fusion_and_ready_lists_are_served_too(shop: Shop, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from mmx.serve import thumbs
 from mmx.serve.thumbs import Thumbnails
 from mmx.serve.work import Batches, BusyError, Pool
 from tests.serve.world import Served
@@ -92,7 +93,7 @@ def test_thumbnails_are_made_once_and_bounded(monkeypatch: pytest.MonkeyPatch) -
         made.append(f"{raw.decode()} {side}")
         return raw * 100
 
-    monkeypatch.setattr("mmx.serve.thumbs.thumbnail", make)
+    monkeypatch.setattr(thumbs, "thumbnail", make)
     kept = Thumbnails(most=700)
     read = str.encode
     for name in ("a", "a", "b", "a"):
