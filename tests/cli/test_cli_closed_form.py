@@ -141,7 +141,7 @@ def test_sql_over_a_run_without_embeddings(store: Shop) -> None:
         ),
         (("evaluate", "runs/ease", "--cold", "--tail", "3"), 2, "--cold means --tail 0"),
         (("evaluate", "runs/ease", "--cold", "--split", "valid"), 1, "raise --tail"),
-        (("recommend", "runs/ease", "--items-from", "i1", "--user", "u1"), 2, "give either"),
+        (("recommend", "runs/ease", "--items-from", "i1", "--user", "u1"), 2, "give one of"),
         (("recommend", "runs/ease", "--items-from", ""), 2, "at least one"),
         (("fuse", "runs/ease"), 2, "two or more different runs"),
     ],

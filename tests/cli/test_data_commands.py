@@ -26,7 +26,7 @@ def test_check(shop: Shop) -> None:
     assert report["license"] == "CC0 | <b>"
     text = card.read_text()
     assert text.startswith("<!-- dataset card, made by mmx data check -->\n\n# data\n")
-    assert "| licence | CC0 \\| &lt;b> |" in text
+    assert "| licence | CC0 \\| \\<b\\> |" in text
     assert "| train | " in text
     for wrong, said in (
         (arguments, "card.md exists; set --out elsewhere, or --overwrite"),

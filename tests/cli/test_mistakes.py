@@ -62,7 +62,7 @@ def test_truncated_parquet(shop: Shop) -> None:
         ((*TRAIN, "data", "--model", "vbrp"), "did you mean 'vbpr'"),
         ((*TRAIN, "data", "--set", "dimm=3"), "did you mean 'dim'"),
         ((*TRAIN, "data", "--set", "dim=x"), "int is expected"),
-        (("recommend", "runs/vbpr-toy"), "either --user ID or --all"),
+        (("recommend", "runs/vbpr-toy"), "give one of --user ID"),
         (("recommend", "runs/vbpr-toy", "--all"), "--all needs --out"),
     ],
 )

@@ -21,6 +21,7 @@ const PARENTS = { item: "", user: "users" };
 
 let leaving = new AbortController();
 let first = true;
+let wanted = null; // where the focus goes when what was drawn is there
 let last = null; // the view and id seen before, to tell a new view from the same with other filters
 
 function nav(view) {
@@ -52,10 +53,14 @@ function frame({ title, lead = null, nodes }, here) {
   const main = document.getElementById("main");
   const place = `${here?.view}/${here?.id}`;
   const same = place === last;
-  const at = same ? focusedName(main) : null;
+  const at = same ? focusedName(main) ?? wanted : null;
+  wanted = at;
   main.replaceChildren(h("header", { class: "head" }, heading, lead), ...nodes.flat(Infinity).filter(Boolean));
   if (!same) window.scrollTo(0, 0);
-  if (at) requestAnimationFrame(() => (main.querySelector(at) ?? heading).focus({ preventScroll: true })); // some come a little later
+  if (at) requestAnimationFrame(() => { // some come a little later
+    (main.querySelector(at) ?? heading).focus({ preventScroll: true });
+    wanted = null;
+  });
   else if (!first) heading.focus({ preventScroll: true });
   first = false;
   last = place;

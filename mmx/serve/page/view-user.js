@@ -43,7 +43,13 @@ export function diversityField(here) {
   const shown = h("output", { for: "diversity" }, value);
   const range = h("input", { type: "range", id: "diversity", min: "0", max: "1", step: "0.1", value });
   range.addEventListener("input", () => { shown.textContent = range.value; });
-  range.addEventListener("change", () => changed(here)({ diversity: range.value === "0" ? null : range.value }));
+  let later;
+  range.addEventListener("change", () => {
+    clearTimeout(later); // keys change it step by step, and drawing the view again would lose the next one
+    later = setTimeout(() => {
+      if (range.isConnected) changed(here)({ diversity: range.value === "0" ? null : range.value });
+    }, 300);
+  });
   return h("label", { class: "field" }, h("span", {}, "Diversity ", shown), range);
 }
 
