@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmx.bounds import SEED, check_options, whole
 from mmx.cache.store import Store, open_store
 from mmx.data.dataset import Items, load_items
-from mmx.errors import MmxError, OptionError
+from mmx.errors import MmxError, OptionError, RunError
 from mmx.files import Place, as_place, is_url
 from mmx.recommend.run import Run, open_run
 from mmx.report import runs as parts
@@ -92,6 +92,8 @@ def report(
 
 def _is_run(path: Place | str) -> bool:
     place = as_place(path)
+    if isinstance(place, Path) and not place.exists():
+        raise RunError(f"no run or store at {path}; `mmx train` makes a run, `mmx extract` a store")
     return isinstance(place, Path) and (place / "config.json").is_file()
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.errors import OptionError, suggestion
-from mmx.recommend.diversity import UNCAPPED, mmr, pool_size, reach_of, within_cap
+from mmx.recommend.diversity import UNCAPPED, mmr, pool_size, reach_of, units, within_cap
 from mmx.recommend.fallback import popular
 from mmx.recommend.reasons import closest
 from mmx.recommend.scoring import Ranking
@@ -114,8 +114,10 @@ class Chooser:
         ))  # fmt: skip
 
     def _vectors(self, items: np.ndarray) -> np.ndarray:
-        """(n, d) vectors of items of the run; zero where there is none."""
-        return self.now.vectors(None, [self.run.ids[number] for number in items.tolist()])
+        """(n, d) vectors of items of the run, as ``ItemVectors.together`` has them."""
+        ids = [self.run.ids[number] for number in items.tolist()]
+        names = self.now.modalities or (None,)  # without a store the error says so
+        return np.concatenate([units(self.now.vectors(name, ids)) for name in names], axis=1)
 
     def _listed(self, items: np.ndarray, scores: np.ndarray, history: np.ndarray) -> dict[str, Any]:
         ids = [self.run.ids[number] for number in items.tolist()]

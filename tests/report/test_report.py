@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmx.errors import OptionError, RunError, StoreError, UnknownIdError
+from mmx.errors import OptionError, RunError, UnknownIdError
 from mmx.report.build import ReportOptions, report
 from tests.cache.small_store import store as small_store
 from tests.report.worlds import BAD, hostile_world, names
@@ -157,7 +157,7 @@ def test_what_cannot_be_reported(shop: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     report([store], progress=lambda *numbers: done.append(numbers))
     assert done == [(1, 1)]
-    with pytest.raises(StoreError, match="no store"):
+    with pytest.raises(RunError, match="no run or store at"):
         report([tmp_path / "nothing"])
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from mmx.opened import open_store
-from mmx.recommend.diversity import mmr, pool_size
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import open_run
@@ -53,15 +52,13 @@ def test_reasons_are_the_closest_items_of_the_user(api: Served, shop: Shop) -> N
     assert {row["reason"]["item_id"] for row in mine["items"]} <= {"i0", "i15"}
 
 
-def test_diverse_lists_are_those_of_mmr(api: Served, shop: Shop) -> None:
-    run, store = open_run(shop.runs[0]), open_store(shop.store)
-    pool = recommend(run, ["u0"], RecommendOptions(pool_size(5)))
-    ids, scores = pool["item_id"].to_pylist(), pool["score"].to_numpy()
-    vectors = store.vectors("image", ids)[0]
+def test_diverse_lists_are_those_of_mmx_recommend(api: Served, shop: Shop) -> None:
+    """Both compare the vectors of all modalities."""
+    run = open_run(shop.runs[0])
     for diversity in (0.2, 0.9):
-        want = [ids[place] for place in mmr(scores, vectors, 5, diversity)]
+        want = recommend(run, ["u0"], RecommendOptions(5, diversity=diversity))
         found = api.get("/recommend/u0", diversity=diversity, k=5)["items"]
-        assert [row["item"]["item_id"] for row in found] == want
+        assert [row["item"]["item_id"] for row in found] == want["item_id"].to_pylist()
         assert [row["rank"] for row in found] == [1, 2, 3, 4, 5]
 
 
