@@ -33,6 +33,7 @@ from mmx.recommend.recommend_options import RecommendOptions
 from mmx.recommend.recommendation import recommend_all
 from mmx.recommend.run import open_run
 from mmx.recommend.scoring import Factors, rank
+from mmx.recommend.ties import CLOSE
 from mmx.recommend.training import train
 from mmx.search import on_device
 from mmx.search.on_device import DeviceRows, float32_products
@@ -137,6 +138,42 @@ def test_lists_equal_the_cpus(device: str, k: int) -> None:
         found = products_on(device, left, right, pool, k, hidden)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-5)
+
+
+@contextmanager
+def rounding(share: float) -> Iterator[None]:
+    """A device that sums in an order of its own: products are wrong by a share of the lengths."""
+    random = torch.Generator().manual_seed(0)
+    products_of = DeviceRows._products
+
+    def noisy(self: DeviceRows, left: torch.Tensor, part: slice, *masked: Any) -> torch.Tensor:
+        scores = products_of(self, left, part, *masked)
+        lengths = left.norm(dim=1)[:, None] * self.rows[part].norm(dim=1)
+        if self.scale is not None:
+            lengths *= self.scale[part]
+        return scores + share * lengths * (2 * torch.rand(scores.shape, generator=random) - 1)
+
+    with mock.patch.object(DeviceRows, "_products", noisy):
+        yield
+
+
+def test_lists_do_not_depend_on_the_order_in_which_a_device_sums() -> None:
+    """Of vectors of which many differ in the last bits alone; each turn rounds otherwise."""
+    rng = np.random.default_rng(5)
+    left = rng.standard_normal((150, 16), dtype=np.float32)
+    right = np.tile(rng.standard_normal((100, 16), dtype=np.float32), (9, 1))
+    right[300:] += np.float32(2**-24) * rng.integers(-8, 9, (600, 16)).astype(np.float32)
+    hidden, pool = excluded(0.1, 150, 900, rng), np.arange(900)
+    expected = products.best_products(left, right, pool, 12, hidden)
+    searcher = Searcher(None, "image", vectors_of(ids(900), right))
+    with small(256, 256 * 40), rounding(CLOSE * 16**0.5 * 0.9):
+        for _ in range(3):
+            found = products_on(TORCH, left, right, pool, 12, hidden)
+            np.testing.assert_array_equal(found[0], expected[0])
+    similar = tables(searcher, "cpu")
+    with small(256, 256 * 40), rounding(searcher.error * 0.9):
+        for _ in range(3):
+            assert tables(searcher, TORCH) == similar
 
 
 def test_a_tensor_that_stays_on_the_cpu_is_seen() -> None:

@@ -31,6 +31,8 @@ def together(scorer: Factors, size: int) -> list[dict[str, float]]:
 
     for rank in range(size):
         of(rank, noted)
+    users = [count for count, *_ in sums]
+    assert max(users) - min(users) <= 1
     total = np.sum(sums, axis=0).tolist()
     return [of(rank, lambda values: total) for rank in range(size)]
 
