@@ -12,6 +12,7 @@ import pytest
 from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.scoring import Factors
 from mmx.recommend.training import _validated
+from mmx.recommend.validation import evaluated_users
 from tests.recommend.short_training import log
 
 DATA = log()
@@ -33,6 +34,7 @@ def together(scorer: Factors, size: int) -> list[dict[str, float]]:
         of(rank, noted)
     users = [count for count, *_ in sums]
     assert max(users) - min(users) <= 1
+    assert sum(users) == len(evaluated_users(DATA.valid, DATA.known))
     total = np.sum(sums, axis=0).tolist()
     return [of(rank, lambda values: total) for rank in range(size)]
 
