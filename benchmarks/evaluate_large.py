@@ -5,6 +5,7 @@
     python benchmarks/evaluate_large.py --users 19445 --items 7050 --rounds 7 --train 6
     python benchmarks/evaluate_large.py --users 20000 --items 1000000 --scorer item-item
     python benchmarks/evaluate_large.py --users 20000 --items 7000 --scorer dense --rounds 3
+    python benchmarks/evaluate_large.py --users 200000 --items 1000000 --device cuda --rounds 3
 
 Embeddings, training and held-out items are drawn from a seed. Item popularity follows a power law,
 as in a shop, and users have from a few to some hundred training items to mask. Every round measures
@@ -20,6 +21,7 @@ import time
 import faiss
 import numpy as np
 
+from mmx.devices import multiplying_device
 from mmx.recommend.blocks.item_item import ItemItem, SparseRows
 from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.interactions import UserItems
@@ -41,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--keep", type=int, default=50, help="neighbours of an item (item-item)")
     parser.add_argument("--rounds", type=int, default=1, help="the best one counts")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (factors)")
     parser.add_argument("--threads", type=int, default=faiss.omp_get_max_threads())
     options = parser.parse_args()
     faiss.omp_set_num_threads(options.threads)
@@ -48,7 +51,8 @@ def main() -> None:
     train, held_out = interactions(options, rng)
     scorer = scorer_of(options, train, rng)
     print(f"{options.users:,} users × {options.items:,} items, {options.scorer}, "
-          f"{options.threads} threads; memory before {peak():.2f} GB")  # fmt: skip
+          f"{options.device}, {options.threads} threads; "
+          f"memory before {peak():.2f} GB")  # fmt: skip
     seconds, used = [], []
     for _ in range(options.rounds):
         start, cpu = time.perf_counter(), time.process_time()
@@ -81,6 +85,7 @@ def scorer_of(options: argparse.Namespace, train: UserItems, rng: np.random.Gene
         return Factors(
             rng.standard_normal((options.users, options.dim), dtype=np.float32),
             rng.standard_normal((options.items, options.dim), dtype=np.float32),
+            device=multiplying_device(options.device),
         )
     if options.scorer == "dense":
         shape = (options.items, options.items)

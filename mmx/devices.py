@@ -15,7 +15,8 @@ from mmx.logs import log_line
 if TYPE_CHECKING:  # torch takes seconds to import, and most commands have no use for it
     import torch
 
-AUTO = "auto"
+AUTO, CPU = "auto", "cpu"
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA, under WSL, of AMD
 
 
 def usable_device(name: str | torch.device) -> torch.device:
@@ -40,6 +41,22 @@ def usable_device(name: str | torch.device) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         _try(device)
     return device
+
+
+def multiplying_device(name: str) -> str:
+    """The CPU or CUDA GPU that ``--device`` names, where only matrices are multiplied.
+
+    torch is imported only where there may be a GPU. Raises OptionError as ``usable_device`` does,
+    and for another kind of device.
+    """
+    must_be("--device", name, str)
+    may = "torch" in sys.modules or any(map(os.path.exists, DRIVERS))
+    if name == CPU or (name == AUTO and not may):
+        return CPU
+    device = usable_device(name)
+    if device.type not in ("cpu", "cuda"):
+        raise OptionError(f"--device {name}: cpu, cuda or auto is expected here")
+    return CPU if device.type == "cpu" else str(device)
 
 
 def _here() -> str:

@@ -83,6 +83,16 @@ class Processes:
         batch[self.rank :: self.size] = part
         return batch
 
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """Each of some numbers, added up over all processes in float64."""
+        if self.size == 1:
+            return list(values)
+        from accelerate.utils import reduce
+
+        mine = torch.tensor(values, dtype=torch.float64, device=self.device)
+        total: list[float] = reduce(mine, reduction="sum").tolist()
+        return total
+
     def agree(self, value: float) -> float:
         """The first process's value, so that all decide alike."""
         if self.size == 1:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mmx.devices
-from mmx.devices import described, usable_device
+from mmx.devices import described, multiplying_device, usable_device
 from mmx.errors import OptionError
 from mmx.extract.workers.processes import spread
 from mmx.extract.workers.ray_cluster import takes_gpus
@@ -49,6 +49,16 @@ def test_auto_is_the_cpu_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert usable_device("auto") == torch.device("cpu")
     assert described("auto").startswith("cpu (")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_matrices_are_multiplied_on_a_gpu_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [multiplying_device(name) for name in ("cpu", "cpu:0", "cuda", "cuda:1", "auto")] == [
+        "cpu", "cpu", "cuda", "cuda:1", "cuda",
+    ]  # fmt: skip
+    monkeypatch.setattr(mmx.devices, "usable_device", lambda name: torch.device("mps"))
+    with pytest.raises(OptionError, match="--device mps: cpu, cuda or auto is expected here"):
+        multiplying_device("mps")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "meta", "cuda:9", "cpu:3", "xpu", "mps"])

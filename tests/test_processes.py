@@ -16,9 +16,17 @@ import torch
 # The group's threads, if they are still there when the interpreter goes, may abort the process.
 atexit.register(lambda: torch.distributed.is_initialized() and os._exit(3))
 from mmx.processes import Processes
+from mmx.recommend.evaluation import evaluate_scorer
+from mmx.recommend.training import _validated
 from tests.recommend.short_training import log, run, with_one_who_took_all
 # one user's pairs are skipped, and the last batch has a row for one of the two processes only
-trained = run(with_one_who_took_all(log()), epochs=3, lr=1e-2, batch_size=106)
+data = with_one_who_took_all(log())
+trained = run(data, epochs=3, lr=1e-2, batch_size=106)
+# each ranks for its share of the users, and all have the metrics of one
+together = _validated(trained.scorer, data, Processes("cpu"))
+alone = evaluate_scorer(trained.scorer, data.valid, data.known, cutoffs=(20,)).means
+assert together.keys() == alone.keys() and alone["recall@20"] > 0
+assert all(abs(together[name] - alone[name]) <= 1e-12 for name in alone), (together, alone)
 if Processes("cpu").is_main:
     np.savez(sys.argv[1], users=trained.scorer.users, items=trained.scorer.items)
 """

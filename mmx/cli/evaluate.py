@@ -18,6 +18,7 @@ from mmx.cli.options import (
     Fold,
     Folds,
     KCore,
+    ListDevice,
     MinRating,
     Targets,
     of_input,
@@ -107,6 +108,7 @@ def evaluate(
         of_output(help="Run directory that --lists makes.", show_default="runs/NAME"),
     ] = None,
     overwrite: Annotated[bool, of_output("--overwrite", help="Replace the run at --out.")] = False,
+    device: ListDevice = "cpu",
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -129,11 +131,13 @@ def evaluate(
             "--encoding": encoding, "--delimiter": delimiter, "--out": out,
             "--overwrite": overwrite,
         })  # fmt: skip
-        _evaluate_run(run, "test" if split is None else split, at, tail, cold, wide, as_json)
+        split = "test" if split is None else split
+        _evaluate_run(run, device, split, at, tail, cold, wide, as_json)
         return
     assert lists is not None
     _refuse("takes a run; evaluate the one that --lists makes", {
         "--tail": tail is not None, "--cold": cold, "--beyond": beyond, "--groups": groups,
+        "--device": device != "cpu",
     })  # fmt: skip
     from mmx.data.csvs.format import CsvFormat
     from mmx.recommend.rival import evaluate_lists
@@ -226,15 +230,15 @@ def _point(texts: list[str] | None) -> str | None:
 
 
 def _evaluate_run(
-    path: Path, split: str, at: list[str] | None, tail: int | None, cold: bool, wide: _Wide,
-    as_json: bool,
+    path: Path, device: str, split: str, at: list[str] | None, tail: int | None, cold: bool,
+    wide: _Wide, as_json: bool,
 ) -> None:  # fmt: skip
     from mmx.recommend.api import evaluate as measure
     from mmx.recommend.metrics import CUTOFFS
     from mmx.recommend.run import metrics_of, open_run
 
     cutoffs = _cutoffs(at) if at else None
-    run = open_run(path)
+    run = open_run(path, device)
     measured = measure(run, split, cutoffs or CUTOFFS, tail=tail, cold=cold, log=note)
     metrics, more = metrics_of({split: measured}), wide.of(run, split, cutoffs)
     if as_json:

@@ -43,6 +43,10 @@ Connections = Annotated[int, of_web(help="Pictures fetched at once.")]
 PerHost = Annotated[int, of_web(help="Pictures fetched at once from one host.")]
 MaxImageMib = Annotated[int, of_web(help="Largest picture that is fetched, in MiB.")]
 Device = Annotated[str, of_speed(help="cpu, cuda, cuda:1; auto: a CUDA GPU where there is one.")]
+ListDevice = Annotated[
+    str,
+    of_speed(help="Of a run's embeddings, for many users: cpu, cuda, cuda:1; auto: a CUDA GPU."),
+]
 StoreWeights = Annotated[
     Path | None, of_encoder(help="Weights file or folder that the store was made with.")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmx.cli.dataset import tables_of
-from mmx.cli.options import Delimiter, Encoding, of_items, of_users
+from mmx.cli.options import Delimiter, Encoding, ListDevice, of_items, of_users
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_table, progress_bar
 from mmx.cli.search_output import LazyBar
 
@@ -115,6 +115,7 @@ def recommend(
         Path | None, typer.Option(help="Write the lists: .parquet, .csv, .tsv, .json or .jsonl.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    device: ListDevice = "cpu",
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -153,11 +154,12 @@ def recommend(
         k, without or [], among, seen, where, catalogue, fallback, diversity, _cap(per), explain,
         tuple(store or ()), csv,
     )  # fmt: skip
-    opened = open_run(run)
+    opened = open_run(run, device)
     if new_items:
         from mmx.recommend.new_items import with_new_items  # imports torch
 
         opened = with_new_items(opened, new_items, features or (), code=code or (), log=note)
+        opened = opened.on(device)  # a closed form was solved again
     taken = _all_ids("--items-from", items_from, csv, may_be_empty=fallback != "none")
     with progress_bar() as bar:
         tables, asked = _lists(

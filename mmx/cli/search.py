@@ -17,6 +17,7 @@ from mmx.cli.options import (
     of_encoder,
     of_input,
     of_output,
+    of_speed,
 )
 from mmx.cli.output import AsJson, Debug, Quiet, note, progress_bar
 from mmx.cli.search_output import Beside, LazyBar, Shown, ready_to_write
@@ -121,6 +122,14 @@ def similar(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     index: Index = None,
+    device: Annotated[
+        str | None,
+        of_speed(
+            help="With --all: cpu, cuda, cuda:1; auto: a CUDA GPU where there is one and many "
+            "items.",
+            show_default="auto",
+        ),
+    ] = None,
     show: Show = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -137,6 +146,8 @@ def similar(
         raise OptionError("--all needs --out FILE.parquet")
     if everything and show:
         raise OptionError("--show goes with one item; join the table with `mmx sql`")
+    if device is not None and not everything:
+        raise OptionError("--device goes with --all; drop it")
     ready_to_write(out, overwrite)
     opened = _opened(store)
     if everything and where is None and (data or encoding or delimiter):
@@ -151,7 +162,7 @@ def similar(
             beside.say_short(table.num_rows, k, len(searcher) - 1)
             shown.one(beside.described(table, "similar_id"))
             return
-        shown.several(_all(searcher, k, beside))
+        shown.several(_all(searcher, k, beside, device or "auto"))
 
 
 def duplicates(
@@ -245,10 +256,10 @@ def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Sear
     return searcher
 
 
-def _all(searcher: Searcher, k: int, beside: Beside) -> Iterator[Table]:
+def _all(searcher: Searcher, k: int, beside: Beside, device: str) -> Iterator[Table]:
     with progress_bar() as bar:
         task = bar.add_task("similar items", total=None)
         yield from searcher.similar_all(
-            k, among=beside.among,
+            k, among=beside.among, device=device,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip

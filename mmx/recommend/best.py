@@ -23,6 +23,15 @@ class Best:
         """Of n users before anything was multiplied."""
         return cls(np.full((n, k), NONE), np.full(n, LEAST, np.float32))
 
+    @classmethod
+    def of(cls, scores: np.ndarray, items: np.ndarray) -> Best:
+        """Of n users (n, K) candidates in any order; one of score -inf is none."""
+        keys = keys_of(scores, items)
+        keys[np.isneginf(scores)] = NONE
+        keys.sort(axis=1)
+        full = keys[:, 0] > NONE
+        return cls(keys, np.where(full, scores_of(keys[:, 0]), np.float32(LEAST)))
+
     def add(
         self, users: np.ndarray, rows: np.ndarray, scores: np.ndarray, items: np.ndarray
     ) -> None:

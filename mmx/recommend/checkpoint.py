@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ import torch
 from mmx.atomic import replacing, sweep
 from mmx.errors import RunError, first_line
 from mmx.recommend.protocol import GradientModel
-from mmx.recommend.scoring import Factors
 from mmx.torch_files import load_checked, save_checked
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class Checkpoint:
             generator.set_state(state)
         best.best, best.best_epoch = saved["best"], saved["best_epoch"]
         best.history, best.state = saved["history"], saved["best_state"]
-        best.scorer = Factors(saved["users"].numpy(), saved["items"].numpy())
+        users, items = saved["users"].numpy(), saved["items"].numpy()
+        best.scorer = replace(best.scorer, users=users, items=items)
         return int(saved["epoch"])
 
     def save(self, epoch: int, best: Trained, written: Callable[[], None] = lambda: None) -> None:

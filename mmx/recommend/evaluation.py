@@ -40,16 +40,19 @@ def evaluate_scorer(
     *,
     cutoffs: tuple[int, ...] = CUTOFFS,
     targets: np.ndarray | None = None,
+    share: slice = slice(None),
 ) -> Evaluation:
     """Rank the whole catalogue for every user with held-out items.
 
     Training items are masked. Users without held-out items are left out, and so are users
     without training items, whom a trained model cannot know. ``targets`` (items,) bool counts
-    only those held-out items as relevant; all items still compete.
+    only those held-out items as relevant; all items still compete. ``share`` says which of the
+    users are evaluated here, where several processes do it together.
     """
     if targets is not None:
         held_out = only(held_out, targets)
-    users = evaluated_users(held_out, train)
+    everyone = evaluated_users(held_out, train)
+    users = everyone[share]
     relevant = held_out.counts[users]
     parts = []
     for rows in _blocks(len(users), min(max(cutoffs), scorer.n_items)):
@@ -58,7 +61,7 @@ def evaluate_scorer(
         parts.append(all_metrics(hits, relevant[rows], cutoffs))
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     different = len(np.unique(held_out.rows(users).indices))
-    unscored = int((held_out.counts > 0).sum()) - len(users)
+    unscored = int((held_out.counts > 0).sum()) - len(everyone)
     return Evaluation(users, relevant, metrics, different, unscored)
 
 

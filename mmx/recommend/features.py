@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary
+from mmx.devices import CPU
 from mmx.errors import OptionError, StoreError, suggestion
 from mmx.files import Place, as_place
 from mmx.kinds import texts
@@ -29,6 +30,7 @@ class Features:
     present: np.ndarray  # (items,) bool
     space: Space = MEMORY  # where what is made of the vectors goes
     fitted: int | None = None  # mean and axes are of the first so many items; None: of all
+    device: str = CPU  # where the items' nearest ones are searched; any other is a GPU's
 
     @property
     def dimension(self) -> int:

@@ -57,7 +57,10 @@ class Task:
     @property
     def world(self) -> World:
         """What the model may learn from."""
-        return World(self.inputs.data.train, self.inputs.features, self.job.training.seed)
+        device, found = self.job.training.device, self.inputs.features
+        if torch.device(device).type == "cuda":
+            found = {name: replace(one, device=device) for name, one in found.items()}
+        return World(self.inputs.data.train, found, self.job.training.seed)
 
 
 @dataclass(frozen=True)

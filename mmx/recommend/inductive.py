@@ -41,7 +41,7 @@ def newcomers(scorer: Scorer, train: UserItems, histories: UserItems) -> Scorer:
     if isinstance(scorer, Factors):
         if scorer.solve is not None:
             return replace(scorer, users=scorer.solve.solved(scorer.items, histories))
-        return Factors(_folded_in(scorer, train, histories), scorer.items)
+        return replace(scorer, users=_folded_in(scorer, train, histories))
     if isinstance(scorer, Ensemble):
         parts = tuple(newcomers(part, train, histories) for part in scorer.parts)
         return Ensemble(parts, scorer.weights, histories)

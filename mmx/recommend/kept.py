@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -20,7 +22,8 @@ class Kept:
 
     def factors(self, scorer: Factors) -> Factors:
         """The same embeddings, large ones in files."""
-        return Factors(self._array("users", scorer.users), self._array("items", scorer.items))
+        users, items = self._array("users", scorer.users), self._array("items", scorer.items)
+        return replace(scorer, users=users, items=items)
 
     def state(self, state: dict[str, torch.Tensor], model: nn.Module) -> None:
         """Fill ``state`` with the model's parameters as they are now."""

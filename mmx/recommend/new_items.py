@@ -188,7 +188,7 @@ def _scorer(run: Run, record: ModelRecord, world: World) -> Scorer:
     with torch.no_grad():
         items = model.factors()[1].float().cpu().numpy()
     _must_be_the_same(items[: len(known)], known, run)
-    return Factors(run.scorer.users, np.concatenate([known, items[len(known) :]]))
+    return replace(run.scorer, items=np.concatenate([known, items[len(known) :]]))
 
 
 def _seed(run: Run) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 
 from mmx.array_files import load_arrays, save_arrays
 from mmx.atomic import Claim, file_sha256
+from mmx.devices import AUTO, CPU, multiplying_device
 from mmx.errors import OptionError, RunError, UnknownIdError, first_line
 from mmx.files import as_path, parse_json
 from mmx.recommend.evaluation import Evaluation
@@ -64,6 +65,20 @@ class Run:
     def can(self, what: str) -> bool:
         """Whether the model scores "cold_items", which nobody took, or "new_users"."""
         return bool(self.config.get("can", {}).get(what, False))
+
+    def on(self, device: str) -> Run:
+        """The same run; lists of many users are computed on "cpu", "cuda", "cuda:1" or "auto".
+
+        "auto" is a GPU where there is one and the run has embeddings. Lists are the same on all.
+        Raises OptionError for a device that is not here, or a GPU for a run without embeddings.
+        """
+        chosen = multiplying_device(device)
+        if isinstance(self.scorer, Factors):
+            return replace(self, scorer=replace(self.scorer, device=chosen))
+        if chosen != CPU and device != AUTO:
+            raise OptionError(f"--device {device}: {self.path} has no embeddings, and the CPU "
+                              "makes its lists; drop it")  # fmt: skip
+        return self
 
 
 def save_run(
@@ -108,8 +123,11 @@ def save_run(
         _write_json(temporary / "config.json", record_files)
 
 
-def open_run(path: Path | str) -> Run:
-    """Open a run. Raises RunError when it is absent, incomplete or of another format."""
+def open_run(path: Path | str, device: str = CPU) -> Run:
+    """Open a run; ``device`` as in ``Run.on``.
+
+    Raises RunError when it is absent, incomplete or of another format.
+    """
     path = as_path(path)
     if not (path / "config.json").is_file():
         raise RunError(f"no run at {path}; make one with `mmx train`")
@@ -126,7 +144,7 @@ def open_run(path: Path | str) -> Run:
         check_scorer(scorer, len(users), len(items))
     except BROKEN as error:
         raise _broken(path, error) from error
-    return Run(path, config, metrics, data, items, scorer)
+    return Run(path, config, metrics, data, items, scorer).on(device)
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float]]:

@@ -14,10 +14,12 @@ from typing import Protocol
 
 import numpy as np
 
+from mmx.devices import CPU
+from mmx.recommend.device_products import products_on
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
 from mmx.recommend.listed import Listed
-from mmx.recommend.products import WIDE, best_products, lengths_of, searched_products
+from mmx.recommend.products import WIDE, lengths_of, searched_products
 from mmx.recommend.threads import in_blocks
 from mmx.search.products import inner_products
 
@@ -52,6 +54,7 @@ class Factors:
     items: np.ndarray  # (items, k) float32
     # The equation of a user's vector; None: mmx.recommend.inductive estimates a new user's.
     solve: LeastSquares | None = None
+    device: str = CPU  # where many users' products are computed; any other is a GPU's
 
     @property
     def n_items(self) -> int:
@@ -119,7 +122,9 @@ def rank(
     if isinstance(scorer, Factors) and len(users) >= MANY and k * WIDE <= len(pool):
         known = np.flatnonzero(scorer.known_users[users])
         hidden, queries = exclude.rows(users[known]), scorer.users[users[known]]
-        items[known], scores[known] = best_products(queries, scorer.items, pool, k, hidden)
+        items[known], scores[known] = products_on(
+            scorer.device, queries, scorer.items, pool, k, hidden
+        )
         return Ranking(items, scores)
     if isinstance(scorer, Factors) and k * WIDE <= len(pool):
         slow = scorer.known_users[users]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mmx.devices import CPU
 from mmx.errors import RunError
 from mmx.mapped import MEMORY, Space, are_finite
 from mmx.processes import Processes
@@ -168,12 +169,21 @@ def _validate(
     scorer = with_held_out(known, data)
     judging = validates(data)
     if judging:
-        valid = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,)).means
+        valid = _validated(scorer, data, processes)
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, kept.factors(scorer)
         kept.state(best.state, model)
     return {f"valid_{name}": value for name, value in valid.items()}
+
+
+def _validated(scorer: Factors, data: Interactions, processes: Processes) -> dict[str, float]:
+    """Means of the validation metrics; each process ranks for its share of the users."""
+    share = slice(processes.rank, None, processes.size)
+    mine = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,), share=share)
+    sums = [float(values.sum()) for values in mine.metrics.values()]
+    users, *totals = processes.sums([len(mine.users), *sums])
+    return {name: total / users for name, total in zip(mine.metrics, totals, strict=True)}
 
 
 def _is_over(
@@ -192,10 +202,10 @@ def _is_over(
 def score(model: GradientModel) -> Factors:
     """The scorer of a model as it is now."""
     model.eval()
-    users, items = (
-        x.detach().float().cpu().contiguous() for x in checked_factors(model, model.factors())
-    )
-    return Factors(_own(users, model), _own(items, model))
+    found = checked_factors(model, model.factors())
+    users, items = (x.detach().float().cpu().contiguous() for x in found)
+    device = str(found[1].device) if found[1].is_cuda else CPU
+    return Factors(_own(users, model), _own(items, model), device=device)
 
 
 def _own(factors: torch.Tensor, model: GradientModel) -> np.ndarray:

@@ -71,6 +71,8 @@ class Index:
 class Indexed(Nearest):
     """Searches by an index; what it does not find, it searches more widely, then exactly."""
 
+    exact = False
+
     def __init__(self, vectors: Vectors, index: Index) -> None:
         super().__init__(vectors)
         self.index = index

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from mmx.data.id_order import hashes
+from mmx.devices import CPU
+from mmx.search.on_device import DeviceRows, tried
 from mmx.search.products import QUERIES, inner_products
 from mmx.search.vectors import Vectors
 
@@ -38,17 +40,30 @@ class Neighbours:
 class Nearest:
     """Searches the rows of a matrix, or some of them."""
 
+    exact = True  # not by an index
+
     def __init__(self, vectors: Vectors) -> None:
         self.vectors, self.count = vectors, len(vectors)
         self.rows: np.ndarray | None = None  # to choose from; None: all
         self.error = (vectors.dimension + 8) * 2.0**-24  # of a cosine by float32, at most
         self._order = _Order(vectors.ids)
+        self._gpu: tuple[str, DeviceRows] | None = None  # its name, and the rows to choose from
 
     def among(self, rows: np.ndarray) -> Nearest:
         """The same over some of the rows, ascending."""
         fewer = copy(self)
-        fewer.rows, fewer.count = rows, len(rows)
+        fewer.rows, fewer.count, fewer._gpu = rows, len(rows), None
         return fewer
+
+    def on(self, device: str) -> Nearest:
+        """The same with the float32 products of a device; the CPU's where the rows do not fit."""
+        placed, one = copy(self), self.vectors
+        if device != CPU:
+            rows = tried(
+                device, lambda: DeviceRows(one.matrix, device, which=self.rows, scale=one.scale)
+            )
+            placed._gpu = None if rows is None else (device, rows)
+        return placed
 
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The k nearest of each of (m, d) float32 queries, none of which may be zero.
@@ -93,6 +108,8 @@ class Nearest:
             rows = np.arange(self.count) if self.rows is None else self.rows
             places = np.broadcast_to(rows, (len(units), count))
             return places, np.full(len(units), -np.inf)
+        if (found := self._proposed(units, count)) is not None:
+            return found
         scale = self.vectors.scale
         if self.rows is None and scale.max() <= EVEN * scale.min():
             values, places = inner_products(units, self.vectors.matrix, count)
@@ -100,6 +117,19 @@ class Nearest:
             return places, np.maximum(last * scale.max(), last * scale.min()) + self.error
         values, places = self._scaled_products(units, count)
         return places, values[:, -1].astype(np.float64) + self.error
+
+    def _proposed(self, units: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """``_candidates`` by the device; None where there is none, or its memory is used up."""
+        if self._gpu is None:
+            return None
+        device, rows = self._gpu
+        found = tried(device, lambda: rows.best(units, count))
+        if found is None:
+            self._gpu = None
+            return None
+        values, places = found
+        limits = values[:, -1].astype(np.float64) + self.error
+        return places if self.rows is None else self.rows[places], limits
 
     def _scaled_products(self, units: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         values = np.empty((len(units), count), np.float32)

@@ -15,6 +15,7 @@ from mmx.cache.schema import status_columns
 from mmx.cache.seal import read_footer
 from mmx.cache.store import Store, open_store
 from mmx.data.vocabulary import Vocabulary, id_array
+from mmx.devices import AUTO, CPU, multiplying_device
 from mmx.errors import OptionError, StoreError
 from mmx.files import Place
 from mmx.search.nearest import Nearest, Neighbours
@@ -23,6 +24,7 @@ from mmx.search.vectors import Vectors, evened, load_vectors
 Ids: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str]"
 BLOCK = 1024  # queries at once
 ROWS = 1 << 20  # of a table, about
+MANY = 20_000  # items from which a GPU is looked for, as torch takes seconds to load
 
 
 class Searcher:
@@ -76,14 +78,17 @@ class Searcher:
         k: int = 20,
         *,
         among: Ids | None = None,
+        device: str = AUTO,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Iterator[pa.Table]:
         """``similar`` of all items that have a vector, some at a time.
 
         ``progress`` gets items done and items in all. With ``among`` both sides are restricted.
+        ``device`` is "cpu", "cuda" or "cuda:1"; "auto" is a GPU where there is one and many items.
+        Raises OptionError for a device that is not here, or a GPU where an index is searched.
         """
         _check_k(k)
-        nearest = self._within(among)
+        nearest = _placed(self._within(among), device)
         rows = np.arange(len(self)) if nearest.rows is None else nearest.rows
         yield self._table(rows[:0], self._others(nearest, rows[:0], k))  # says the columns
         step = max(1, min(BLOCK, ROWS // k))
@@ -206,6 +211,16 @@ def default_modality(store: Store) -> str:
     """``image`` where the store has it, else its first."""
     have = store.card.modalities
     return "image" if "image" in have else have[0]
+
+
+def _placed(nearest: Nearest, device: str) -> Nearest:
+    """Searched on a device; by "auto" where that saves more than torch takes to load."""
+    if device == AUTO and (nearest.count < MANY or not nearest.exact):
+        return nearest
+    chosen = multiplying_device(device)
+    if chosen != CPU and not nearest.exact:
+        raise OptionError(f"--device {device} goes with exact search: drop it, or --index")
+    return nearest.on(chosen)
 
 
 def _check_k(k: int) -> None:

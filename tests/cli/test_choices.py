@@ -98,6 +98,9 @@ EXTRACT = ("extract", "--model", "toy", "--data", "data", "--out", "x.parquet")
         ((*EXTRACT, "--device", "cuda"), "drop --device"),
         (("recommend", "runs/vbpr-toy", "--user", "u1", "--seen", "non"), "did you mean 'none'"),
         (("evaluate", "runs/vbpr-toy", "--split", "tets"), "did you mean 'test'"),
+        (("evaluate", "runs/vbpr-toy", "--device", "cdua"), "--device cdua"),
+        (("recommend", "runs/vbpr-toy", "--user", "u1", "--device", "cuda:99"), "no such device"),
+        (("similar", "i7", "--store", "cache/toy.parquet", "--device", "cpu"), "goes with --all"),
     ],
 )  # fmt: skip
 def test_a_misspelt_choice_is_one_line(shop: Shop, arguments: tuple[str, ...], said: str) -> None:

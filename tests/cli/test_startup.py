@@ -56,7 +56,9 @@ def run(script: str, *arguments: str, folder: Path) -> None:
         ["sql", "select count(*) from toy"],
         ["sql", "select count(*) from nearest(toy, 'i1', 3)", "--format", "markdown"],
         ["evaluate", "runs/vbpr-toy", "--groups", "--beyond", "--store", "cache/toy.parquet"],
+        ["evaluate", "runs/vbpr-toy", "--device", "cpu"],
         ["recommend", "runs/vbpr-toy", "--all", *WRITTEN],
+        ["similar", "--all", "--store", "cache/toy.parquet", *WRITTEN],
         ["similar", "i7", "--store", "cache/toy.parquet", "--where", "text is not null"],
         ["duplicates", "cache/toy.parquet"],
         ["compare", "runs/vbpr-toy"],
@@ -90,6 +92,16 @@ def test_nor_does_one_with_dense_weights(shop: Shop, tmp_path: Path) -> None:
     shop.mmx("train", "--model", "ease", "--data", "data", "--out", str(tmp_path / "ease"))
     run(COMMAND, "evaluate", str(tmp_path / "ease"), folder=shop.path)
     run(COMMAND, "recommend", str(tmp_path / "ease"), "--all", *WRITTEN, folder=shop.path)
+
+
+def test_auto_needs_torch_where_a_gpu_may_be_alone(tmp_path: Path) -> None:
+    script = f"""{HEAVY}
+import mmx.devices
+mmx.devices.DRIVERS = ()
+assert mmx.devices.multiplying_device("auto") == "cpu"
+check()
+"""
+    run(script, folder=tmp_path)
 
 
 def test_light_names_are_in_light_modules(tmp_path: Path) -> None:

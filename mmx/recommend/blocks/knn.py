@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmx.devices import CPU
 from mmx.mapped import in_blocks
 from mmx.recommend.features import Features
+from mmx.recommend.ties import CLOSE
+from mmx.search.on_device import DeviceRows, float32_products, tried
 
 QUERIES_AT_ONCE = 16_384  # rows searched at once, on CPU
 BLOCK_BYTES = 256 << 20  # of similarities at once, on an accelerator
@@ -41,8 +44,38 @@ def knn_edges(features: Features, k: int) -> Edges:
     for rows in in_blocks(vectors):
         vectors[rows] /= norms[items[rows], None]
     old = len(items) if features.fitted is None else int((items < features.fitted).sum())
-    found = edges_between(torch.from_numpy(vectors[:old]), torch.from_numpy(items[:old]), k)
+    found = _mined(vectors[:old], items[:old], k, features.device)
     return found if old == len(items) else _with_new(found, vectors, items, old, k)
+
+
+def _mined(vectors: np.ndarray, items: np.ndarray, k: int, device: str) -> Edges:
+    """The edges among (n,) items, searched on a device; on the CPU where they do not fit there."""
+    wanted, found = min(k, len(vectors)), None
+    if device != CPU and wanted:
+        found = tried(device, lambda: _search_there(vectors, wanted, device))
+    if found is None:
+        return edges_between(torch.from_numpy(vectors), torch.from_numpy(items), k)
+    similarity, places = found
+    rows = torch.from_numpy(np.repeat(items, wanted))
+    columns = torch.from_numpy(items[places.ravel()])
+    return Edges(rows, columns, torch.from_numpy(similarity.ravel()))
+
+
+def _search_there(vectors: np.ndarray, k: int, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n, k) similarities and row numbers by a device, and by the CPU where rounding decides.
+
+    Else the graph that ``mmx recommend --new-items`` makes on a CPU would have other edges.
+    """
+    count = min(k + 1, len(vectors))
+    similarity, places = DeviceRows(vectors, device).best(vectors, count)
+    if count > k:
+        near = 2 * CLOSE * vectors.shape[1] ** 0.5
+        unsure = np.flatnonzero(similarity[:, k - 1] - similarity[:, k] <= near)
+        for start in range(0, len(unsure), QUERIES_AT_ONCE):
+            rows = unsure[start : start + QUERIES_AT_ONCE]
+            again = _search_faiss(vectors[rows], vectors, k)
+            similarity[rows, :k], places[rows, :k] = (one.numpy() for one in again)
+    return similarity[:, :k], places[:, :k]
 
 
 def _with_new(edges: Edges, vectors: np.ndarray, items: np.ndarray, old: int, k: int) -> Edges:
@@ -85,7 +118,7 @@ def search(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def search_in_blocks(vectors: torch.Tensor, k: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     """``search`` by dense products of ``rows`` queries at a time, under autocast in float32 too."""
-    with torch.autocast(vectors.device.type, enabled=False):
+    with float32_products(vectors.device):
         parts = [(block @ vectors.T).topk(k, dim=1) for block in vectors.split(rows)]
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
