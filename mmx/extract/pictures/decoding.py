@@ -35,6 +35,7 @@ from mmx.extract.pictures.images import (
     formats,
     offset,
     prepare,
+    says_nothing,
     scaled_size,
     upright,
 )
@@ -143,6 +144,8 @@ def _shrunk(data: bytes, image: Image.Image, shrink: int) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation; 1 where there is none or it cannot be read."""
+    if says_nothing(image):
+        return 1
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
         return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1

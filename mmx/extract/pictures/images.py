@@ -149,14 +149,23 @@ def upright(image: Image.Image) -> Image.Image:
 
 def rotation(image: Image.Image) -> Image.Transpose | None:
     """The EXIF rotation, if any. Unreadable EXIF does not make the picture unreadable."""
+    if says_nothing(image):
+        return None
     try:
         return ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return None
 
 
+def says_nothing(image: Image.Image) -> bool:
+    """Whether it is a JPEG without EXIF and XMP, the places where its orientation may be."""
+    return image.format == "JPEG" and not ("exif" in image.info or "xmp" in image.info)
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB: wide grey scaled down, transparency over white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     image = narrowed(image)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
