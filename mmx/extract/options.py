@@ -20,7 +20,6 @@ class ExtractOptions:
 
     batch_size: int | None = None  # items; None: found by mmx.extract.tuning
     decode_threads: int | None = None  # decoding threads, at most one for each core, as by default
-    decode_processes: int | None = None  # instead of them; 0: never; None: where those are too slow
     part_size: int | None = None  # rows of a part; a kill costs two parts; None: by batch size
     precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
     compile: bool = False  # the image pass through torch.compile
@@ -29,6 +28,7 @@ class ExtractOptions:
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
     overwrite: bool = False  # encode all again; a store and parts of other jobs are replaced
     prune: bool = False  # drop rows of items that the items table no longer has
+    decode_processes: int | None = None  # in place of threads; 0: never; None: where it is faster
 
     def __post_init__(self) -> None:
         check_options(

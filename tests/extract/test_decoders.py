@@ -228,15 +228,17 @@ def test_a_small_job_starts_none(tmp_path: Path, marked: str) -> None:
 def test_when_processes_are_worth_their_start() -> None:
     before = Seen(time=10.0, cpu=4.0, waited=1.0, done=1000)
     now = Seen(time=12.0, cpu=6.4, waited=2.9, done=5000)  # 2000 items a second
-    assert too_slow(before, now, left=31_000, cores=2)
-    assert not too_slow(before, now, left=29_000, cores=2)  # done in less than WORTH
+    many = 10**6
+    assert too_slow(before, now, left=33_000, cores=2, start=2.0)
+    assert not too_slow(before, now, left=31_000, cores=2, start=2.0)  # done in 8 starts
+    assert too_slow(before, now, left=31_000, cores=2, start=0.5)
     fed = Seen(time=12.0, cpu=6.4, waited=1.9, done=5000)
-    assert not too_slow(before, fed, left=10**6, cores=2)  # the encoder seldom waited
+    assert not too_slow(before, fed, many, cores=2, start=2.0)  # the encoder seldom waited
     busy = Seen(time=12.0, cpu=7.8, waited=2.9, done=5000)
-    assert not too_slow(before, busy, left=10**6, cores=2)  # there is no core for a process
-    assert too_slow(before, busy, left=10**6, cores=16)
+    assert not too_slow(before, busy, many, cores=2, start=2.0)  # there is no core for a process
+    assert too_slow(before, busy, many, cores=16, start=2.0)
     slow_disk = Seen(time=12.0, cpu=4.5, waited=2.9, done=1100)
-    assert not too_slow(before, slow_disk, left=10**6, cores=16)
+    assert not too_slow(before, slow_disk, many, cores=16, start=2.0)
 
 
 class Anything(Source):

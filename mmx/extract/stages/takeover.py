@@ -21,12 +21,14 @@ from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.slots import Slots
 
-SPAN = 2.0  # s of the job that are looked at together
+SPAN = 1.0  # s of the job that are looked at together
 SPANS = 2  # in a row, in which threads must have been too slow
 WAITED = 0.5  # of a span, for pictures, above which they are
 LOCKED = 0.8  # of a core, below which the threads wait for something else
 BUSY = 0.9  # of all cores, above which processes would not be faster
-WORTH = 15.0  # s of work that must be left
+START = {"exact": 0.5}  # CPU s of a start, by how pictures are decoded
+IMPORT = 2.0  # CPU s of a start that imports torch
+WORTH = 8  # times a start, that what is left must take
 PageLocked = Callable[[np.ndarray], AbstractContextManager[None]]
 
 
@@ -45,12 +47,15 @@ class Seen:
         return cls(monotonic(), process_time(), state.waited["decoding"], state.done)
 
 
-def too_slow(before: Seen, now: Seen, left: int, cores: int) -> bool:
-    """Whether processes should have decoded from ``before`` to ``now``; ``left`` items follow."""
+def too_slow(before: Seen, now: Seen, left: int, cores: int, start: float) -> bool:
+    """Whether processes should have decoded from ``before`` to ``now``; ``left`` items follow.
+
+    ``start`` is what their start takes, in CPU s.
+    """
     span, done = now.time - before.time, now.done - before.done
     starved = now.waited - before.waited > WAITED * span
     locked = LOCKED * span < now.cpu - before.cpu < BUSY * span * cores
-    return starved and locked and left * span > WORTH * done
+    return starved and locked and left * span > WORTH * start * done
 
 
 class Takeover:
@@ -120,9 +125,14 @@ class Takeover:
         if now.time - self._before.time < SPAN:
             return False
         left = self.state.total - now.done
-        self._slow = self._slow + 1 if too_slow(self._before, now, left, self.cores) else 0
+        slow = too_slow(self._before, now, left, self.cores, self._cost())
+        self._slow = self._slow + 1 if slow else 0
         self._before = now
         return self._slow >= SPANS
+
+    def _cost(self) -> float:
+        rule = self.loader.image_rule
+        return START.get(rule.decode, IMPORT) if rule is not None else 0.0
 
     def _start(self) -> Decoders:
         rule = self.loader.image_rule

@@ -26,7 +26,7 @@ LOOK_AHEAD = 3  # batches that may wait for the encoder, besides those being dec
 FAR = 1024  # items that are read ahead where they come from several hosts
 FAR_BYTES = 256 << 20  # bytes of pixels that may wait so
 HELD = 256 << 20  # bytes read and not yet decoded; above this, reading waits
-CHUNK = 16  # items that one thread takes at most
+CHUNK = (4, 16)  # items that one thread takes, at least (handing them over costs time) and at most
 LIST = 32  # items that it takes where a device decodes them together: one call for all of them
 
 
@@ -41,9 +41,8 @@ class Threads:
         self.allocate = allocate
         self._readers = Readers(loader.source)
         readers = self._readers.count
-        self.chunk = min(CHUNK, max(1, batch_size // (2 * max(count, readers))))
-        if loader.jpegs is not None:
-            self.chunk = min(LIST, batch_size)
+        least, most = (LIST, LIST) if loader.jpegs is not None else CHUNK
+        self.chunk = min(most, max(least, batch_size // (2 * count)), batch_size)
         self.depth = LOOK_AHEAD + -(-max(count, readers) * self.chunk // batch_size)
         if loader.source.has_hosts:
             self.depth = max(self.depth, self._far() // batch_size)
