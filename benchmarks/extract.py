@@ -39,10 +39,10 @@ from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
-from mmx.extract.stages.feed import LIST
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
+from mmx.extract.stages.threads import LIST
 from mmx.extract.workers.job import loader_for
 
 

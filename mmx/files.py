@@ -231,21 +231,47 @@ def open_regular(path: Path) -> BinaryIO:
     Checked before it is opened, since opening alone can wait (a pipe) or do something (a
     device), and again afterwards, since it may have been replaced by then.
     """
-    _must_be_regular(path, path.stat())
-    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    return os.fdopen(_opened(path)[0], "rb")
+
+
+def read_regular(path: Path, most: int) -> bytes | int:
+    """The bytes of a file as ``open_regular`` opens it, or their number where it is above ``most``.
+
+    A file of size 0 is not read: files of /proc have it, and some never end.
+    """
+    number, size = _opened(path)
     try:
-        _must_be_regular(path, os.fstat(file.fileno()))
+        return size if size > most else _read(number, size)
+    finally:
+        os.close(number)
+
+
+def _read(number: int, size: int) -> bytes:
+    data = os.read(number, size)
+    while len(data) < size and (more := os.read(number, size - len(data))):
+        data += more
+    return data
+
+
+def _opened(path: Path) -> tuple[int, int]:
+    """A regular file's descriptor and size."""
+    name = os.fspath(path)
+    _must_be_regular(name, os.stat(name))
+    number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        facts = os.fstat(number)
+        _must_be_regular(name, facts)
     except OSError:
-        file.close()
+        os.close(number)
         raise
-    return file
+    return number, facts.st_size
 
 
-def _must_be_regular(path: Path, facts: os.stat_result) -> None:
+def _must_be_regular(path: str, facts: os.stat_result) -> None:
     if stat.S_ISDIR(facts.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(facts.st_mode):
-        raise NotRegularError(errno.EINVAL, "not a regular file", str(path))
+        raise NotRegularError(errno.EINVAL, "not a regular file", path)
 
 
 def size_of(place: Place) -> int:

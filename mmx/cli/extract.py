@@ -120,6 +120,13 @@ def extract(
     decode_threads: Annotated[
         str, of_speed(help="Threads of a process that decode pictures; auto: by cores.")
     ] = "auto",
+    decode_processes: Annotated[
+        str,
+        of_speed(
+            help="Processes that decode in place of threads; 0: none; auto: as many as cores, "
+            "where threads are too slow."
+        ),
+    ] = "auto",
     exact: Annotated[
         bool, of_speed("--exact", help="Decode pictures exactly as the encoder's own library does.")
     ] = False,
@@ -198,6 +205,7 @@ def extract(
     options = ExtractOptions(
         batch_size=_number("batch-size", batch_size),
         decode_threads=_number("decode-threads", decode_threads),
+        decode_processes=_number("decode-processes", decode_processes),
         part_size=_number("part-size", part_size),
         precision=precision,
         compile=compile_,

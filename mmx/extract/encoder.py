@@ -58,6 +58,10 @@ class Device(Protocol):
         """uint8 memory of this shape that pixels are decoded into."""
         ...
 
+    def page_locked(self, pixels: np.ndarray) -> AbstractContextManager[None]:
+        """Around the use of uint8 memory that other processes decode into."""
+        ...
+
 
 class Plain:
     """The default: one pass at a time, in memory of the CPU."""
@@ -74,6 +78,10 @@ class Plain:
     def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         """uint8 memory that pixels are decoded into."""
         return np.empty(shape, dtype=np.uint8)
+
+    def page_locked(self, pixels: np.ndarray) -> AbstractContextManager[None]:
+        """Around the use of memory that other processes decode into."""
+        return nullcontext()
 
 
 class Encoder:

@@ -19,7 +19,7 @@ class ExtractOptions:
     """How to run. Only ``precision`` changes a vector, and it is in the card."""
 
     batch_size: int | None = None  # items; None: found by mmx.extract.tuning
-    decode_threads: int | None = None  # decoding threads; None: one for each core
+    decode_threads: int | None = None  # decoding threads, at most one for each core, as by default
     part_size: int | None = None  # rows of a part; a kill costs two parts; None: by batch size
     precision: str | None = None  # "auto", or one by name, from float32; None: the encoder's own
     compile: bool = False  # the image pass through torch.compile
@@ -28,12 +28,14 @@ class ExtractOptions:
     retry_failed: bool = False  # encode rows with a failure again, though their input is the same
     overwrite: bool = False  # encode all again; a store and parts of other jobs are replaced
     prune: bool = False  # drop rows of items that the items table no longer has
+    decode_processes: int | None = None  # in place of threads; 0: never; None: where it is faster
 
     def __post_init__(self) -> None:
         check_options(
             self,
             batch_size=whole(1),
             decode_threads=whole(1, MOST_THREADS),
+            decode_processes=whole(0, MOST_THREADS),
             part_size=whole(1),
             max_file_rows=whole(1),
         )

@@ -227,7 +227,9 @@ class _Job:
         progress(self.state)
         self.settings = self._settings(parts, self.encoder)
         blocks = pending_blocks(plan.encode, self.settings.part_size, parts.next_number())
-        spec = JobSpec.of(self.card, self.options, self.source, self.settings.batch_size)
+        spec = JobSpec.of(
+            self.card, self.options, self.source, self.settings.batch_size, self.state.total
+        )
         engine = self.engine or Here(self.encoder)
         self.encoder = None  # its memory is for the workers, where there are some
         if blocks:

@@ -26,7 +26,8 @@ from mmx.extract.sources.fetching import Fetcher, PassingError
 from mmx.extract.sources.hosts import Host
 from mmx.extract.sources.source import Source
 from mmx.extract.sources.web import Web
-from mmx.extract.stages import feed as feeding
+from mmx.extract.stages import threads as feeding
+from mmx.extract.stages.feed import Feeder
 from mmx.extract.stages.load import Loaded, Loader, Read
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.read import Readers
@@ -226,7 +227,7 @@ def test_what_fails_in_decoding_does_not_take_the_room_of_the_rest(
 
     def feed() -> None:
         work = [[(image, None) for image in ("a1", "a2", "b", "c")]]
-        with feeding.Feeder(loader, work, 4, 1, Progress()) as feeder:
+        with Feeder(loader, work, 4, 1, Progress()) as feeder:
             try:
                 list(feeder)
             except MemoryError as error:

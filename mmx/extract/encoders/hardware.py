@@ -107,3 +107,24 @@ class Hardware:
     def pixel_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         """uint8 memory for pixels; page-locked where a GPU reads it."""
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self._cuda).numpy()
+
+    @contextmanager
+    def page_locked(self, pixels: np.ndarray) -> Iterator[None]:
+        """Around the use of memory that other processes decode into: locked for a GPU's copies.
+
+        It has not been run on a GPU. Where the driver refuses, copies go through other memory.
+        """
+        locked = self._cuda and _register(pixels)
+        try:
+            yield
+        finally:
+            if locked:
+                torch.cuda.cudart().cudaHostUnregister(pixels.ctypes.data)
+
+
+def _register(pixels: np.ndarray) -> bool:
+    """Whether the driver has locked the memory."""
+    try:
+        return int(torch.cuda.cudart().cudaHostRegister(pixels.ctypes.data, pixels.nbytes, 0)) == 0
+    except (RuntimeError, AssertionError, AttributeError):  # no driver that torch can use
+        return False

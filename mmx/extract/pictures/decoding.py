@@ -35,9 +35,11 @@ from mmx.extract.pictures.images import (
     formats,
     offset,
     prepare,
+    says_nothing,
     scaled_size,
     upright,
 )
+from mmx.extract.pictures.plain import plain_jpeg
 
 if TYPE_CHECKING:
     import torch
@@ -61,12 +63,24 @@ def pixels_of(data: bytes, rule: ImageRule) -> np.ndarray:
 
 def _fast(data: bytes, rule: ImageRule) -> np.ndarray | None:
     """The fast way; None where there is none for this picture."""
+    raw = _plain(data, rule)
+    if raw is not None:
+        return resized(raw, scaled_size(raw.shape[1], raw.shape[0], rule), rule).numpy()
     image = header(data)
     factor = shrinking(image, rule) if image is not None else None
     if image is None or factor is None:
         return None
     raw, size = _whole(data, image, factor)
     return resized(raw, scaled_size(*size, rule), rule).numpy()
+
+
+def _plain(data: bytes, rule: ImageRule) -> torch.Tensor | None:
+    """A JPEG that is decoded whole and whose header says no more than its size; None: another."""
+    size = plain_jpeg(data)
+    factor = factor_of(*size, rule) if size is not None else None
+    if size is None or factor is None or factor >= 2 * MARGIN or size[0] * size[1] > MAX_PIXELS:
+        return None
+    return _jpeg(data)
 
 
 def header(data: bytes) -> Image.Image | None:
@@ -80,9 +94,14 @@ def header(data: bytes) -> Image.Image | None:
 
 def shrinking(image: Image.Image, rule: ImageRule) -> float | None:
     """How many times smaller it becomes; None where it does not, or for a very long picture."""
-    width, height = scaled_size(image.width, image.height, rule)
-    factor = min(image.width / width, image.height / height)  # the same when turned on its side
-    return factor if factor > 1 and width * height <= MAX_SCALED else None
+    return factor_of(image.width, image.height, rule)
+
+
+def factor_of(width: int, height: int, rule: ImageRule) -> float | None:
+    """The same of a picture of so many pixels."""
+    scaled = scaled_size(width, height, rule)
+    factor = min(width / scaled[0], height / scaled[1])  # the same when turned on its side
+    return factor if factor > 1 and scaled[0] * scaled[1] <= MAX_SCALED else None
 
 
 def _whole(data: bytes, image: Image.Image, factor: float) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -143,6 +162,8 @@ def _shrunk(data: bytes, image: Image.Image, shrink: int) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation; 1 where there is none or it cannot be read."""
+    if says_nothing(image):
+        return 1
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
         return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from mmx.errors import one_of
 from mmx.extract.pictures.formats import unread
+from mmx.extract.pictures.plain import plain_jpeg
 from mmx.extract.pictures.shades import narrowed
 from mmx.extract.reasons import ImageError, Reason
 
@@ -25,6 +26,7 @@ Decode = Literal[
 ]  # how a picture becomes pixels, see mmx.extract.pictures.decoding
 
 MAX_PIXELS = 178_956_970  # Pillow's own bomb limit: a 24-bit picture of half a gigabyte
+SMALL = 1 << 16  # pixels, above which the time for a header in Python does not matter
 MAX_SCALED = 16_000_000  # pixels; of a longer picture only the part that stays is resized
 
 # Formats with a signature of their own. Pillow also opens EPS by running Ghostscript on it,
@@ -95,6 +97,9 @@ def decode(data: bytes) -> Image.Image:
     """
     if not data:
         raise ImageError(Reason.EMPTY)
+    small = _small_jpeg(data)
+    if small is not None:
+        return small
     try:
         image = Image.open(io.BytesIO(data), formats=formats())
         if image.width * image.height > MAX_PIXELS:
@@ -112,6 +117,17 @@ def decode(data: bytes) -> Image.Image:
         said = str(error) or type(error).__name__
         cut = "truncated" in said.lower()
         raise ImageError(Reason.TRUNCATED if cut else Reason.CORRUPT, said) from error
+
+
+def _small_jpeg(data: bytes) -> Image.Image | None:
+    """A small plain JPEG; None for any other picture, and for what is broken."""
+    size = plain_jpeg(data)
+    if size is None or size[0] * size[1] > SMALL:
+        return None
+    try:
+        return Image.frombytes("RGB", size, data, "jpeg", "RGB", "")
+    except Exception:  # the usual way says what is wrong
+        return None
 
 
 def unreadable(data: bytes) -> Reason:
@@ -149,14 +165,23 @@ def upright(image: Image.Image) -> Image.Image:
 
 def rotation(image: Image.Image) -> Image.Transpose | None:
     """The EXIF rotation, if any. Unreadable EXIF does not make the picture unreadable."""
+    if says_nothing(image):
+        return None
     try:
         return ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return None
 
 
+def says_nothing(image: Image.Image) -> bool:
+    """Whether it is a JPEG without EXIF and XMP, the places where its orientation may be."""
+    return image.format == "JPEG" and not ("exif" in image.info or "xmp" in image.info)
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB: wide grey scaled down, transparency over white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     image = narrowed(image)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")

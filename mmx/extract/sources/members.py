@@ -21,7 +21,8 @@ class Members(Source):
 
     def __init__(self, folder: Place) -> None:
         self.folder = folder
-        self.readers = READERS if isinstance(folder, Path) else 16
+        self.anywhere = isinstance(folder, Path)
+        self.readers = READERS if self.anywhere else 16
         self._open = lru_cache(maxsize=64)(Shard)
 
     def __reduce__(self) -> tuple[type[Members], tuple[Place]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from pathlib import Path
@@ -13,7 +12,7 @@ from mmx.extract.reasons import ImageError, Reason
 from mmx.extract.sources.data_uris import is_data, read_data
 from mmx.extract.sources.source import READERS, Source
 from mmx.extract.sources.web import LARGEST, Web
-from mmx.files import NotRegularError, Place, RemotePath, is_url, open_regular
+from mmx.files import NotRegularError, Place, RemotePath, is_url, read_regular
 
 if TYPE_CHECKING:
     from mmx.extract.sources.fetching import Fetcher
@@ -35,6 +34,7 @@ class Paths(Source):
         self.folder, self.web, self.remote = folder, web, remote
         self.readers = web.connections if remote else READERS
         self.has_hosts, self.per_host = remote, web.per_host
+        self.anywhere = not remote
         self._lock = threading.Lock()
         self._made: Fetcher | None = None
 
@@ -124,16 +124,9 @@ def read_object(place: RemotePath) -> bytes:
 
 
 def read_bytes(directory: Path, image: str) -> bytes:
-    """The encoded picture. Raises ImageError with the reason why it cannot be read.
-
-    A file of size 0 is not read: files of /proc have it, and some never end.
-    """
+    """The encoded picture. Raises ImageError with the reason why it cannot be read."""
     try:
-        with open_regular(directory / image) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise ImageError(Reason.TOO_LARGE, f"{size} bytes")
-            return file.read(size)
+        data = read_regular(directory / image, MAX_BYTES)
     except FileNotFoundError:
         raise ImageError(Reason.NOT_FOUND) from None
     except IsADirectoryError:
@@ -145,3 +138,6 @@ def read_bytes(directory: Path, image: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         said = getattr(error, "strerror", None) or str(error)
         raise ImageError(Reason.UNREADABLE, said.lower()) from error
+    if isinstance(data, int):
+        raise ImageError(Reason.TOO_LARGE, f"{data} bytes")
+    return data

@@ -8,7 +8,7 @@ from mmx.errors import OptionError
 from mmx.kinds import must_be
 
 READERS = 4  # threads, of a local disk
-HOOKS = {"readers", "has_hosts", "per_host", "host", "identity", "share"}  # of a Source
+HOOKS = {"readers", "has_hosts", "per_host", "anywhere", "host", "identity", "share"}
 
 
 class Source:
@@ -20,6 +20,7 @@ class Source:
     readers: int = READERS  # threads that it can keep busy
     has_hosts: bool = False  # whether ``host`` may name one: pictures are read further ahead then
     per_host: int | None = None  # pictures of one host read at once; None: as many as readers
+    anywhere: bool = False  # whether decoding processes may read as well, each with a copy of it
 
     def __call__(self, image: str, /) -> bytes:
         """The encoded picture for what the column ``image`` says.

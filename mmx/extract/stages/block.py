@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mmx.cache.schema import OK
 from mmx.extract.encoder import TextBatch
-from mmx.extract.stages.feed import Batch
+from mmx.extract.stages.batches import Batch
 from mmx.extract.stages.load import Loaded
 from mmx.extract.stages.passes import Lanes, Passes
 

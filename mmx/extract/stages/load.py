@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NAME = 80  # characters of what the table says of a picture, in a summary
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Read:
     """An item's inputs, not yet decoded."""
 
@@ -41,12 +41,12 @@ class Read:
     detail: str = ""  # of this picture, where the status is a reason
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Loaded:
     """An item ready for the encoder."""
 
     image_status: str
-    pixels: np.ndarray | None  # (s, s, 3) uint8 when image_status is 'ok'
+    pixels: np.ndarray | None  # (s, s, 3) uint8 when image_status is 'ok'; not of a batch's items
     text_status: str
     text: str | None
     hash: str

@@ -35,9 +35,18 @@ class Progress:
         """Count the block as work of one of the stage's threads on ``items`` items."""
         start = perf_counter()
         yield
+        self.worked(stage, items, perf_counter() - start)
+
+    def worked(self, stage: str, items: int, seconds: float) -> None:
+        """Count ``seconds`` of work of one of the stage's threads on ``items`` items."""
         with self._lock:
-            self.busy[stage] += perf_counter() - start
+            self.busy[stage] += seconds
             self.items[stage] += items
+
+    def staff(self, stage: str, threads: int) -> None:
+        """Others work in the stage from now on: the rate is theirs."""
+        with self._lock:
+            self.threads[stage], self.busy[stage], self.items[stage] = threads, 0.0, 0
 
     @contextmanager
     def waiting(self, stage: str) -> Iterator[None]:

@@ -21,6 +21,7 @@ from mmx.extract.stages.feed import Feeder
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.passes import Lanes, Passes
 from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.takeover import Takeover
 from mmx.extract.stages.write import Write, Writer
 
 
@@ -33,6 +34,7 @@ def run_blocks(
     *,
     batch_size: int,
     decode_threads: int | None = None,
+    decode_processes: int | None = 0,
     state: Progress | None = None,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> None:
@@ -40,20 +42,26 @@ def run_blocks(
 
     The next of the ``blocks`` is taken, in the caller's thread, some batches before it is needed.
     Batches never cross a block, so what a block becomes depends only on itself and the batch
-    size. An error in any thread ends the run and is raised here; blocks that were
-    finished before it are written.
+    size. ``decode_threads`` decode (None: one for each core), or ``decode_processes``; 0: none,
+    None: automatic, which needs ``state.total`` (mmx.extract.stages.takeover). An error in any
+    thread ends the run and is raised here; blocks that were finished before it are written.
     """
     state = state or Progress()
-    hardware = encoder.hardware
+    hardware, threads = encoder.hardware, min(decode_threads or cores(), cores())
+    takeover = Takeover(
+        loader, batch_size, state, processes=decode_processes, threads=threads,
+        cores=min(max(2, threads), cores()), page_locked=hardware.page_locked,
+    )  # fmt: skip
     blocks, ahead = tee(blocks)
     inputs = (list(pairs(rows)) for _, rows in ahead)
     feeder = Feeder(
-        loader, inputs, batch_size, decode_threads or cores(), state,
-        allocate=hardware.pixel_buffer,
+        loader, inputs, batch_size, threads, state,
+        allocate=hardware.pixel_buffer, takeover=takeover,
     )  # fmt: skip
     passes = Passes(encoder, state)
     with (
         hardware.session() as count,
+        takeover,
         Writer(write, state) as writer,
         Lanes(count, state) as lanes,
         ThreadPoolExecutor(1, "tokenize") as tokenizer,

@@ -47,11 +47,18 @@ class JobSpec:
     batch_size: int  # items
     decode_threads: int | None  # of a process; None: its share of the cores
     compile: bool
+    decode_processes: int | None = 0  # of a process; None: automatic
+    items: int = 0  # of all blocks together
 
     @classmethod
-    def of(cls, card: EncoderCard, options: Any, source: Source, batch_size: int) -> JobSpec:
+    def of(
+        cls, card: EncoderCard, options: Any, source: Source, batch_size: int, items: int
+    ) -> JobSpec:
         """From the ExtractOptions of a job and what it measured."""
-        return cls(card, options.dtype, source, batch_size, options.decode_threads, options.compile)
+        return cls(
+            card, options.dtype, source, batch_size, options.decode_threads, options.compile,
+            options.decode_processes, items,
+        )  # fmt: skip
 
     def shared(self, count: int) -> JobSpec:
         """For each of ``count`` workers, which together keep a host's limits as one would.
@@ -66,7 +73,7 @@ class JobSpec:
                 f"the source of pictures cannot be sent to other processes ({error}); one "
                 "process takes any, or make it a subclass of Source in a module"
             ) from error
-        return replace(self, source=source)
+        return replace(self, source=source, items=self.items // count)
 
 
 @dataclass(frozen=True)
@@ -132,8 +139,8 @@ def encode(
     """``run_blocks`` with the numbers of the spec."""
     run_blocks(
         encoder, loader, blocks, store_schema(encoder.card, spec.dtype), write,
-        batch_size=spec.batch_size, decode_threads=spec.decode_threads, state=state,
-        progress=progress,
+        batch_size=spec.batch_size, decode_threads=spec.decode_threads,
+        decode_processes=spec.decode_processes, state=state, progress=progress,
     )  # fmt: skip
 
 
@@ -164,4 +171,5 @@ class Worker:
 
     def run(self, blocks: Iterable[BlockRows], write: Write, state: Progress) -> None:
         """Encode blocks as they come."""
+        state.total = self.spec.items
         encode(self.encoder, self.loader, self.spec, blocks, write, state)

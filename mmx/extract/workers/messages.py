@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,16 +22,6 @@ def unpacked(data: bytes) -> pa.Table:
     """The table that was ``packed``."""
     with pa.ipc.open_stream(data) as stream:
         return stream.read_all()
-
-
-def sendable(error: BaseException) -> BaseException:
-    """The error with its traceback as text, since pickle keeps no other."""
-    error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
 
 
 Counts = dict[str, Any]

@@ -17,7 +17,7 @@ import pickle
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -28,9 +28,10 @@ from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.planning import Block, with_rows
 from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.sending import sendable
 from mmx.extract.stages.write import Writer
 from mmx.extract.workers.job import EncodeJob, JobSpec, Recipe, Worker
-from mmx.extract.workers.messages import Counts, add_up, counts, packed, sendable, unpacked
+from mmx.extract.workers.messages import Counts, add_up, counts, packed, unpacked
 from mmx.extract.workers.pending import PendingBlocks
 from mmx.extract.workers.ray_cluster import connected, must_listen, shares, takes_gpus
 from mmx.extract.workers.ray_watch import SIGNS, Watch
@@ -69,6 +70,8 @@ class RayActors:
 
         Raises the error of an actor; EncoderError when too many were lost over a block.
         """
+        if job.spec.decode_processes:
+            raise OptionError("--decode-processes goes with --engine local; actors use threads")
         own = Progress()  # of the driver: it writes
         with (
             connected(self.address) as ray,
@@ -131,7 +134,7 @@ class _RayPool:
         count, cpus = shares(nodes, cuda, engine.processes)
         self.stretch = max(1, min(STRETCH, len(pending.waiting) // (4 * count)))
         self.count = min(count, len(pending.waiting))
-        spec = job.spec.shared(self.count)
+        spec = replace(job.spec.shared(self.count), decode_processes=0)  # an actor's task is short
         kind = ray.remote(concurrency_groups={SIGNS: 1})(Encode).options(
             num_cpus=cpus, num_gpus=int(cuda), max_restarts=0, scheduling_strategy="SPREAD"
         )

@@ -22,8 +22,9 @@ import pyarrow as pa
 from mmx.extract.planning import BlockRows
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
+from mmx.extract.stages.sending import sendable
 from mmx.extract.workers.job import JobSpec, Recipe, Worker
-from mmx.extract.workers.messages import counts, packed, sendable, unpacked
+from mmx.extract.workers.messages import counts, packed, unpacked
 from mmx.packages import own_this_process
 
 EVERY = 0.1  # s between two looks at the counts

@@ -1,0 +1,142 @@
+"""How many pictures a second reach the encoder: reading and decoding, with next to no encoding.
+
+    python benchmarks/feed.py --side 16                          # the toy encoder (8 px, exact)
+    python benchmarks/feed.py --side 640x480 --size 224 --items 6000
+    python benchmarks/feed.py --side 16 --decode-threads 1 2 16 --decode-processes 0 2 16 auto
+
+A whole extraction for each combination, from the check of the store to its merge: pictures a
+second of wall-clock time, CPU seconds of all processes, and which stage was the bottleneck. With
+--size the pictures are decoded for a network of so many pixels, the fast way, and its pass is a
+mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mmx.cache.card import EncoderCard
+from mmx.data.dataset import load_items
+from mmx.extract.encoder import Encoder
+from mmx.extract.encoders import open_encoder
+from mmx.extract.options import ExtractOptions
+from mmx.extract.pictures.images import ImageRule
+from mmx.extract.pipeline import extract
+from mmx.extract.stages.progress import Progress
+
+FILES = 2000  # different pictures; the items repeat them
+
+
+class Mean(Encoder):
+    """A network whose pass costs next to nothing."""
+
+    def __init__(self, size: int) -> None:
+        self.image_rule = ImageRule(
+            size, size, "crop", "bicubic", (0.5,) * 3, (0.5,) * 3, decode="fast"
+        )
+        self.card = EncoderCard(
+            name="mean", library="mmx", architecture="mean", weights="none",
+            dimensions={"image": 3}, normalised=False, precision="float32",
+            image_rule=self.image_rule.as_dict(), tokenizer=None, text_limit=None, output="mean",
+        )  # fmt: skip
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, s, s, 3) uint8 → (B, 3), of few of the pixels."""
+        found: np.ndarray = pixels[:, ::32, ::32].mean(axis=(1, 2), dtype=np.float32)
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", default="16", help="of the JPEGs: WIDTH or WIDTHxHEIGHT, pixels")
+    parser.add_argument("--size", type=int, help="of the network's input; else the toy encoder")
+    parser.add_argument("--items", type=int, default=60_000)
+    parser.add_argument("--decode-threads", nargs="+", default=["auto"])
+    parser.add_argument("--decode-processes", nargs="+", default=["auto"])
+    parser.add_argument("--repeat", type=int, default=1)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="mmx-feed-"))
+    try:
+        draw(folder, options)
+        for _ in range(options.repeat):
+            for threads, processes in itertools.product(
+                options.decode_threads, options.decode_processes
+            ):
+                measure(folder, options, threads, processes)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(folder: Path, options: argparse.Namespace, threads: str, processes: str) -> None:
+    encoder = open_encoder("toy", modalities=("image",)) if options.size is None else None
+    chosen = ExtractOptions(decode_threads=number(threads), overwrite=True)
+    if hasattr(chosen, "decode_processes"):
+        chosen = ExtractOptions(
+            decode_threads=number(threads), decode_processes=number(processes), overwrite=True
+        )
+    seen: list[tuple[float, int]] = []
+
+    def note(state: Progress) -> None:
+        if state.stage == "encode":
+            seen.append((time.perf_counter(), state.done))
+
+    before = used()
+    report = extract(
+        load_items(folder), encoder or Mean(options.size), folder / "store.parquet", chosen, note
+    )
+    (start, first), (end, last) = seen[len(seen) // 2], seen[-1]
+    print(f"threads {threads:>4s}, processes {processes:>4s}: "
+          f"{report.items / report.seconds:8.0f} a second, "
+          f"{(last - first) / (end - start):8.0f} in the second half, "
+          f"{1e6 * (used() - before) / report.items:6.0f} CPU µs a picture; {report.bottleneck}, "
+          f"waited {({name: round(s, 1) for name, s in report.waited.items()})}",
+          flush=True)  # fmt: skip
+
+
+def used() -> float:
+    """CPU seconds of this process and of those that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def number(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+def draw(folder: Path, options: argparse.Namespace) -> None:
+    """JPEGs of quality 90, soft light with noise, and a table of items over them."""
+    random = np.random.default_rng(7)
+    width, _, height = options.side.partition("x")
+    size = (int(width), int(height or width))
+    files = min(FILES, options.items)
+    kinds = [encoded(random, size) for _ in range(min(files, 50))]
+    for n in range(files):
+        (folder / f"{n}.jpg").write_bytes(kinds[n % len(kinds)])
+    names = [f"{n % files}.jpg" for n in range(options.items)]
+    ids = [str(n) for n in range(options.items)]
+    table = {"item_id": ids, "image": names, "text": pa.nulls(options.items, pa.string())}
+    pq.write_table(pa.table(table), folder / "items.parquet")
+
+
+def encoded(random: np.random.Generator, size: tuple[int, int]) -> bytes:
+    coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    light = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float32)
+    noisy = (light + random.normal(0, 4, light.shape)).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
