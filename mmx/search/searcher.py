@@ -23,6 +23,10 @@ from mmx.search.vectors import Vectors, evened, load_vectors
 Ids: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str]"
 BLOCK = 1024  # queries at once
 ROWS = 1 << 20  # of a table, about
+LISTS = pa.schema({
+    "item_id": pa.string(), "similar_id": pa.string(), "rank": pa.int64(), "score": pa.float32(),
+})  # fmt: skip
+Keep: TypeAlias = Callable[[int, Callable[[], pa.Table]], pa.Table]
 
 
 class Searcher:
@@ -77,20 +81,26 @@ class Searcher:
         *,
         among: Ids | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        keep: Keep = lambda number, make: make(),
     ) -> Iterator[pa.Table]:
         """``similar`` of all items that have a vector, some at a time.
 
         ``progress`` gets items done and items in all. With ``among`` both sides are restricted.
+        ``keep`` gets the number of each table and what makes it; see ``mmx.search.unfinished``.
         """
         _check_k(k)
         nearest = self._within(among)
         rows = np.arange(len(self)) if nearest.rows is None else nearest.rows
-        yield self._table(rows[:0], self._others(nearest, rows[:0], k))  # says the columns
-        step = max(1, min(BLOCK, ROWS // k))
-        for start in range(0, len(rows), step):
+        yield LISTS.empty_table()
+        step = self.step(k)
+        for number, start in enumerate(range(0, len(rows), step)):
             part = rows[start : start + step]
-            yield self._table(part, self._others(nearest, part, k))
+            yield keep(number, lambda some=part: self._table(some, self._others(nearest, some, k)))
             progress(start + len(part), len(rows))
+
+    def step(self, k: int) -> int:
+        """Of how many items ``similar_all`` makes a table."""
+        return max(1, min(BLOCK, ROWS // min(k, max(len(self), 1))))
 
     def rows(self, items: Ids) -> np.ndarray:
         """(m,) rows of items by their ids; raises as ``similar`` does."""
@@ -169,7 +179,7 @@ class Searcher:
             "similar_id": self.ids.take(pa.array(found.places[there])),
             "rank": _ranks(there),
             "score": found.scores[there],
-        })  # fmt: skip
+        }, schema=LISTS)  # fmt: skip
 
     def _checked(self, vector: np.ndarray) -> np.ndarray:
         """(1, d) float32 whose squares float32 can hold."""
