@@ -81,8 +81,7 @@ Debug = Annotated[
 
 def complain(message: str) -> None:
     """One line on stderr."""
-    one = printable(message).replace("\n", "\\n")  # an id may have any character
-    print(f"mmx: error: {one}", file=sys.stderr)
+    print(f"mmx: error: {printable(message)}", file=sys.stderr)
 
 
 def keeps(what: str) -> None:
