@@ -96,7 +96,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def first_few(values: Iterable[object], limit: int = 3) -> str:
     """The first few values for an error message: ``a, b, c and 7 more``."""
-    listed = [str(value) or "''" for value in values]
+    listed = [str(value).replace("\n", "\\n") or "''" for value in values]
     head = ", ".join(listed[:limit])
     return head if len(listed) <= limit else f"{head} and {len(listed) - limit} more"
 

@@ -1,4 +1,4 @@
-"""Kill -9 of ``mmx recommend --out`` and ``mmx run forget-user``: whole files, and repeatable."""
+"""Kill -9 of ``mmx recommend``, ``similar --all``, ``run forget-user``: whole and repeatable."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from mmx.atomic import file_sha256
 from mmx.recommend.run import open_run, verify_run
 from mmx.sample.catalogue import write_sample
+from tests.cache.stores import make_store
 from tests.forked import Forks, forks
 
 pytestmark = pytest.mark.slow
@@ -88,6 +89,27 @@ def test_lists_are_whole_or_the_old_ones(fork: Forks, place: Path, old: bool) ->
         assert fork.run(arguments, place)[0] == 0, (place / "log.txt").read_text()
         assert file_sha256(out) == new
     assert {path.name for path in place.iterdir()} == names
+
+
+def test_similar_to_all_resumes(fork: Forks, tmp_path: Path) -> None:
+    """Parts of four blocks are kept until the file is there; nothing is left at the end."""
+    make_store(tmp_path / "s.parquet", 4000, block=1000)
+    out = tmp_path / "similar.parquet"
+    arguments = ["similar", "--all", "--store", "s.parquet", "--k", "3", "--out", out.name, "-q"]
+    code, operations = fork.run(arguments, tmp_path)
+    assert code == 0, (tmp_path / "log.txt").read_text()
+    new, names = file_sha256(out), {path.name for path in tmp_path.iterdir()}
+    kept = set()
+    for moment in range(1, operations + 1):
+        out.unlink(missing_ok=True)
+        assert fork.run(arguments, tmp_path, kill=moment)[0] == -signal.SIGKILL
+        kept.add(len(list(tmp_path.glob(".similar.parquet.*.lists/*.part"))))
+        assert not out.exists() or file_sha256(out) == new, f"before operation {moment}"
+        code, _ = fork.run([*arguments, "--overwrite"], tmp_path)
+        assert code == 0, (tmp_path / "log.txt").read_text()
+        assert file_sha256(out) == new
+        assert {path.name for path in tmp_path.iterdir()} == names
+    assert kept == {0, 1, 2, 3, 4}
 
 
 def test_a_user_is_forgotten_or_still_there(fork: Forks, place: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -70,12 +71,32 @@ def main() -> None:
     except Exception as error:
         if settings.debug:
             raise
-        said = broken_package(error)
+        said = broken_package(error) or _not_utf8(error) or _full(error)
         if said is not None:
             complain(said)
             sys.exit(1)
         complain(f"unexpected {type(error).__name__}: {error}; --debug shows where, please report")
         sys.exit(1)
+
+
+def _not_utf8(error: Exception) -> str | None:
+    """What to say of an argument that nothing can write; None where it is another error.
+
+    A shell passes any bytes on, and Python keeps them as lone surrogates.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    odd = [one for one in sys.argv[1:] if re.search("[\ud800-\udfff]", one)]
+    return f"the argument {odd[0]!r:.80} is not UTF-8; write it as UTF-8" if odd else None
+
+
+def _full(error: Exception) -> str | None:
+    """What to say where stdout is a file on a full disk; None where it is another error."""
+    from mmx.errors import FULL
+
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    return f"the output cannot be written: {error.strerror}; free the disk, or send it elsewhere"
 
 
 def _ended_by_sigterm() -> list[int]:

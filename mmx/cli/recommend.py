@@ -125,6 +125,7 @@ def recommend(
     from mmx.data.csvs.format import CsvFormat, refuse_unused
     from mmx.errors import OptionError
 
+    user = list(dict.fromkeys(user or ()))
     some = [bool(user), everyone, items_from is not None, users is not None, histories is not None]
     if some.count(True) != 1:
         raise OptionError("give one of --user ID, --users FILE, --all, --items-from A,B,C and "

@@ -19,7 +19,7 @@ from mmx.cli.options import (
     of_output,
     of_speed,
 )
-from mmx.cli.output import AsJson, Debug, Quiet, note, progress_bar
+from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, progress_bar
 from mmx.cli.search_output import Beside, LazyBar, Shown, ready_to_write
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mmx.cache.store import Store as OpenStore
     from mmx.search.searcher import Searcher
+    from mmx.search.unfinished import Parts
 
 Store = Annotated[
     str | None,
@@ -162,7 +163,13 @@ def similar(
             beside.say_short(table.num_rows, k, len(searcher) - 1)
             shown.one(beside.described(table, "similar_id"))
             return
-        shown.several(_all(searcher, k, beside, device or "auto"))
+        from mmx.search.unfinished import Parts
+
+        assert out is not None
+        parts = Parts.of(out, searcher, k, beside.among, index)
+        keeps("lists that are made are kept; the same command continues")
+        shown.several(_all(searcher, k, beside, parts, device or "auto"))
+        parts.forget()
 
 
 def duplicates(
@@ -256,10 +263,12 @@ def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Sear
     return searcher
 
 
-def _all(searcher: Searcher, k: int, beside: Beside, device: str) -> Iterator[Table]:
+def _all(
+    searcher: Searcher, k: int, beside: Beside, parts: Parts, device: str
+) -> Iterator[Table]:  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("similar items", total=None)
         yield from searcher.similar_all(
-            k, among=beside.among, device=device,
+            k, among=beside.among, device=device, keep=parts.keep,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip

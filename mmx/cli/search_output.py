@@ -77,7 +77,7 @@ class Beside:
         if place is None:
             yield cls(None)
             return
-        names = [name.strip() for one in show or () for name in one.split(",")]
+        names = list(dict.fromkeys(name.strip() for one in show or () for name in one.split(",")))
         if not all(names):
             raise OptionError("--show has an empty name; give the columns as in --show title")
         with ItemsTable(place, [store.path for store in stores], csv=csv) as items:

@@ -81,6 +81,9 @@ def id_array(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.Array | pa.C
         if array.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
             raise OptionError(f"ids are {array.type}; a list of texts is expected, such as ['7']")
         return array.cast(pa.string())
+    except UnicodeEncodeError as error:
+        raise OptionError(f"{error.object!r:.60} is not an id: text is expected, which UTF-8 can "
+                          "write") from error  # fmt: skip
     except (pa.ArrowException, TypeError) as error:
         shown = str(ids)[:40]
         raise OptionError(f"{shown!r} is not a list of ids; texts are expected") from error

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmx.array_files import save_arrays
-from mmx.atomic import claimed
+from mmx.atomic import claimed, file_sha256
 from mmx.errors import RunError
 from mmx.files import as_path
 from mmx.own.code import Codes
@@ -34,6 +34,7 @@ from mmx.recommend.scoring import Factors, Scorer
 from mmx.recommend.serialize import pack
 
 TABLES = ("users.parquet", "per_user.parquet", "interactions.parquet", "lists.parquet")
+WRITTEN = (*TABLES, "model.safetensors")  # again; other files are those of the run
 NOT_OF_USERS = ("item", "bias", "ids", "project", "content", "modalities.")
 
 
@@ -42,9 +43,9 @@ def forget_user(path: Path | str, user: str, *, code: Codes = ()) -> int:
 
     ``code`` is the file or module of a model of the user's own, which is run to see which of its
     parameters are per user. The run is whole at every moment: after a kill the same call does it
-    again. Raises OptionError when such a run comes without its code, RunError when
-    there is no such run or it would be left without users, UnknownIdError when it does not have the
-    user, TargetError when it cannot be written or another process is doing so.
+    again. Raises OptionError when such a run comes without its code, RunError when there is no
+    such run, it is damaged or it would be left without users, UnknownIdError when it does not have
+    the user, TargetError when it cannot be written or another process is doing so.
     """
     path = as_path(path)
     if not (path / "config.json").is_file():
@@ -58,8 +59,9 @@ def forget_user(path: Path | str, user: str, *, code: Codes = ()) -> int:
         with claim.filled(folder=True) as new:
             _write(run, user, number, new, code)
             config: dict[str, Any] = {**run.config, "forgotten_users": count}
-            if "sha256" in config:
-                config["sha256"] = digests_of(new)
+            if "sha256" in config:  # what was damaged before can still be noticed
+                kept = {name: one for name, one in config["sha256"].items() if name not in WRITTEN}
+                config["sha256"] = digests_of(new) | kept
             text = json.dumps(config, indent=2, allow_nan=True) + "\n"
             (new / "config.json").write_text(text, encoding="utf-8")
             open_run(new)  # what is put in place can be read
@@ -69,6 +71,8 @@ def forget_user(path: Path | str, user: str, *, code: Codes = ()) -> int:
 def _write(run: Run, user: str, number: int, new: Path, code: Codes) -> None:
     """All files but config.json in a new folder, without the user."""
     for name in (inner.name for inner in run.path.iterdir() if inner.name != "config.json"):
+        if name in WRITTEN:
+            _check(run, name)
         if name in TABLES:
             table = read_table(run.path / name)
             kept = table.filter(pc.not_equal(table["user_id"], user))
@@ -77,6 +81,14 @@ def _write(run: Run, user: str, number: int, new: Path, code: Codes) -> None:
             save_arrays(_arrays(run, number, code), new / name)
         else:
             _copied(run.path / name, new / name)
+
+
+def _check(run: Run, name: str) -> None:
+    """Raise RunError for a damaged file: written again it would count as sound."""
+    written = run.config.get("sha256", {}).get(name)
+    if written is not None and file_sha256(run.path / name) != written:
+        raise RunError(f"the run {run.path} is broken: {name} is not what was written; train it "
+                       "again, or delete it")  # fmt: skip
 
 
 def _copied(old: Path, new: Path) -> None:

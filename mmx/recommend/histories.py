@@ -26,8 +26,9 @@ def read_histories(source: Place | pa.Table, csv: CsvFormat = PLAIN) -> pa.Table
         table, place = source, Path("--histories")  # what messages call it
     else:
         if not source.is_file():
-            raise DataError(f"--histories {source}: no such file; a .parquet or .csv with user_id "
-                            "and item_id is expected")  # fmt: skip
+            what = "not a file" if source.exists() else "no such file"
+            raise DataError(f"--histories {source}: {what}; a .parquet or .csv with user_id and "
+                            "item_id is expected")  # fmt: skip
         table, place = read_table(source, csv=csv, only=COLUMNS), source
     require(table, COLUMNS, place)
     if not table.num_rows:

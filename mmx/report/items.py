@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmx.data.columns import plain
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, suggestion
 from mmx.extract.pictures.thumbnails import thumbnail
@@ -89,9 +90,11 @@ class Cards:
 
     def _kinds(self, name: str) -> int:
         assert self.table is not None
-        kind = self.table[name].type
-        nested = pa.types.is_nested(kind) or pa.types.is_floating(kind)
-        return 0 if nested else int(pc.count_distinct(self.table[name]).as_py())
+        values = plain(self.table[name])
+        none = any(
+            of(values.type) for of in (pa.types.is_nested, pa.types.is_floating, pa.types.is_null)
+        )
+        return 0 if none else int(pc.count_distinct(values).as_py())
 
     def colours(self, name: str | None, ids: pa.Array) -> tuple[np.ndarray, list[str]]:
         """(n,) numbers of colours, -1 for the rest, and the names of the colours."""
@@ -99,13 +102,17 @@ class Cards:
         if name is None or self.table is None:
             return none, []
         place = pc.index_in(ids, value_set=_ids(self.table))
-        values = self.table[name].combine_chunks().take(place)
+        values = plain(self.table[name]).combine_chunks().take(place)
         kind = values.type
         if pa.types.is_nested(kind):
             raise OptionError(f"--column {name} is {kind}; a column of texts or numbers is needed")
         numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         if numbers and pc.count_distinct(values).as_py() > COLOURS:
-            return _binned(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+            return _binned(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            values = values.cast(pa.string())  # Python's years end with 9999
+        elif pa.types.is_floating(kind):
+            values = pc.if_else(pc.is_nan(values), None, values)
         said = ["" if value is None else str(value) for value in values.to_pylist()]
         common = [one for one, _ in Counter(said).most_common() if one][:COLOURS]
         places = {one: n for n, one in enumerate(common)}
@@ -115,8 +122,6 @@ class Cards:
 def _binned(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Fifths of the numbers, from low to high."""
     there = np.isfinite(values)
-    if not there.any():
-        return np.full(len(values), -1), []
     edges = np.unique(np.quantile(values[there], np.linspace(0, 1, BINS + 1)))
     groups = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(len(edges) - 2, 0))
     names = [f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)]

@@ -150,7 +150,7 @@ def agreement_html(store: Store, seed: int) -> str:
 
 
 def _density(name: str, cosines: np.ndarray) -> Line:
-    counts = np.histogram(cosines, EDGES)[0] / max(len(cosines), 1)
+    counts = np.histogram(np.clip(cosines, -1, 1), EDGES)[0] / max(len(cosines), 1)
     there = np.flatnonzero(counts)
     low, high = max(int(there[0]) - 1, 0), min(int(there[-1]) + 2, len(counts))
     middles = (EDGES[:-1] + EDGES[1:]) / 2

@@ -214,8 +214,10 @@ def _said(value: float) -> str:
     """A number as short as it can be."""
     if not math.isfinite(value):
         return "none"
-    if abs(value) >= 10_000:
-        return f"{value / 1e6:.3g}M" if abs(value) >= 1e6 else f"{value / 1e3:.3g}k"
+    if abs(value) >= 1000:
+        if abs(value) < 10_000:
+            return f"{value:,.0f}"
+        return f"{value / 1e6:.3g}M" if abs(value) >= 999_500 else f"{value / 1e3:.3g}k"
     return f"{value:.3g}" if value else "0"
 
 

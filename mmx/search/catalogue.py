@@ -67,7 +67,7 @@ class ItemsTable:
         By default ``title``, else ``text``, else none. Raises OptionError for a column that is
         not there.
         """
-        names = list(columns) or [name for name in USUAL if name in self.columns][:1]
+        names = list(dict.fromkeys(columns)) or [n for n in USUAL if n in self.columns][:1]
         self.check_columns(names)
         known = pc.unique(ids)
         parts = [self._rows(known[start : start + AT_ONCE], names)
@@ -77,7 +77,7 @@ class ItemsTable:
         return table.select(names).take(place)
 
     def _rows(self, ids: pa.Array, names: Sequence[str]) -> pa.Table:
-        listed = ", ".join(quoted(str(one)) for one in ids.to_pylist()) or "null"
+        listed = ", ".join(quoted(str(one)) for one in ids.to_pylist())
         wanted = "".join(f", {quoted_name(name)}" for name in names)
         with _told(f"{self.data}: "):
             return self._sql.ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +26,10 @@ Ids: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str]"
 BLOCK = 1024  # queries at once
 ROWS = 1 << 20  # of a table, about
 MANY = 20_000  # items from which a GPU is looked for, as torch takes seconds to load
+LISTS = pa.schema({
+    "item_id": pa.string(), "similar_id": pa.string(), "rank": pa.int64(), "score": pa.float32(),
+})  # fmt: skip
+Keep: TypeAlias = Callable[[int, Callable[[], pa.Table]], pa.Table]
 
 
 class Searcher:
@@ -71,7 +76,7 @@ class Searcher:
         """
         _check_k(k)
         rows = self.rows([items] if isinstance(items, str) else items)
-        return self._table(rows, self._others(self._within(among), rows, k))
+        return self._lists(self._within(among), rows, k)
 
     def similar_all(
         self,
@@ -80,22 +85,31 @@ class Searcher:
         among: Ids | None = None,
         device: str = AUTO,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        keep: Keep = lambda number, make: make(),
     ) -> Iterator[pa.Table]:
         """``similar`` of all items that have a vector, some at a time.
 
         ``progress`` gets items done and items in all. With ``among`` both sides are restricted.
         ``device`` is "cpu", "cuda" or "cuda:1"; "auto" is a GPU where there is one and many items.
+        ``keep`` gets the number of each table and what makes it; see ``mmx.search.unfinished``.
         Raises OptionError for a device that is not here, or a GPU where an index is searched.
         """
         _check_k(k)
         nearest = _placed(self._within(among), device)
         rows = np.arange(len(self)) if nearest.rows is None else nearest.rows
-        yield self._table(rows[:0], self._others(nearest, rows[:0], k))  # says the columns
-        step = max(1, min(BLOCK, ROWS // k))
-        for start in range(0, len(rows), step):
+        yield LISTS.empty_table()
+        step = self.step(k)
+        for number, start in enumerate(range(0, len(rows), step)):
             part = rows[start : start + step]
-            yield self._table(part, self._others(nearest, part, k))
+            yield keep(number, partial(self._lists, nearest, part, k))
             progress(start + len(part), len(rows))
+
+    def _lists(self, nearest: Nearest, rows: np.ndarray, k: int) -> pa.Table:
+        return self._table(rows, self._others(nearest, rows, k))
+
+    def step(self, k: int) -> int:
+        """Of how many items ``similar_all`` makes a table."""
+        return max(1, min(BLOCK, ROWS // min(k, max(len(self), 1))))
 
     def rows(self, items: Ids) -> np.ndarray:
         """(m,) rows of items by their ids; raises as ``similar`` does."""
@@ -174,7 +188,7 @@ class Searcher:
             "similar_id": self.ids.take(pa.array(found.places[there])),
             "rank": _ranks(there),
             "score": found.scores[there],
-        })  # fmt: skip
+        }, schema=LISTS)  # fmt: skip
 
     def _checked(self, vector: np.ndarray) -> np.ndarray:
         """(1, d) float32 whose squares float32 can hold."""

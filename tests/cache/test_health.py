@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmx.cache.card import EncoderCard
 from mmx.cache.health import Affected, Condition, health
 from mmx.cache.store import open_store
 from tests.cache.small_store import store
@@ -31,3 +32,26 @@ def test_several_files_reasons_by_number_and_few_examples(tmp_path) -> None:
     assert found.failed["corrupt"] == Affected(13, ["i2", "i4", "i8"])
     assert found.failed["<b>gone</b>"].examples == ["i0", "i6", "i12"]
     assert found.ok + found.failures == 40
+
+
+def test_equally_frequent_reasons_by_name_and_texts_that_may_be_absent(tmp_path) -> None:
+    statuses = ["z", "ok", "a", "missing", "z", "a", "m", "missing"]
+    vectors = [[1.0, 2, 3] if one == "ok" else None for one in statuses]
+    made = make_store(tmp_path / "s.parquet", 8, image=vectors, image_status=statuses,
+                      text_truncated=[True, None, False, True, None, True, False, True],
+                      max_file_rows=4)  # fmt: skip
+    found = health(made, examples=3)
+    image = found.modalities["image"]
+    assert list(image.failed.items()) == [
+        ("a", Affected(2, ["i2", "i5"])), ("z", Affected(2, ["i0", "i4"])),
+        ("m", Affected(1, ["i6"])),
+    ]  # fmt: skip
+    assert (image.ok, image.missing, image.failures) == (1, Affected(2, ["i3", "i7"]), 5)
+    assert found.truncated == Affected(4, ["i0", "i3", "i5"])
+    none = health(made, examples=0)
+    assert none.modalities["image"].failed["a"] == Affected(2)
+    assert none.truncated == Affected(4)
+    card = EncoderCard("fake", "mmx", "fake", "none", {"image": 3}, False, "float32")
+    pictures = health(make_store(tmp_path / "p.parquet", 3, card=card))
+    assert pictures.truncated is None
+    assert list(pictures.modalities) == ["image"]

@@ -61,9 +61,18 @@ def test_output_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = run("info", "data", where=tmp_path, stdout=full)
     assert done.returncode == 1
-    assert "mmx: error: " in done.stderr
-    assert "No space left on device" in done.stderr
+    assert "mmx: error: the output cannot be written: No space left on device; free" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_argument_that_is_not_utf8_is_a_mistake(tmp_path: Path) -> None:
+    """A shell passes any bytes on."""
+    plain_catalogue(tmp_path / "data", items=3)
+    done = run("sql", "select 1 as a", "--out", "\udcff.parquet", where=tmp_path)
+    assert done.returncode == 1
+    said = "mmx: error: the argument '\\udcff.parquet' is not UTF-8; write it as UTF-8"
+    assert said in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_tables_on_this_machine_are_read_without_a_python_file(

@@ -41,6 +41,12 @@ def test_an_empty_id_can_be_seen(shop: Shop) -> None:
     assert "unknown user: ''; users look like" in shop.refused("recommend", RUN, "--user", "")
 
 
+def test_an_id_of_two_lines_is_one_line(shop: Shop) -> None:
+    assert "unknown user: a\\nb; users look like" in shop.refused(
+        "recommend", RUN, "--user", "a\nb"
+    )
+
+
 def test_a_missing_shard_names_no_option_that_the_command_lacks(shop: Shop) -> None:
     said = shop.refused("info", "data/{000..003}.tar")
     assert "no shard at data/000.tar; shards are named like" in said

@@ -52,6 +52,11 @@ def test_options_add_up(here: Shop) -> None:
     assert items(here.json(*RUN, *only, *without)) == {"i2", "i5"}
 
 
+def test_a_user_who_is_named_twice_has_one_list(here: Shop) -> None:
+    both = here.json(*RUN, "--user", "u1", "--user", "u3", "--k", "2")
+    assert [row["user_id"] for row in both] == ["u3", "u3", "u1", "u1"]
+
+
 def test_what_someone_new_took_adds_up(here: Shop) -> None:
     here.mmx("train", "--model", "itemknn", "--data", "data", "--out", "runs/knn")
     one = here.json("recommend", "runs/knn", "--items-from", "i1,i2", "--items-from", "i3")

@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mmx.cli.app import app
+from mmx.cli.output import settings
 from mmx.errors import MmxError, OptionError
+from mmx.search import searcher
 from tests.cli.conftest import Shop
 
 
@@ -50,7 +52,7 @@ def test_words_and_pictures(priced: Shop) -> None:
     assert (rows[0]["item_id"], rows[0]["title"]) == ("i2", "Item <b>2</b>")
     assert rows[0]["score"] == 1.0
     rows = answer(priced, "search", "data/images/7.png", "--where", "price between 3 and 5",
-                       "--show", "price", "--store", "cache/toy.parquet",
+                       "--show", "price, title", "--show", "price", "--store", "cache/toy.parquet",
                        "--data", "data")  # fmt: skip
     assert [(row["item_id"], row["price"]) for row in rows] == [("i5", 5), ("i4", 4), ("i3", 3)]
     done = priced.mmx("search", "word", "--where", "price < 0")  # as a program
@@ -68,6 +70,31 @@ def test_similar_to_one_and_to_all(priced: Shop) -> None:
     assert table.num_rows == 80
     for row, other in zip(one, table.to_pylist()[14:16], strict=True):
         assert {key: row[key] for key in other} == pytest.approx(other)
+
+
+def test_similar_to_all_resumes(priced: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["similar", "--all", "--k", "2", "--where", "price < 30", "--out"]
+    assert invoke(priced, *command, "whole.parquet").exit_code == 0
+    before = {path.name for path in priced.path.iterdir()}
+    monkeypatch.setattr(searcher, "BLOCK", 8)
+    search, asked = searcher.Searcher._others, []
+
+    def interrupted(self: object, nearest: object, rows: Any, k: int) -> Any:
+        asked.append(len(rows))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return search(self, nearest, rows, k)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(searcher.Searcher, "_others", interrupted)
+    assert invoke(priced, *command, "part.parquet").exit_code
+    assert settings.kept == "lists that are made are kept; the same command continues"
+    (folder,) = {path.name for path in priced.path.iterdir()} - before
+    assert len(list((priced.path / folder).iterdir())) == 2
+    assert invoke(priced, *command, "part.parquet").exit_code == 0
+    assert asked == [8, 8, 8, 8, 6]
+    assert {path.name for path in priced.path.iterdir()} - before == {"part.parquet"}
+    whole, part = (pq.read_table(priced.path / f"{name}.parquet") for name in ("whole", "part"))
+    assert part.equals(whole)
 
 
 def test_duplicates(priced: Shop) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmx.data.vocabulary import Vocabulary
-from mmx.errors import UnknownIdError
+from mmx.errors import OptionError, UnknownIdError
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, unique=True))
@@ -41,3 +41,8 @@ def test_chunked_ids() -> None:
     assert vocabulary.numbers(pa.chunked_array([["b"], ["a"]])).tolist() == [1, 0]
     assert "a" in vocabulary
     assert "z" not in vocabulary
+
+
+def test_a_text_that_utf8_cannot_write_is_not_an_id() -> None:
+    with pytest.raises(OptionError, match=r"'a\\udcff' is not an id: text is expected, which"):
+        Vocabulary(["a"]).numbers(["a", "a\udcff"], "negative")

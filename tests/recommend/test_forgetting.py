@@ -66,6 +66,30 @@ def test_a_failed_one_leaves_the_run_and_can_be_repeated(
     assert os.listdir(tmp_path) == ["run"]
 
 
+def test_damage_is_noticed_before_and_after(tmp_path: Path) -> None:
+    """A file that is written again would count as sound; one that is not keeps its checksum."""
+    path = shutil.copytree(FIXTURES / "old-end-to-end", tmp_path / "run")
+    user, other = mmx.open_run(path).data.users.ids[:2].to_pylist()
+    _flip(path / "encoder/model.safetensors")
+    before = verify_run(path)
+    assert before == ["encoder/model.safetensors is not what was written"]
+    assert forget_user(path, user) == 1
+    assert verify_run(path) == before
+    _flip(path / "model.safetensors")
+    with pytest.raises(
+        RunError, match=r"is broken: model\.safetensors is not what .* or delete it"
+    ):
+        forget_user(path, other)
+    assert other in mmx.open_run(path).data.users
+
+
+def _flip(path: Path) -> None:
+    """Another last number."""
+    raw = path.read_bytes()
+    path.unlink()  # a copy of the run may be another name of the file
+    path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+
+
 def test_rows_of_lists_and_of_parts_of_a_fusion() -> None:
     listed = Listed(np.array([0, 2, 2, 5]), np.array([4, 1, 0, 2, 3]), 6)
     train = UserItems(np.array([0, 1, 3, 4]), np.array([5, 0, 2, 1]), 6)

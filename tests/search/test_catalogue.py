@@ -40,11 +40,21 @@ def test_conditions_and_columns(data: Path, monkeypatch: pytest.MonkeyPatch) -> 
             with pytest.raises(QueryError, match=r"^--where: ") as caught:
                 items.matching(wrong)
             assert "\n" not in str(caught.value)
-        for empty in ("", " \n"):
+        for empty in ("", " \n", 3, None):
             with pytest.raises(OptionError, match=r"--where is empty"):
-                items.matching(empty)
+                items.matching(empty)  # type: ignore[arg-type]
+        twice = items.shown(ids, ["price", "title", "price"])
+        assert twice.column_names == ["price", "title"]
         with pytest.raises(OptionError, match=r"--show titel: .* did you mean 'title'"):
             items.shown(ids, ["titel"])
+
+
+def test_what_is_shown_of_items_without_a_title(tmp_path: Path) -> None:
+    for columns, shown in (("text,size", ["text"]), ("size,colour", [])):
+        (tmp_path / "items.csv").write_text(f"item_id,{columns}\na,b,c\n")
+        with ItemsTable(tmp_path) as items:
+            assert items.shown(pa.array(["a"])).column_names == shown
+            assert isinstance(items.matching("true"), pa.Array)
 
 
 def test_what_is_no_catalogue(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmx.errors import OptionError
-from mmx.search.plane import map_of, plane
+from mmx.search.plane import _axes, _in_the_square, map_of, plane
 from tests.cache.stores import make_store
 
 
@@ -59,3 +59,36 @@ def test_zero_vectors_are_left_out(tmp_path) -> None:
         tmp_path / "s.parquet", 4, image=rows, image_status=["ok"] * 4
     )  # fmt: skip
     assert map_of(store, "image").ids.to_pylist() == ["i1", "i2"]
+
+
+def test_the_longer_side_fills_the_square_and_the_other_is_in_its_middle() -> None:
+    points = np.array([[1, 3], [5, 4], [3, 3.5]], np.float32)
+    expected = [[0, 0.375], [1, 0.625], [0.5, 0.5]]
+    np.testing.assert_allclose(_in_the_square(points), expected)
+    np.testing.assert_allclose(_in_the_square(points[:, ::-1]), np.array(expected)[:, ::-1])
+    np.testing.assert_array_equal(_in_the_square(points[:1]), [[0.5, 0.5]])
+
+
+def test_axes_are_of_length_1_and_have_one_sign() -> None:
+    rng = np.random.default_rng(7)
+    for d in (1, 2, 3, 40):
+        rows = (rng.normal(size=(50, d)) * np.geomspace(5, 1, d)).astype(np.float32)
+        for sign in (1, -1):
+            axes = _axes(sign * (rows - rows.mean(0)), seed=0)
+            assert axes.shape == (d, 2)
+            expected = np.diag([1, 1 if d > 1 else 0])
+            np.testing.assert_allclose(axes.T @ axes, expected, atol=1e-5)
+            largest = axes[np.abs(axes).argmax(0), [0, 1]]
+            assert (largest >= 0).all()
+
+
+def test_lengths_do_not_count_and_all_may_be_shown(tmp_path) -> None:
+    rng = np.random.default_rng(8)
+    rows = rng.normal(size=(12, 3)).astype(np.float32)
+    longer = rows * rng.uniform(0.1, 10, (12, 1)).astype(np.float32)
+    ok = {"image_status": ["ok"] * 12}
+    one, other = (map_of(make_store(tmp_path / f"{n}.parquet", 12, image=v.tolist(), **ok), "image",
+                         most=12) for n, v in enumerate((rows, longer)))  # fmt: skip
+    np.testing.assert_allclose(one.points, other.points, atol=1e-4)
+    assert one.ids.to_pylist() == [f"i{n}" for n in range(12)]
+    assert (one.total, one.points.max()) == (12, pytest.approx(1))
