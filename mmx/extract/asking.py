@@ -24,7 +24,7 @@ from mmx.extract.encoders.records import CPU_ONLY
 from mmx.extract.encoders.request import MODALITIES
 from mmx.extract.hub import without_fetching
 from mmx.extract.opening import rule_of
-from mmx.extract.pictures.decoding import pixels_of
+from mmx.extract.pictures.decoding import header, pixels_of
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.reasons import ImageError
 from mmx.extract.sources.paths import read_bytes
@@ -68,11 +68,24 @@ class QueryEncoder:
 
     def picture(self, data: bytes) -> np.ndarray:
         """(d,) float32 of an encoded picture. Raises ImageError when it is not one."""
+        return self.decoded(self.pixels(data))
+
+    def pixels(self, data: bytes, exact: int | None = None) -> np.ndarray:
+        """(size, size, 3) uint8 of an encoded picture, as the encoder reads it. Raises ImageError.
+
+        A picture of more than ``exact`` pixels is decoded the fast way, so that of a large JPEG a
+        part of its pixels is made (``mmx.extract.pictures.decoding``).
+        """
         rule = _rule(self.card)
         assert rule is not None
-        if rule.decode == "gpu":
+        image = None if exact is None else header(data)
+        large = exact is not None and image is not None and image.width * image.height > exact
+        if large or rule.decode == "gpu":
             rule = replace(rule, decode="fast")
-        pixels = pixels_of(data, rule)
+        return pixels_of(data, rule)
+
+    def decoded(self, pixels: np.ndarray) -> np.ndarray:
+        """(d,) float32 of what ``pixels`` returned."""
         return self._checked(self.encoder.encode_image(pixels[None]), "image")
 
     def _checked(self, found: np.ndarray, modality: str) -> np.ndarray:

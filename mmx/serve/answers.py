@@ -12,6 +12,10 @@ from fastapi import HTTPException
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from mmx.errors import MmxError, OptionError, UnknownIdError, first_line
+from mmx.extract.reasons import ImageError, Reason
+from mmx.serve.work import BusyError
+
 
 class Error(BaseModel):
     """Every error."""
@@ -129,13 +133,35 @@ class HealthOut(BaseModel):
 
 
 class Json(Response):
-    """JSON in ASCII, which holds any text of Python, lone surrogates too."""
+    """JSON in ASCII, which holds any text of Python, lone surrogates too; bytes stay as is."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """The bytes."""
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+        return content if isinstance(content, bytes) else compact(content).encode()
+
+
+def compact(value: Any) -> str:
+    """JSON in ASCII without blanks. Raises ValueError for NaN and infinity."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+OURS = (MmxError, ImageError, BusyError)  # errors that are answered with their own line
+
+
+def answered(error: Exception) -> Json:
+    """The answer to an error; of what is not ours nothing is said."""
+    if isinstance(error, BusyError):
+        return Json({"detail": "busy; try again in a second"}, 503, headers={"retry-after": "1"})
+    if isinstance(error, ImageError):
+        large = str(error) in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE)
+        said = f"{error}; a JPEG, PNG or WebP is expected"
+        return Json({"detail": said}, 413 if large else 415)
+    if isinstance(error, MmxError):
+        status = {UnknownIdError: 404, OptionError: 422}.get(type(error), 409)
+        return Json({"detail": first_line(error)}, status)
+    return Json({"detail": "unexpected error; the server's log has it"}, 500)
 
 
 def fail(status: int, detail: str, **headers: str) -> HTTPException:

@@ -11,14 +11,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mmx import __version__
-from mmx.errors import MmxError, OptionError, UnknownIdError, first_line
-from mmx.extract.reasons import ImageError, Reason
 from mmx.serve import routes_lists, routes_page, routes_state, routes_tables
-from mmx.serve.answers import Error, Json
+from mmx.serve.answers import OURS, Error, Json, answered
 from mmx.serve.doors import Doors
 from mmx.serve.metrics import Metrics
 from mmx.serve.service import Service
-from mmx.serve.work import BusyError
+from mmx.serve.shortcuts import Shortcuts
 
 ERRORS = {
     400: "malformed", 401: "the token is missing or wrong", 403: "another Host or Origin",
@@ -34,6 +32,7 @@ def make_app(service: Service, log: Callable[[str], None]) -> ASGIApp:
     app = FastAPI(
         title="mmx", version=__version__, docs_url=None, redoc_url=None,  # these load from a CDN
         responses=errors,  # type: ignore[arg-type]
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
     app.state.service, app.state.metrics = service, metrics
     app.state.page = routes_page.page_files()
@@ -41,7 +40,7 @@ def make_app(service: Service, log: Callable[[str], None]) -> ASGIApp:
     app.include_router(routes_tables.router)
     app.include_router(routes_state.router)
     app.include_router(routes_page.router)
-    for kind in (MmxError, ImageError, BusyError, Exception):
+    for kind in (*OURS, Exception):
         app.add_exception_handler(kind, _answered)
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _malformed)
@@ -49,7 +48,7 @@ def make_app(service: Service, log: Callable[[str], None]) -> ASGIApp:
         from mmx.serve.tools import add_tools
 
         add_tools(app, service)
-    return Doors(app, service.options, log, metrics.count)
+    return Doors(Shortcuts(app, service), service.options, log, metrics.count)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -66,13 +65,4 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 async def _answered(request: Request, error: Exception) -> Response:
     """An error of ours; what is unexpected is logged at the doors."""
-    if isinstance(error, BusyError):
-        return Json({"detail": "busy; try again in a second"}, 503, headers={"retry-after": "1"})
-    if isinstance(error, ImageError):
-        large = str(error) in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE)
-        said = f"{error}; a JPEG, PNG or WebP is expected"
-        return Json({"detail": said}, 413 if large else 415)
-    if isinstance(error, MmxError):
-        status = {UnknownIdError: 404, OptionError: 422}.get(type(error), 409)
-        return Json({"detail": first_line(error)}, status)
-    return Json({"detail": "unexpected error; the server's log has it"}, 500)
+    return answered(error)

@@ -11,6 +11,7 @@ from mmx.serve.filters import MOST as FILTERS
 from mmx.serve.filters import Filter
 from mmx.serve.service import MOST, Service
 
+USUAL = 20  # items of a list
 K = Annotated[int, Query(ge=1, le=MOST, description="Items of the list.")]
 Filters = Annotated[
     str | None,

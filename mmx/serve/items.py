@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmx.errors import OptionError
-from mmx.serve.answers import plain
+from mmx.serve.answers import compact, plain
 from mmx.serve.filters import Filter, kind_of, matching
 
 SHOWN = 80  # characters of a text that stands in for a title
 VALUES = 50  # most frequent values of a column that are listed
-KEPT = 200_000  # items whose answer is kept
+KEPT = 256 << 20  # bytes of JSON that is kept
+ROOM = 200  # bytes of an entry besides its text
 FIXED = ("item_id", "text", "title")
 
 
@@ -30,19 +33,36 @@ class ServedItems:
         self.places = {one: place for place, one in enumerate(ids)}
         self._pictures = np.zeros(len(ids), dtype=bool) if pictures is None else pictures
         self._more = [name for name in names if name not in FIXED]
-        self._kept: dict[str, dict[str, Any]] = {}
+        self._kept: dict[str, str] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def items(self, ids: list[str]) -> list[dict[str, Any]]:
-        """What is shown of items; of one that the table does not have its id."""
+    def texts(self, ids: list[str]) -> list[str]:
+        """JSON of what is shown of items, in ASCII; of one that the table does not have its id.
+
+        The text of each is made once; when KEPT is reached, all are made again.
+        """
         kept = self._kept
         new = [one for one in ids if one not in kept]
         made = self._made(new) if new else {}
-        if len(kept) + len(made) <= KEPT:
-            kept.update(made)
+        if new:
+            self._keep(made)
         return [kept[one] if one in kept else made[one] for one in ids]
+
+    def _keep(self, made: dict[str, str]) -> None:
+        with self._lock:
+            self._bytes += sum(len(text) + ROOM for text in made.values())
+            if self._bytes > KEPT:  # others may still read the old ones
+                self._kept, self._bytes = {}, 0
+            else:
+                self._kept.update(made)
+
+    def items(self, ids: list[str]) -> list[dict[str, Any]]:
+        """The same as Python has it."""
+        return [json.loads(text) for text in self.texts(ids)]
 
     def item(self, item: str) -> dict[str, Any]:
         """One of them."""
@@ -58,20 +78,25 @@ class ServedItems:
         found: str | None = self.item(item)["title"]
         return found
 
-    def _made(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+    def pictured(self, ids: list[str]) -> list[bool]:
+        """Which items have a picture that can be shown."""
+        found: list[bool] = np.append(self._pictures, False)[self.rows(ids)].tolist()
+        return found
+
+    def _made(self, ids: list[str]) -> dict[str, str]:
         known = [one for one in ids if one in self.places]
         rows = [self.places[one] for one in known]
         found = self.table.take(pa.array(rows, pa.int64())).to_pylist()
-        made = {one: _bare(one) for one in ids}
+        made = {one: compact(_bare(one)) for one in ids}
         for one, row, values in zip(known, rows, found, strict=True):
             text, title = plain(values.get("text")), plain(values.get("title"))
-            made[one] = {
+            made[one] = compact({
                 "item_id": one,
                 "title": title if title is not None else text and str(text)[:SHOWN],
                 "text": text,
                 "columns": {name: plain(values[name]) for name in self._more},
                 "picture": bool(self._pictures[row]),
-            }
+            })  # fmt: skip
         return made
 
     def matching(self, filters: list[Filter]) -> np.ndarray:

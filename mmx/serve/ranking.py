@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from mmx.recommend.fallback import popular
 from mmx.recommend.reasons import closest
 from mmx.recommend.scoring import Ranking
 from mmx.serve.filters import Filter, kind_of
+from mmx.serve.listing import Listing, listing
 from mmx.serve.runs import ServedRun
 from mmx.serve.snapshot import SHOWN, Snapshot
 
@@ -56,7 +56,7 @@ class Chooser:
 
     def finished(
         self, found: Ranking, row: int, history: np.ndarray, wider: Callable[[int], Ranking]
-    ) -> dict[str, Any]:
+    ) -> Listing:
         """The list of one user from the candidates in a row of ``found``.
 
         ``history`` are numbers of the user's items; ``wider`` ranks more candidates of the user.
@@ -76,7 +76,7 @@ class Chooser:
         """What ranks more candidates of a user."""
         return lambda size: self.run.lists(np.array([user]), size, self.allowed)
 
-    def popular(self, why: str, hidden: np.ndarray) -> dict[str, Any]:
+    def popular(self, why: str, hidden: np.ndarray) -> Listing:
         """What most users took in training; the score is how many."""
         order = popular(self.run.run.data.train, self.allowed)
         order = order[~np.isin(order, hidden)]
@@ -85,7 +85,9 @@ class Chooser:
             order = order[within_cap(groups[None], self.wanted.per[1])[0]]
         order = order[: self.wanted.k]
         counts = self.run.run.data.train.item_counts[order]
-        return self._listed(order, counts.astype(np.float32), hidden) | {"note": POPULAR + why}
+        found = self._listed(order, counts.astype(np.float32), hidden)
+        found.note = POPULAR + why
+        return found
 
     def _chosen(self, items: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Places of the candidates that are shown, in their order."""
@@ -119,40 +121,27 @@ class Chooser:
         names = self.now.modalities or (None,)  # without a store the error says so
         return np.concatenate([units(self.now.vectors(name, ids)) for name in names], axis=1)
 
-    def _listed(self, items: np.ndarray, scores: np.ndarray, history: np.ndarray) -> dict[str, Any]:
+    def _listed(self, items: np.ndarray, scores: np.ndarray, history: np.ndarray) -> Listing:
         ids = [self.run.ids[number] for number in items.tolist()]
-        answer = listed(self.now, ids, scores.tolist())
+        answer = listing(self.now.items, ids, scores.tolist())
         if self.wanted.explain and len(items) and len(history):
-            self._explain(answer, ids, [self.run.ids[number] for number in history.tolist()])
+            self._explain(answer, [self.run.ids[number] for number in history.tolist()])
         return answer
 
-    def _explain(self, answer: dict[str, Any], ids: list[str], history: list[str]) -> None:
+    def _explain(self, answer: Listing, history: list[str]) -> None:
         """Say of each row which item of the history it is closest to."""
-        names = self.now.modalities
+        names, ids = self.now.modalities, answer.ids
         shown = {name: self.now.vectors(name, ids) for name in names}
         own = {name: self.now.vectors(name, history) for name in names}
         same = np.array(ids, object)[:, None] == np.array(history, object)
         found = closest(shown, own, same)
-        for place, row in enumerate(answer["items"]):
-            if found.places[place] >= 0:
-                item = history[found.places[place]]
-                row["reason"] = {
-                    "modality": names[found.modalities[place]], "item_id": item,
-                    "title": self.now.items.title(item),
-                    "similarity": round(float(found.similarities[place]), 6),
-                }  # fmt: skip
-
-
-def listed(now: Snapshot, ids: list[str], scores: list[float]) -> dict[str, Any]:
-    """Items and their scores as the API has them."""
-    rows = zip(now.items.items(ids), scores, strict=True)
-    return {
-        "items": [
-            {"rank": place, "score": round(score, 6), "item": item, "reason": None}
-            for place, (item, score) in enumerate(rows, 1)
-        ],
-        "note": None,
-    }
+        for place in np.flatnonzero(found.places >= 0).tolist():
+            item = history[found.places[place]]
+            answer.reasons[place] = {
+                "modality": names[found.modalities[place]], "item_id": item,
+                "title": self.now.items.title(item),
+                "similarity": round(float(found.similarities[place]), 6),
+            }  # fmt: skip
 
 
 def _there(found: Ranking, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,8 +35,7 @@ def _map(now: Snapshot, column: str | None, limit: int, modality: str | None) ->
     ids = ids[:limit]
     places = [[round(x, 4), round(y, 4), n] for n, (x, y) in enumerate(points[:limit].tolist())]
     values = None if column is None else now.items.values(column, ids)
-    pictures = [item["picture"] for item in now.items.items(ids)]
-    return {"points": places, "items": ids, "pictures": pictures, "values": values,
+    return {"points": places, "items": ids, "pictures": now.items.pictured(ids), "values": values,
             "shown": len(ids), "total": total}  # fmt: skip
 
 

@@ -12,9 +12,10 @@ import uvicorn
 
 from mmx.errors import OptionError
 from mmx.serve.app import make_app
+from mmx.serve.connections import HEADERS, protocol
 from mmx.serve.options import ServeOptions
 from mmx.serve.service import Service
-from mmx.serve.watch import Watcher, load_whole
+from mmx.serve.watch import Watcher, load_whole, settle
 
 PATIENCE = 10  # s that requests have to end in when the server stops
 
@@ -42,10 +43,11 @@ def serve(options: ServeOptions, log: Callable[[str], None]) -> None:
         app = make_app(service, log)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=PATIENCE, ws="none",
-            http="h11",  # bounds the bytes of headers, which httptools does not
+            timeout_graceful_shutdown=PATIENCE, ws="none", http=protocol(),
+            h11_max_incomplete_event_size=HEADERS,
         )  # fmt: skip
         log(f"serving {service.snapshot.first.name} at {_address(options, listener)}")
+        settle()
         with Watcher(service, served, log).watching():
             _Server(config).run(sockets=[listener])
 

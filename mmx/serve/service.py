@@ -12,8 +12,9 @@ from mmx.recommend.scoring import Ranking
 from mmx.search.nearest import Neighbours
 from mmx.search.searcher import Searcher
 from mmx.serve.filters import Filter
+from mmx.serve.listing import Listing, listings
 from mmx.serve.options import ServeOptions
-from mmx.serve.ranking import Chooser, Wanted, listed
+from mmx.serve.ranking import Chooser, Wanted
 from mmx.serve.snapshot import NO_STORE, SHOWN, NoStoreError, Snapshot
 from mmx.serve.stores import Asking, ServedStore
 from mmx.serve.work import Batches, Pool
@@ -32,20 +33,21 @@ class Service:
         self.lists = Pool("lists", 1, WAITING)
         self.looks = Pool("looks", 2, 64)
         self.encoders = Pool("encoders", 1, 64)
+        self.decoders = Pool("decoders", 1, 16)  # so that words do not wait for large pictures
         self.queries = Pool("sql", 1, 16)  # of its own: one query may take ten seconds
         self._batches = Batches(self.lists)
 
     @property
     def pools(self) -> list[Pool]:
         """All of them."""
-        return [self.lists, self.looks, self.encoders, self.queries]
+        return [self.lists, self.looks, self.encoders, self.decoders, self.queries]
 
     def swap(self, snapshot: Snapshot) -> None:
         """Serve this from the next request on."""
         self.snapshot, self.problem = snapshot, None
         self.swaps += 1
 
-    async def recommend(self, user: str, wanted: Wanted) -> dict[str, Any]:
+    async def recommend(self, user: str, wanted: Wanted) -> Listing:
         """The list of a user. Raises UnknownIdError, OptionError, BusyError."""
         now = self.snapshot
         run = now.run(wanted.run)
@@ -54,7 +56,7 @@ class Service:
             raise UnknownIdError(f"unknown user: {user[:SHOWN]}")
         key = (id(now), "recommend", wanted.key)
 
-        def work(users: Sequence[int]) -> list[dict[str, Any]]:
+        def work(users: Sequence[int]) -> list[Listing]:
             allowed = now.allowed(run, list(wanted.filters))
             chooser = Chooser(now, run, wanted, allowed)
             numbers = np.array(users, np.int64)
@@ -64,10 +66,10 @@ class Service:
                 for row, one in enumerate(users)
             ]
 
-        answer: dict[str, Any] = await self._batches.ask(key, work, number)
+        answer: Listing = await self._batches.ask(key, work, number)
         return answer
 
-    async def recommend_for(self, items: list[str], wanted: Wanted) -> dict[str, Any]:
+    async def recommend_for(self, items: list[str], wanted: Wanted) -> Listing:
         """The list of a visitor who took some items, or none. Raises RunError too."""
         now = self.snapshot
         run = now.run(wanted.run)
@@ -76,7 +78,7 @@ class Service:
             if number is None:
                 raise UnknownIdError(f"unknown item: {item[:SHOWN]}")
 
-        def work() -> dict[str, Any]:
+        def work() -> Listing:
             allowed = now.allowed(run, list(wanted.filters))
             chooser = Chooser(now, run, wanted, allowed)
             known = np.unique([number for number in numbers if number is not None]).astype(np.int64)
@@ -93,7 +95,7 @@ class Service:
 
     async def similar(
         self, item: str, k: int, modality: str | None, filters: list[Filter]
-    ) -> dict[str, Any]:
+    ) -> Listing:
         """The items nearest to an item. Raises StoreError for one without a vector."""
         now = self.snapshot
         searcher = now.searcher(modality)
@@ -104,16 +106,16 @@ class Service:
             raise StoreError(f"{item[:SHOWN]} has no {searcher.modality} vector to search by")
         key = (id(now), "similar", searcher.modality, k, repr(filters))
 
-        def work(rows: Sequence[int]) -> list[dict[str, Any]]:
+        def work(rows: Sequence[int]) -> list[Listing]:
             found = searcher.others(np.array(rows, np.int64), k, now.within(searcher, filters))
-            return [_near(now, searcher, found, row) for row in range(len(rows))]
+            return _near(now, searcher, found)
 
-        answer: dict[str, Any] = await self._batches.ask(key, work, row)
+        answer: Listing = await self._batches.ask(key, work, row)
         return answer
 
     async def search_words(
         self, words: str, k: int, modality: str | None, filters: list[Filter]
-    ) -> dict[str, Any]:
+    ) -> Listing:
         """The items nearest to words. Raises OptionError, NoEncoderError."""
         now = self.snapshot
         asking, chosen = self._asking(now, "text", modality)
@@ -122,23 +124,24 @@ class Service:
 
     async def search_picture(
         self, data: bytes, k: int, modality: str | None, filters: list[Filter]
-    ) -> dict[str, Any]:
+    ) -> Listing:
         """The items nearest to an encoded picture. Raises ImageError too."""
         now = self.snapshot
         asking, chosen = self._asking(now, "image", modality)
-        vector = await self.encoders.run(asking.picture, data)
+        pixels = await self.decoders.run(asking.pixels, data)
+        vector = await self.encoders.run(asking.picture, pixels)
         return await self._search(now, chosen, vector, k, filters)
 
     async def _search(
         self, now: Snapshot, searcher: Searcher, vector: np.ndarray, k: int, filters: list[Filter]
-    ) -> dict[str, Any]:
+    ) -> Listing:
         key = (id(now), "search", id(searcher), k, repr(filters))
 
-        def work(vectors: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        def work(vectors: Sequence[np.ndarray]) -> list[Listing]:
             found = searcher.near(np.array(vectors), k, now.within(searcher, filters))
-            return [_near(now, searcher, found, row) for row in range(len(vectors))]
+            return _near(now, searcher, found)
 
-        answer: dict[str, Any] = await self._batches.ask(key, work, vector)
+        answer: Listing = await self._batches.ask(key, work, vector)
         return answer
 
     def _asking(self, now: Snapshot, asked: str, modality: str | None) -> tuple[Asking, Searcher]:
@@ -171,8 +174,10 @@ class Service:
         return made
 
 
-def _near(now: Snapshot, searcher: Searcher, found: Neighbours, row: int) -> dict[str, Any]:
-    there = found.places[row] >= 0
+def _near(now: Snapshot, searcher: Searcher, found: Neighbours) -> list[Listing]:
     ids = now.ids_of(searcher)
-    names = [ids[place] for place in found.places[row][there].tolist()]
-    return listed(now, names, found.scores[row][there].tolist())
+    several = []
+    for places, scores in zip(found.places, found.scores, strict=True):
+        there = places >= 0
+        several.append(([ids[place] for place in places[there].tolist()], scores[there].tolist()))
+    return listings(now.items, several)

@@ -17,6 +17,7 @@ from mmx.extract.asking import QueryEncoder, comparable, open_for_query
 from mmx.files import Place
 from mmx.search.searcher import Searcher, open_searcher
 
+EXACT = 4_000_000  # pixels; a larger picture is decoded the fast way
 REMEMBERED = 2048  # queries whose vectors are kept
 
 
@@ -39,11 +40,16 @@ class Asking:
                     self._known.popitem(last=False)
             return self._known[text]
 
-    def picture(self, data: bytes) -> np.ndarray:
-        """(d,) of an encoded picture. Raises ImageError."""
+    def pixels(self, data: bytes) -> np.ndarray:
+        """(size, size, 3) uint8 of an encoded picture; needs no turn. Raises ImageError."""
+        assert self.encoder is not None
+        return self.encoder.pixels(data, EXACT)
+
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        """(d,) of a picture's pixels."""
         assert self.encoder is not None
         with self._lock:
-            return self.encoder.picture(data)
+            return self.encoder.decoded(pixels)
 
 
 @dataclass(frozen=True)

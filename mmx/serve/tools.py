@@ -23,6 +23,7 @@ from mmx.errors import MmxError, QueryError, UnknownIdError, first_line
 from mmx.search.catalogue import NOWHERE
 from mmx.serve.answers import plain
 from mmx.serve.filters import Filter
+from mmx.serve.listing import Listing
 from mmx.serve.ranking import Wanted
 from mmx.serve.service import SHOWN, Service
 from mmx.serve.snapshot import Snapshot
@@ -113,8 +114,8 @@ def make_server(service: Service) -> MCPServer[Any]:
 async def _explained(work: Any) -> dict[str, Any]:
     """What the work returns. Raises ToolError with one line, which the agent reads."""
     try:
-        found: dict[str, Any] = await work
-        return found
+        found: Listing | dict[str, Any] = await work
+        return found.as_dict() if isinstance(found, Listing) else found
     except MmxError as error:
         raise ToolError(first_line(error)) from error
     except BusyError as error:

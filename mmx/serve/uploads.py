@@ -7,6 +7,7 @@ from mmx.extract.pictures.images import decode
 from mmx.extract.reasons import ImageError, Reason
 
 PIXELS, SIDE = 50_000_000, 20_000
+WHOLE = 25_000_000  # pixels of a picture of which all are decoded: all but JPEGs in colours
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -22,5 +23,6 @@ def checked_picture(data: bytes) -> None:
     if image is None:
         decode(data)  # raises the reason
         raise ImageError(Reason.CORRUPT)
-    if image.width * image.height > PIXELS or max(image.size) > SIDE:
+    shrinks = image.format in ("JPEG", "MPO") and image.mode == "RGB"
+    if image.width * image.height > (PIXELS if shrinks else WHOLE) or max(image.size) > SIDE:
         raise ImageError(Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height}")

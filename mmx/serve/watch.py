@@ -6,6 +6,7 @@ be read; the reason is then in /health. Every request keeps the snapshot that it
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,21 +98,33 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every):
-            self.look()
+            if self.look():
+                settle()
 
-    def look(self) -> None:
-        """Swap if something is newer."""
+    def look(self) -> bool:
+        """Swap if something is newer; whether it did."""
         service = self._service
         now = signature(service.options)
         failed = service.problem is not None
         if now == self._seen and not (failed and time.monotonic() - self._tried > AGAIN):
-            return
+            return False
         self._seen, self._tried = now, time.monotonic()
         try:
             snapshot, self._seen = load_whole(service.options, self._log, service.snapshot)
         except Exception as error:
             service.problem = first_line(error)
             self._log(f"still serving what was there: {service.problem}")
-            return
+            return False
         service.swap(snapshot)
         self._log(f"serving {snapshot.first.name} of {snapshot.first.made:%Y-%m-%d %H:%M:%S} UTC")
+        return True
+
+
+def settle() -> None:
+    """Exempt all that is loaded from the garbage collector, which would visit it again and again.
+
+    What was exempted before is looked at once more: of an old snapshot some may be garbage now.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

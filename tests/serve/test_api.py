@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -12,18 +11,13 @@ from mmx.opened import open_store
 from mmx.recommend.recommendation import RecommendOptions, recommend, recommend_from
 from mmx.recommend.run import open_run
 from tests.serve.conftest import Shop
-from tests.serve.world import HOSTILE, IDS, ITEMS, USERS, Served, listed, served, train
+from tests.serve.world import HOSTILE, IDS, ITEMS, USERS, Served, address, listed, served, train
 
 
 def some(*conditions: tuple[str, str, Any]) -> str:
     return json.dumps(
         [dict(zip(("column", "op", "value"), one, strict=True)) for one in conditions]
     )
-
-
-def address(item: str) -> str:
-    """An id in a path; dots too, which clients would resolve."""
-    return quote(item, safe="").replace(".", "%2E")
 
 
 def test_items_have_their_columns_and_odd_ids_are_found(api: Served) -> None:

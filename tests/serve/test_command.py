@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -117,6 +119,25 @@ def _ends_with_its_requests(process: subprocess.Popen[str], base: str) -> None:
     assert (process.returncode, stdout) == (0, "")
     assert "Traceback" not in stderr
     assert TOKEN not in stderr
+
+
+@pytest.mark.slow
+def test_a_thousand_silent_connections_keep_nobody_out(shop: Shop) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, limits[1]), limits[1]))  # the usual one
+    process = mmx(str(shop.runs[1]), "--port", "0")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2500, limits[1]), limits[1]))
+    try:
+        base = address(process)
+        host, port = base.removeprefix("http://").split(":")
+        with ExitStack() as stack:
+            for _ in range(min(1300, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 300)):
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+            with httpx2.Client(base_url=base, timeout=PATIENCE) as client:
+                assert client.get("/recommend/u0").status_code == 200
+    finally:
+        process.kill()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from mmx.errors import RunError
 from mmx.serve import watch
 from mmx.serve.options import ServeOptions
-from mmx.serve.watch import Watcher, load_whole, signature
+from mmx.serve.watch import Watcher, load_whole, settle, signature
 from tests.serve.conftest import Shop
 from tests.serve.world import IDS, Served, listed, served, train
 
@@ -196,3 +198,21 @@ def test_a_store_of_the_run_that_goes_is_a_problem_and_stays_served(
     watcher.look()
     assert api.get("/health")["problem"] is None
     assert "--store" in api.refused(409, "/similar/i0")
+
+
+def test_what_is_served_is_not_looked_at_for_garbage_and_what_was_served_goes(
+    own: tuple[Served, Watcher, Path],
+) -> None:
+    api, watcher, folder = own
+    api.get("/similar/i0")
+    settle()
+    try:
+        assert not any(one is api.service.snapshot for one in gc.get_objects())
+        old = weakref.ref(api.service.snapshot)
+        replace(folder / "toy.parquet", pq.read_table(folder / "toy.parquet").slice(0, 6))
+        assert watcher.look()
+        settle()
+        assert old() is None
+        assert not watcher.look()
+    finally:
+        gc.unfreeze()

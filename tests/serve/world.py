@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -101,6 +102,11 @@ def served(*runs: Path, **options: Any) -> Served:
     app = make_app(service, lines.append)
     client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
     return Served(service, client, lines)
+
+
+def address(item: str) -> str:
+    """An id in a path; dots too, which clients would resolve."""
+    return quote(item, safe="").replace(".", "%2E")
 
 
 def listed(answer: dict[str, Any]) -> list[str]:
