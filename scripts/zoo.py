@@ -121,9 +121,13 @@ def _epoch(record: ModelRecord, epochs: dict[str, Any]) -> str:
     whole, half = (epochs.get(name, {}).get(record.name) for name in ("float32", "bfloat16"))
     if not whole:
         return "not measured"
-    seconds = f"{whole['seconds']:.2g}"
-    seconds += f" / {half['seconds']:.2g}" if half else ""
+    seconds = " / ".join(_short(one["seconds"]) for one in (whole, half) if one)
     return f"{seconds} s, {whole['gigabytes']:.1f} GB"
+
+
+def _short(seconds: float) -> str:
+    """Two digits, and all that are before the point."""
+    return "< 0.01" if seconds < 0.01 else f"{seconds:.{2 if seconds < 100 else 3}g}"
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -71,7 +71,9 @@ def test_measured_costs_are_shown(
     found = {
         "processor": "A Processor", "threads": 1,
         "float32": {"bpr": {"seconds": 1.234, "gigabytes": 0.51},
-                    "ease": {"seconds": 12.0, "gigabytes": 2.0}},
+                    "ease": {"seconds": 12.0, "gigabytes": 2.0},
+                    "mentor": {"seconds": 106.06, "gigabytes": 1.82},
+                    "popularity": {"seconds": 0.0, "gigabytes": 0.96}},
         "bfloat16": {"bpr": {"seconds": 0.987, "gigabytes": 0.5}},
     }  # fmt: skip
     (tmp_path / "epoch.json").write_text(json.dumps(found))
@@ -80,6 +82,8 @@ def test_measured_costs_are_shown(
     assert "A Processor" in page
     assert "| 1.2 / 0.99 s, 0.5 GB |" in page
     assert "| 12 s, 2.0 GB |" in page
+    assert "| 106 s, 1.8 GB |" in page
+    assert "| < 0.01 s, 1.0 GB |" in page
     assert "| not measured |" in page  # the others
 
 

@@ -101,7 +101,11 @@ def test_the_passes_stay_on_their_device(library: str, number: int, tmp_path: Pa
     with FakeCuda() as gpu:
         encoder = opened(device="cuda")
         assert encoder.hardware.device.type == "cuda"
+        gpu.waits.clear()
         found = passes(encoder)
+        waits = [line for line in gpu.waits if not line.startswith("a copy to cpu")]
+        assert waits == []
+        assert len(gpu.waits) == len(found)  # each pass is waited for once, by its result
         passes(encoder.in_precision("bfloat16") or encoder)
         assert gpu.mixed == []
     assert found.keys() == encoder.card.dimensions.keys()

@@ -114,6 +114,23 @@ def test_hugging_face_token_counts(hf_clip: Path, hf_siglip: Path) -> None:
     assert clip.truncated.tolist() == [False, False, False, False, True]
 
 
+def test_only_texts_that_reach_the_limit_are_tokenised_again(
+    hf_siglip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, asked = open_encoder(f"clip:hf:{hf_siglip}"), []
+    reads = encoder.tokenizer.tokenizer
+
+    def counted(texts: list[str], **how: object) -> object:
+        asked.append(list(texts))
+        return reads(texts, **how)
+
+    monkeypatch.setattr(encoder.tokenizer, "tokenizer", counted)
+    found = encoder.tokenize(["a red x", "x " * 300])
+    assert found.truncated.tolist() == [False, True]
+    assert asked == [["a red x", "x " * 300], ["x " * 300]]
+    assert sorted(found.tokens) == ["input_ids"]
+
+
 def test_hugging_face_weights_from_elsewhere(hf_clip: Path, tmp_path: Path) -> None:
     model = transformers.CLIPModel.from_pretrained(hf_clip, dtype=torch.float32)
     with torch.no_grad():

@@ -187,14 +187,23 @@ class _TransformersTokenizer:
         return cls(tokenizer, limit, mask=config.model_type != "siglip")
 
     def __call__(self, texts: list[str]) -> TextBatch:
-        tokens = self.tokenizer(
+        tokens = dict(self.tokenizer(
             texts,
             padding="max_length",
             truncation=True,
             max_length=self.limit,
-            return_attention_mask=self.mask,
+            return_attention_mask=True,
             return_tensors="pt",
-        )  # (B, limit) each
-        full = np.array([len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]])
-        count = np.minimum(full, self.limit).astype(np.int32)
-        return TextBatch(dict(tokens), count, full > self.limit)
+        ))  # (B, limit) each  # fmt: skip
+        mask = tokens["attention_mask"] if self.mask else tokens.pop("attention_mask")
+        count = mask.sum(1).numpy().astype(np.int32)  # (B,)
+        return TextBatch(tokens, count, self._truncated(texts, count))
+
+    def _truncated(self, texts: list[str], count: np.ndarray) -> np.ndarray:
+        """(B,) bool. Only texts that reach the limit are tokenised a second time, in full."""
+        truncated = np.zeros(len(texts), dtype=bool)
+        rows = np.flatnonzero(count == self.limit)
+        if len(rows):
+            full = self.tokenizer([texts[row] for row in rows], verbose=False)["input_ids"]
+            truncated[rows] = [len(ids) > self.limit for ids in full]
+        return truncated

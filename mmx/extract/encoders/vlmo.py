@@ -20,6 +20,7 @@ from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
 from mmx.extract.later import Later
 from mmx.extract.pictures.images import Decode, ImageRule
+from mmx.extract.vlmo.batching import cropped
 from mmx.extract.vlmo.checkpoint import load
 from mmx.extract.vlmo.config import ARCHITECTURES, VLMoConfig
 from mmx.extract.vlmo.heads import lacking
@@ -129,8 +130,9 @@ class VLMoEncoder(Encoder):
         return normalised_pixels(pixels, self.image_rule, self.hardware)
 
     def _tokens(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        device = self.hardware.device
-        return batch.tokens["ids"].to(device), batch.tokens["mask"].to(device)
+        device, longest = self.hardware.device, self.model.config.max_text_len
+        ids, mask = cropped(batch.tokens["ids"], batch.tokens["mask"], longest)
+        return ids.to(device), mask.to(device)
 
 
 def _place(model: VLMo, hardware: Hardware) -> None:

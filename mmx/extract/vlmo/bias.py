@@ -35,9 +35,10 @@ def padding_bias(mask: Tensor, before: int, length: int, dtype: torch.dtype) -> 
     """``mask`` (B, T), 1 on tokens → (B, 1, 1, before + length), -inf on padding.
 
     ``before`` tokens of an image come first; a text is taken as padded to ``length`` tokens.
+    None where nothing is padded, except on a GPU, which would have to be waited for to know.
     """
     mask = F.pad(mask.bool(), (0, length - mask.shape[1]))
-    if bool(mask.all()):
+    if mask.device.type == "cpu" and bool(mask.all()):
         return None
     keys = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
     keys = keys.masked_fill(~mask, float("-inf"))
