@@ -134,7 +134,7 @@ def test_lists_equal_the_cpus(device: str, k: int) -> None:
     right[rng.permutation(2100)[:90]] = right[5]  # more equal ones than a list has
     hidden, pool = excluded(0.1, 150, 2100, rng), np.flatnonzero(rng.random(2100) < 0.9)
     expected = products.best_products(left, right, pool, k, hidden)
-    with small(256, 256 * 40), here(device):
+    with small(512, 512 * 60), here(device):
         found = products_on(device, left, right, pool, k, hidden)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-5)
