@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mmx.cache.store import Store as OpenStore
     from mmx.search.searcher import Searcher
-    from mmx.search.unfinished import Parts
+    from mmx.search.unfinished import KeptLists
 
 Store = Annotated[
     str | None,
@@ -163,10 +163,10 @@ def similar(
             beside.say_short(table.num_rows, k, len(searcher) - 1)
             shown.one(beside.described(table, "similar_id"))
             return
-        from mmx.search.unfinished import Parts
+        from mmx.search.unfinished import KeptLists
 
         assert out is not None
-        parts = Parts.of(out, searcher, k, beside.among, index)
+        parts = KeptLists.of(out, searcher, k, beside.among, index)
         keeps("lists that are made are kept; the same command continues")
         shown.several(_all(searcher, k, beside, parts, device or "auto"))
         parts.forget()
@@ -264,7 +264,7 @@ def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Sear
 
 
 def _all(
-    searcher: Searcher, k: int, beside: Beside, parts: Parts, device: str
+    searcher: Searcher, k: int, beside: Beside, parts: KeptLists, device: str
 ) -> Iterator[Table]:  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("similar items", total=None)

@@ -27,7 +27,7 @@ DIGEST = 32  # bytes of a SHA-256
 
 
 @dataclass(frozen=True)
-class Parts:
+class KeptLists:
     """The parts of one job."""
 
     out: Path
@@ -36,7 +36,7 @@ class Parts:
     @classmethod
     def of(
         cls, out: Path, searcher: Searcher, k: int, among: Ids | None, index: str | None
-    ) -> Parts:
+    ) -> KeptLists:
         """Those of ``similar_all`` to a file; vectors, options and items say which job it is."""
         rows = sha256(searcher.within(among).tobytes()).hexdigest()
         facts = [digest_of(searcher.vectors), rows, k, index, searcher.step(k)]

@@ -11,7 +11,7 @@ import pytest
 from mmx.errors import TargetError
 from mmx.search import searcher as module
 from mmx.search.searcher import LISTS, Searcher
-from mmx.search.unfinished import Parts
+from mmx.search.unfinished import KeptLists
 from tests.cache.stores import make_store, names
 
 ITEMS = 40
@@ -25,8 +25,10 @@ def searcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searcher:
     return module.open_searcher(tmp_path / "s.parquet")
 
 
-def parts_of(searcher: Searcher, out: Path, k: int = 3, among: list[str] | None = None) -> Parts:
-    return Parts.of(out, searcher, k, among, None)
+def parts_of(
+    searcher: Searcher, out: Path, k: int = 3, among: list[str] | None = None
+) -> KeptLists:
+    return KeptLists.of(out, searcher, k, among, None)
 
 
 def made(searcher: Searcher, keep: Callable, k: int = 3) -> tuple[pa.Table, list[tuple[int, int]]]:
@@ -93,7 +95,7 @@ def test_another_job_has_parts_of_its_own(searcher: Searcher, tmp_path: Path) ->
         parts_of(searcher, out, among=["i0", "i3"]),
         parts_of(module.open_searcher(tmp_path / "s.parquet", "text"), out),
         parts_of(module.open_searcher(tmp_path / "other.parquet"), out),
-        Parts.of(out, searcher, 3, None, "hnsw"),
+        KeptLists.of(out, searcher, 3, None, "hnsw"),
     ]
     assert len({parts.folder for parts in [same, *others]}) == 7
 
