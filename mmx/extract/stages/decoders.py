@@ -166,7 +166,9 @@ class Decoders:
             busy = process.chunks or process.id is None
             process.silent = process.silent + waited if busy and process not in heard else 0.0
             if process.silent > SILENCE:
-                self._lost(process, f"made no progress for {SILENCE:.0f} s")
+                still = f"made no progress for {SILENCE:.0f} s"
+                self.state.remark(f"a decoding process {still} and was replaced")
+                self._lost(process, still)
 
     def _lost(self, process: _Process, how: str) -> None:
         """Replace a decoder; what it had is done again, what it worked on item by item."""
