@@ -22,7 +22,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.source import Source
-from mmx.extract.stages import decoders, takeover
+from mmx.extract.stages import decoders, nursery, takeover
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.stages.slots import Slots, mapped
@@ -181,7 +181,7 @@ def test_the_error_of_a_decoder_is_the_error_of_the_job(tmp_path: Path) -> None:
 
 def test_decoders_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = plain_catalogue(tmp_path / "d", 200)
-    monkeypatch.setattr(decoders, "PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(nursery, "PROGRAM", "raise SystemExit(3)")
     with pytest.raises(EncoderError, match=r"3 decoding processes died before .*--decode-proc"):
         run(data, tmp_path / "x.parquet", 2)
     monkeypatch.setattr(takeover, "too_slow", lambda *_: True)
