@@ -123,7 +123,7 @@ def extract(
     decode_processes: Annotated[
         str,
         of_speed(
-            help="Processes that decode in place of threads; 0: none; auto: as many as cores, "
+            help="Processes that decode in place of threads, at most one a core; 0: none; auto: "
             "where threads are too slow."
         ),
     ] = "auto",

@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +22,10 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.source import Source
-from mmx.extract.stages import decoders, takeover
+from mmx.extract.stages import decoders, nursery, takeover
 from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.run import cores
+from mmx.extract.stages.slots import Slots, mapped
 from mmx.extract.stages.takeover import Seen, too_slow
 from mmx.extract.workers.job import Recipe
 from mmx.extract.workers.processes import Workers
@@ -82,8 +87,8 @@ def test_the_bytes_are_those_of_threads(tmp_path: Path, processes: int, marked: 
     )  # fmt: skip
     assert [len(found) for found in (report.failures, report.examples)] == [4, 4]
     assert report.rates["decoding"] > 0
-    assert max(count for count, _ in seen) == processes + 1
-    assert seen[-1][1]["decoding"] == processes
+    assert max(count for count, _ in seen) == min(processes, cores()) + 1
+    assert seen[-1][1]["decoding"] == min(processes, cores())
     found = (tmp_path / "processes.parquet").read_bytes()
     assert found == (tmp_path / "threads.parquet").read_bytes()
     statuses = pq.read_table(tmp_path / "processes.parquet")["image_status"].to_pylist()
@@ -153,7 +158,8 @@ def test_a_decoder_that_makes_no_progress_is_replaced(
     monkeypatch.setattr(decoders, "SILENCE", 2.0)
     data = plain_catalogue(tmp_path / "d", 30)
     run(data, tmp_path / "threads.parquet", 0)
-    run(data, tmp_path / "x.parquet", 2, source=Stopping(data, "17.png", often=1))
+    report = run(data, tmp_path / "x.parquet", 2, source=Stopping(data, "17.png", often=1))
+    assert report.note == "a decoding process made no progress for 2 s and was replaced"
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 
 
@@ -175,7 +181,7 @@ def test_the_error_of_a_decoder_is_the_error_of_the_job(tmp_path: Path) -> None:
 
 def test_decoders_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = plain_catalogue(tmp_path / "d", 200)
-    monkeypatch.setattr(decoders, "PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(nursery, "PROGRAM", "raise SystemExit(3)")
     with pytest.raises(EncoderError, match=r"3 decoding processes died before .*--decode-proc"):
         run(data, tmp_path / "x.parquet", 2)
     monkeypatch.setattr(takeover, "too_slow", lambda *_: True)
@@ -198,7 +204,9 @@ def test_a_killed_job_leaves_no_process(tmp_path: Path, marked: str) -> None:
         job = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         parts = len(list(tmp_path.glob("x.parquet.parts/part-*")))
         wait_until(lambda: len(list(tmp_path.glob("x.parquet.parts/part-*"))) > parts + 3)  # noqa: B023
-        assert len(decoders_of(marked)) == 3
+        assert len(decoders_of(marked)) == min(2, cores()) + 1
+        for process in decoders_of(marked) if end == signal.SIGINT else ():
+            os.kill(process, signal.SIGINT)  # as a terminal does
         job.send_signal(end)
         assert job.wait(timeout=60) != 0
         wait_until_gone(marked)
@@ -217,6 +225,73 @@ def test_workers_have_decoders_of_their_own(tmp_path: Path, marked: str) -> None
     assert most[0] >= 3
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
     assert workers_of(os.getpid()) == []
+
+
+def test_memory_is_bounded_and_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, made, add = plain_catalogue(tmp_path / "d", 300), [], Slots._add
+    monkeypatch.setattr(Slots, "_add", lambda slots: (made.append(1), add(slots)))
+    assert run(data, tmp_path / "x.parquet", 1).encoded == 300
+    assert 0 < len(made) <= decoders.LOOK_AHEAD + decoders.AHEAD + 4  # those, and the lane's
+
+
+def test_slots_are_shared_and_locked_while_they_are_used() -> None:
+    locked: list[int] = []
+
+    @contextmanager
+    def lock(pixels: np.ndarray) -> Iterator[None]:
+        locked.append(pixels.ctypes.data)
+        yield
+        locked.remove(pixels.ctypes.data)
+
+    with Slots((2, 9, 9, 3), lock) as slots:
+        (first, one), (second, two) = slots.take(), slots.take()
+        assert len(set(locked)) == 2
+        one[:], two[:] = 1, 2
+        other = mapped(slots.file, second, slots.shape)
+        assert (other == 2).all()
+        other[:] = 3
+        assert (two == 3).all()
+        assert (one == 1).all()
+        slots.give_back(first)
+        assert slots.take()[1] is one
+    assert locked == []
+
+
+class Driver:
+    """As much of a CUDA driver as locks memory; it refuses where ``answer`` is not 0."""
+
+    def __init__(self, answer: int) -> None:
+        self.answer, self.locked = answer, []
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:  # noqa: N802
+        self.locked += [(address, size)] if self.answer == 0 else []
+        return self.answer
+
+    def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
+        self.locked = [pair for pair in self.locked if pair[0] != address]
+        return 0
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_a_driver_may_lock_memory_or_refuse(monkeypatch: pytest.MonkeyPatch, answer: int) -> None:
+    import torch
+
+    from mmx.extract.encoders.hardware import Hardware
+
+    pixels, driver = np.zeros(4096, np.uint8), Driver(answer)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: driver)
+    with Hardware.of("cpu", "float32").page_locked(pixels):
+        assert driver.locked == []
+    with Hardware(torch.device("cuda"), torch.float32).page_locked(pixels):
+        assert driver.locked == ([(pixels.ctypes.data, 4096)] if answer == 0 else [])
+    assert driver.locked == []
+
+    def none() -> None:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(torch.cuda, "cudart", none)
+    with Hardware(torch.device("cuda"), torch.float32).page_locked(pixels):
+        pixels[:] = 1
 
 
 def test_a_small_job_starts_none(tmp_path: Path, marked: str) -> None:

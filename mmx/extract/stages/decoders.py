@@ -6,10 +6,6 @@ import os
 import pickle
 import selectors
 import signal
-import socket
-import struct
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,8 +17,9 @@ from typing import Any
 from mmx.errors import EncoderError
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.stages.batches import Inputs, Pending
-from mmx.extract.stages.decoder import PROGRAM, Done, Setup
+from mmx.extract.stages.decoder import Done, Setup
 from mmx.extract.stages.load import Loader
+from mmx.extract.stages.nursery import Nursery
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.slots import Slots
 from mmx.extract.stages.threads import LOOK_AHEAD
@@ -32,7 +29,6 @@ AHEAD = 2  # tasks that a decoder has, the one it works on included
 LIMIT = 3  # decoders in a row that end without a task
 SILENCE = 600.0  # s in which a decoder must read a picture; less than mmx.extract.workers' own
 TICK = 1.0  # s between two looks for decoders that are silent
-PATIENCE = 1.0  # s that the nursery may take to end; it may be importing
 
 
 @dataclass
@@ -67,7 +63,9 @@ class Decoders:
         assert rule is not None
         self.chunk = min(CHUNK, batch_size)
         self.depth = LOOK_AHEAD + -(-AHEAD * count * self.chunk // batch_size)
-        self._nursery = Nursery(Setup(loader.source, rule, loader.takes_text, slots.shape), slots)
+        self._nursery = Nursery(
+            Setup(loader.source, rule, loader.takes_text, slots.shape), slots.file, SILENCE
+        )
         self._processes: list[_Process] = []
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
@@ -166,7 +164,9 @@ class Decoders:
             busy = process.chunks or process.id is None
             process.silent = process.silent + waited if busy and process not in heard else 0.0
             if process.silent > SILENCE:
-                self._lost(process, f"made no progress for {SILENCE:.0f} s")
+                still = f"made no progress for {SILENCE:.0f} s"
+                self.state.remark(f"a decoding process {still} and was replaced")
+                self._lost(process, still)
 
     def _lost(self, process: _Process, how: str) -> None:
         """Replace a decoder; what it had is done again, what it worked on item by item."""
@@ -187,7 +187,13 @@ class Decoders:
         self._spawn()
 
     def _spawn(self) -> None:
-        process = _Process(self._nursery.decoder())
+        try:
+            process = _Process(self._nursery.decoder())
+        except OSError as error:
+            raise EncoderError(
+                f"a decoding process cannot be started ({error.strerror}); "
+                "--decode-processes 0 does without them"
+            ) from error
         self._selector.register(process.line, selectors.EVENT_READ, process)
         self._processes.append(process)
 
@@ -216,65 +222,6 @@ def _blamed(chunk: Chunk, how: str) -> str:
         f"2 decoding processes {how} over {image[:80]}; leave it out of --data if it is to blame, "
         "else --decode-processes 0 or fewer need less memory; the same command resumes"
     )
-
-
-class Nursery:
-    """The process that decoders are forks of; started again where it has died."""
-
-    def __init__(self, setup: Setup, slots: Slots) -> None:
-        self._setup, self._memory = pickle.dumps(setup), slots.file
-        self._program: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-
-    def decoder(self) -> Connection:
-        """A line to a new decoder, which will say that it is ready."""
-        ours, theirs = socket.socketpair()
-        forever = struct.pack("ll", int(SILENCE), 0)  # a stopped decoder must not stop us
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, forever)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, forever)
-        with theirs:
-            try:
-                self._hand(theirs)
-            except OSError:  # it has died
-                self.end()
-                self._hand(theirs)
-        return Connection(ours.detach())
-
-    def end(self) -> None:
-        """End it; it ends by itself when its control does."""
-        if self._program is None or self._control is None:
-            return
-        self._control.close()
-        try:
-            self._program.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._program.kill()
-            self._program.wait()
-        self._program = self._control = None
-
-    def _hand(self, line: socket.socket) -> None:
-        if self._control is None:
-            self._start()
-        assert self._control is not None
-        socket.send_fds(self._control, [b"+"], [line.fileno()])
-
-    def _start(self) -> None:
-        self._control, theirs = socket.socketpair()
-        numbers = (theirs.fileno(), self._memory)
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for the job
-        try:
-            self._program = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, *map(str, numbers), *sys.path],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=numbers,
-                env=os.environ | one,
-            )  # fmt: skip
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
-        assert self._program.stdin is not None
-        with suppress(OSError), self._program.stdin as given:  # it has died: its lines will end
-            given.write(self._setup)
 
 
 def obstacle(loader: Loader) -> str | None:

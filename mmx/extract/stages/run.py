@@ -43,13 +43,15 @@ def run_blocks(
     The next of the ``blocks`` is taken, in the caller's thread, some batches before it is needed.
     Batches never cross a block, so what a block becomes depends only on itself and the batch
     size. ``decode_threads`` decode (None: one for each core), or ``decode_processes``; 0: none,
-    None: automatic, which needs ``state.total`` (mmx.extract.stages.takeover). An error in any
-    thread ends the run and is raised here; blocks that were finished before it are written.
+    None: automatic, which needs ``state.total`` (mmx.extract.stages.takeover); of either no more
+    than there are cores. An error in any thread ends the run and is raised here; blocks that were
+    finished before it are written.
     """
     state = state or Progress()
     hardware, threads = encoder.hardware, min(decode_threads or cores(), cores())
     takeover = Takeover(
-        loader, batch_size, state, processes=decode_processes, threads=threads,
+        loader, batch_size, state, processes=decode_processes and min(decode_processes, cores()),
+        threads=threads,
         cores=min(max(2, threads), cores()), page_locked=hardware.page_locked,
     )  # fmt: skip
     blocks, ahead = tee(blocks)

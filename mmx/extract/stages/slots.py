@@ -15,6 +15,8 @@ from math import prod
 
 import numpy as np
 
+from mmx.errors import EncoderError
+
 Shape = tuple[int, ...]
 
 
@@ -24,9 +26,18 @@ class Slots:
     def __init__(
         self, shape: Shape, page_locked: Callable[[np.ndarray], AbstractContextManager[None]]
     ) -> None:
-        """``page_locked`` is entered with each array, and left at the end."""
+        """``page_locked`` is entered with each array, and left at the end.
+
+        Raises EncoderError where the system has no such memory.
+        """
         self.shape, self._page_locked = shape, page_locked
-        self.file = os.memfd_create("mmx-pixels")
+        try:
+            self.file = os.memfd_create("mmx-pixels")
+        except OSError as error:
+            raise EncoderError(
+                f"no memory can be shared with decoding processes ({error.strerror}); "
+                "--decode-processes 0 does without them"
+            ) from error
         self._arrays: list[np.ndarray] = []
         self._free: deque[int] = deque()
         self._locked = ExitStack()

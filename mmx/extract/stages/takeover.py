@@ -138,12 +138,6 @@ class Takeover:
         rule = self.loader.image_rule
         assert rule is not None
         shape = (self.batch_size, rule.size, rule.size, 3)
-        try:
-            slots = self._resources.enter_context(Slots(shape, self.page_locked))
-            decoders = Decoders(self.loader, self.batch_size, self.count, self.state, slots)
-        except OSError as error:
-            raise EncoderError(
-                f"decoding processes cannot be started ({error.strerror}); "
-                "--decode-processes 0 does without them"
-            ) from error
+        slots = self._resources.enter_context(Slots(shape, self.page_locked))
+        decoders = Decoders(self.loader, self.batch_size, self.count, self.state, slots)
         return self._resources.enter_context(decoders)

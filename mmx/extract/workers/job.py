@@ -52,9 +52,9 @@ class JobSpec:
 
     @classmethod
     def of(
-        cls, card: EncoderCard, options: Any, source: Source, batch_size: int, items: int
+        cls, card: EncoderCard, options: Any, source: Source, batch_size: int, items: int = 0
     ) -> JobSpec:
-        """From the ExtractOptions of a job and what it measured."""
+        """From the ExtractOptions of a job, what it measured, and how many items it encodes."""
         return cls(
             card, options.dtype, source, batch_size, options.decode_threads, options.compile,
             options.decode_processes, items,
