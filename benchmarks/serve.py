@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/serve.py
     ... python benchmarks/serve.py --users 4000 --items 200000 --factors trained
     ... python benchmarks/serve.py --users 100000 --items 1000000 --alone
-    python benchmarks/serve.py --server --items 100000 --users 5000 --dim 512 --seconds 30
+    python benchmarks/serve.py --server --items 100000 --users 5000 --dim 512 --seconds 60
 
 Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a
 drawn log (``trained``: the lengths of the items differ, as they do in use). Set the number of

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import httpx2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +65,8 @@ def load_test(given: argparse.Namespace) -> None:
             seconds = time.perf_counter() - began
             own, theirs = time.process_time() - own, used_by(server) - before
             show(measured, seconds)
+            count = sum(map(len, measured.times.values()))
+            print(f"{1000 * theirs / max(count, 1):.2f} ms of CPU a request in the server")
             print(f"cores used: server {theirs / seconds:.2f}, clients {own / seconds:.2f}, "
                   f"of {os.cpu_count()}; load average {load:.1f} before, "
                   f"{os.getloadavg()[0]:.1f} after")  # fmt: skip
@@ -119,32 +120,66 @@ def address(server: subprocess.Popen[str]) -> str:
 async def asked(base: str, given: argparse.Namespace, seconds: float) -> Measured:
     """All clients at once; each asks again when it is answered, after --pause."""
     measured, end = Measured(), time.perf_counter() + seconds
-    limits = httpx2.Limits(max_connections=given.clients, max_keepalive_connections=given.clients)
-    async with httpx2.AsyncClient(base_url=base, limits=limits, timeout=60) as client:
-        ones = [one(client, Random(n), given, end, measured) for n in range(given.clients)]
-        await asyncio.gather(*ones)
+    ones = [one(base, Random(n), given, end, measured) for n in range(given.clients)]
+    await asyncio.gather(*ones)
     return measured
 
 
 async def one(
-    client: httpx2.AsyncClient, rng: Random, given: argparse.Namespace, end: float,
-    measured: Measured,
-) -> None:  # fmt: skip
+    base: str, rng: Random, given: argparse.Namespace, end: float, measured: Measured
+) -> None:
     """One client: users and items drawn evenly, so that hardly any comes twice."""
     await asyncio.sleep(rng.random() * given.pause)
+    connection: Connection | None = None
     while time.perf_counter() < end:
         name = rng.choice(ADDRESSES)
         what = f"user-{rng.randrange(given.users)}"
         what = what if name == "recommend" else f"item-{rng.randrange(given.items)}"
         began = time.perf_counter()
         try:
-            answer = await client.get(f"/{name}/{what}?k=20")
+            if connection is None or connection.ended:  # the server ends what is silent for 5 s
+                connection = await Connection.to(base)
+            async with asyncio.timeout(60):
+                status, body = await connection.get(f"/{name}/{what}?k=20")
             measured.times[name].append(1000 * (time.perf_counter() - began))
-            if answer.status_code != 200 or answer.content.count(b'"rank":') != 20:
-                measured.errors[name].append(answer.text[:200])
-        except httpx2.HTTPError as error:
+            if status != 200 or body.count(b'"rank":') != 20:
+                measured.errors[name].append(f"{status} {body[:200]!r}")
+        except (OSError, EOFError, ValueError) as error:
             measured.errors[name].append(repr(error))
+            connection = None
         await asyncio.sleep(given.pause * 2 * rng.random())
+
+
+class Connection:
+    """A connection that is kept, with no more of HTTP than the server's answers need.
+
+    A client library takes more of the machine than is left beside the server.
+    """
+
+    def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        self._rest = f" HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def to(cls, base: str) -> Connection:
+        """A new one."""
+        host = base.removeprefix("http://")
+        name, _, port = host.rpartition(":")
+        return cls(host, *await asyncio.open_connection(name, int(port)))
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        self._writer.write(f"GET {path}{self._rest}".encode())
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: ([0-9]+)\r\n", head)
+        if length is None:
+            raise ValueError(f"an answer without its length: {head[:200]!r}")
+        return int(head.split(b" ", 2)[1]), await self._reader.readexactly(int(length[1]))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed it."""
+        return self._reader.at_eof()
 
 
 def used_by(process: subprocess.Popen[str]) -> float:

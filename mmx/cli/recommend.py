@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmx.cli.dataset import tables_of
+from mmx.cli.id_lists import item_lists, user_list
 from mmx.cli.options import Delimiter, Encoding, ListDevice, of_items, of_users
 from mmx.cli.output import AsJson, Debug, Quiet, note, print_table, progress_bar
 from mmx.cli.search_output import LazyBar
@@ -17,7 +18,6 @@ from mmx.cli.search_output import LazyBar
 if TYPE_CHECKING:
     from pyarrow import Table
 
-    from mmx.data.csvs.format import CsvFormat
     from mmx.recommend.recommend_options import RecommendOptions
     from mmx.recommend.run import Run
 
@@ -150,10 +150,11 @@ def recommend(
     from mmx.recommend.recommend_options import RecommendOptions
     from mmx.recommend.run import open_run
 
-    without, among = _all_ids("--exclude", exclude, csv), _all_ids("--only", only, csv)
+    without = item_lists("--exclude", exclude, csv, may_be_empty=True)
+    among = item_lists("--only", only, csv)
     options = RecommendOptions(
-        k, without or [], among, seen, where, catalogue, fallback, diversity, _cap(per), explain,
-        tuple(store or ()), csv,
+        k, without.ids if without else [], among.ids if among else None, seen, where, catalogue,
+        fallback, diversity, _cap(per), explain, tuple(store or ()), csv,
     )  # fmt: skip
     opened = open_run(run, device)
     if new_items:
@@ -161,16 +162,23 @@ def recommend(
 
         opened = with_new_items(opened, new_items, features or (), code=code or (), log=note)
         opened = opened.on(device)  # a closed form was solved again
-    taken = _all_ids("--items-from", items_from, csv, may_be_empty=fallback != "none")
+    taken = item_lists("--items-from", items_from, csv, may_be_empty=fallback != "none")
+    listed = user_list(users, csv)
+    for part in (without, among, taken):
+        if part is not None:
+            part.check(opened.data.items)
+    if listed is not None and fallback == "none":  # else unknown ones get what is popular
+        listed.check(opened.data.users)
     with progress_bar() as bar:
         tables, asked = _lists(
-            opened, options, user or _users_in(users, csv), taken, histories, LazyBar(bar, "users")
-        )
+            opened, options, listed.ids if listed else user or None, taken.ids if taken else None,
+            histories, LazyBar(bar, "users"),
+        )  # fmt: skip
         if out is not None:
             _write(tables, out, overwrite, as_json)
             return
         table = _together(tables)
-    may = len(opened.data.items) if among is None else len(among)
+    may = len(opened.data.items) if among is None else len(among.ids)
     _say_short(table, asked, min(k, may))
     _show(_described(opened, table).combine_chunks(), as_json)
 
@@ -196,19 +204,6 @@ def _lists(
     if users is not None:
         return made.recommend_some(run, users, options, log=note, progress=progress), users
     return made.recommend_all(run, options, log=note, progress=progress), []
-
-
-def _users_in(file: Path | None, csv: CsvFormat) -> list[str] | None:
-    """The user ids of a file, each once."""
-    from mmx.data.id_lists import read_ids
-    from mmx.errors import OptionError
-
-    if file is None:
-        return None
-    ids = list(dict.fromkeys(read_ids(file, csv, "user_id").to_pylist()))
-    if not ids:
-        raise OptionError(f"--users {file} names no user; give at least one")
-    return ids
 
 
 def _cap(text: str | None) -> tuple[str, int] | None:
@@ -237,29 +232,6 @@ def _show(table: Table, as_json: bool) -> None:
         print_rows("json", table.schema, table.to_batches())
         return
     print_table(table.column_names, [r for b in table.to_batches() for r in plain_rows(b)])
-
-
-def _all_ids(
-    option: str, texts: list[str] | None, csv: CsvFormat, may_be_empty: bool = False
-) -> list[str] | None:
-    """The ids of all texts together, each once; None where the option was not given."""
-    from mmx.errors import OptionError
-
-    if texts is None:
-        return None
-    ids = list(dict.fromkeys(name for text in texts for name in _ids(text, csv)))
-    if not ids and option != "--exclude" and not may_be_empty:
-        raise OptionError(f"{option} names no item; give at least one, or leave it out")
-    return ids
-
-
-def _ids(text: str, csv: CsvFormat) -> list[str]:
-    from mmx.data.id_lists import read_ids
-
-    if not text.startswith("@"):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    ids: list[str] = read_ids(Path(text[1:]), csv).to_pylist()
-    return ids
 
 
 def _described(run: Run, table: Table) -> Table:

@@ -249,6 +249,10 @@ def _one_of(modality: str | None, known: list[str]) -> str:
 def _searcher(store: OpenStore, modality: str | None, index: str | None) -> Searcher:
     from mmx.search.searcher import open_searcher
 
+    if index is not None:
+        from mmx.search.index import check_index
+
+        check_index(store, index)  # before all vectors are read
     with progress_bar() as bar:
         task = bar.add_task(f"reading {modality or 'the'} vectors", total=store.rows)
         searcher = open_searcher(

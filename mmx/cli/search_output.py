@@ -104,14 +104,16 @@ class Beside:
 def _place(data: str | None, must: bool) -> str | None:
     """The dataset that --data names; else the usual one, if there is one."""
     from mmx.cli.dataset import chosen_data
+    from mmx.data.shards import is_shards
     from mmx.errors import OptionError
 
     if data is not None or must:
         return chosen_data(data)
     try:
-        return chosen_data(None)
+        place = chosen_data(None)
     except OptionError:
         return None
+    return None if is_shards(place) else place  # which have no table to show columns of
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -82,6 +82,7 @@ def report(
     kinds = [_is_run(path) for path in paths]
     if any(kinds) and not all(kinds):
         other = paths[kinds.index(False)]
+        open_store(other)  # raises where it is not a store either
         raise OptionError(f"{other} is not a run as the others are; give it by --store {other}")
     if any(kinds):
         return _of_runs([Path(str(path)) for path in paths], options, progress, log)

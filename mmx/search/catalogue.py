@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import OptionError, QueryError, first_line, suggestion
+from mmx.data.shards import is_shards
+from mmx.errors import DataError, OptionError, QueryError, first_line, suggestion
 from mmx.files import Place
 from mmx.sql import Sql, open_sql
 
@@ -33,6 +34,9 @@ class ItemsTable:
 
         Raises DataError where there is no dataset, or no items table in it.
         """
+        if is_shards(data):
+            raise DataError(f"{data} is tar shards, which have no items table to ask; name a table "
+                            "with item_id and the columns")  # fmt: skip
         self.data = data
         self._sql: Sql = open_sql(NOWHERE, NOWHERE, [data], list(stores), csv=csv)
         with _told(f"{data}: "):

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 
 from mmx.array_files import load_arrays, save_arrays
 from mmx.atomic import replacing
+from mmx.cache.store import Store
 from mmx.errors import OptionError, TargetError, one_of
 from mmx.files import parse_json
 from mmx.logs import log_line
@@ -119,7 +120,7 @@ def with_index(
     It is read from next to the store, or else built, measured and kept there; ``log`` gets a line
     with its recall. Raises OptionError for another kind, too few items or a store elsewhere.
     """
-    one_of("--index", kind, KINDS)
+    check_index(searcher.store, kind)
     if len(searcher) < LEAST:
         raise OptionError(
             f"--index {kind}: {len(searcher)} items are searched exactly at once, an index is for "
@@ -140,11 +141,17 @@ def with_index(
     return indexed
 
 
-def _path(searcher: Searcher, kind: str) -> Path:
-    place = searcher.store.path if searcher.store else None
-    if not isinstance(place, Path):
+def check_index(store: Store | None, kind: str) -> None:
+    """Raise OptionError for another kind of index, or a store next to which none can be kept."""
+    one_of("--index", kind, KINDS)
+    if store is None or not isinstance(store.path, Path):
         raise OptionError(f"--index {kind} is kept next to a store on this machine; drop it, or "
                           "copy the store here")  # fmt: skip
+
+
+def _path(searcher: Searcher, kind: str) -> Path:
+    assert searcher.store is not None
+    place = Path(str(searcher.store.path))
     return place.with_name(f"{place.name}.{searcher.modality}.{kind}.index")
 
 

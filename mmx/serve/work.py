@@ -100,7 +100,7 @@ class Batches:
         try:
             found = await self._pool.compute(job)
         except BaseException as error:
-            for _, answer in mine:
+            for _, answer in mine or self._waiting.pop(key, []):  # no thread: nobody took them
                 if not answer.done():
                     answer.set_exception(error)
             if not isinstance(error, Exception):

@@ -128,7 +128,11 @@ def test_diversity_and_reasons(here: Shop) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said", "code"),
     [
-        ((*RUN, "--users", "unknown.txt"), "unknown user: nobody", 1),
+        ((*RUN, "--users", "unknown.txt"), "unknown.txt: unknown user: nobody", 1),
+        ((*ONE, "--only", "i1,i2", "--only", "@unknown.txt"), "unknown.txt: unknown item: u1", 1),
+        ((*ONE, "--exclude", "@unknown.txt"), "unknown.txt: unknown item: u1", 1),
+        ((*RUN, "--items-from", "@unknown.txt"), "unknown.txt: unknown item: u1", 1),
+        ((*RUN, "--items-from", "nothing"), "error: unknown item: nothing", 1),
         ((*RUN, "--users", "absent.txt"), "absent.txt", 1),
         ((*RUN, "--histories", "none.csv"), "none.csv has no rows", 1),
         ((*RUN, "--histories", "strange.csv"), "--histories: runs/vbpr has no item of 1 of 1", 1),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import tarfile
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -132,3 +134,37 @@ def test_mistakes_are_one_line(priced: Shop) -> None:
         assert "\n" not in text
         assert isinstance(result.exception, OptionError) == (kind == 2), text
     assert not (priced.path / "x.csv").exists()
+
+
+def test_an_index_of_a_store_elsewhere_is_refused_before_its_vectors_are_read(
+    priced: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = "memory://priced/far.parquet"
+    with fsspec.open(far, "wb") as file:
+        file.write((priced.path / "cache/toy.parquet").read_bytes())
+    assert len(answer(priced, "similar", "i7", "--store", far, "--k", "2")) == 2
+    monkeypatch.setattr(searcher, "load_vectors", lambda *_: pytest.fail("they are read"))
+    for arguments in (["similar", "i7"], ["similar", "--all", "--out", "x.csv"], ["search", "x"]):
+        result = invoke(priced, *arguments, "--store", far, "--index", "hnsw")
+        assert isinstance(result.exception, OptionError)
+        assert str(result.exception) == (
+            "--index hnsw is kept next to a store on this machine; drop it, or copy the store here"
+        )
+
+
+def test_tar_shards_have_no_columns_to_ask(priced: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = priced.path / "shards"
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w") as file:
+        file.add(priced.path / "data/images/7.png", "i7.png")
+    shutil.copy(priced.path / "data/interactions.parquet", folder)
+    for data in ("shards", "shards/0.tar", "shards/{0..0}.tar"):
+        for arguments in (["--where", "price < 3"], ["--show", "title"], []):
+            result = invoke(priced, "similar", "i7", "--data", data, *arguments)
+            assert isinstance(result.exception, MmxError)
+            assert str(result.exception) == (
+                f"{data} is tar shards, which have no items table to ask; name a table with "
+                "item_id and the columns"
+            )
+    monkeypatch.setenv("MMX_DATA", "shards")  # not given for this command
+    assert len(answer(priced, "similar", "i7", "--k", "2")) == 2

@@ -77,6 +77,28 @@ def test_an_error_of_a_batch_reaches_all_of_it_and_the_next_are_computed() -> No
     assert asyncio.run(several()) == 1
 
 
+def test_requests_are_not_left_waiting_where_no_thread_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def several() -> list[object]:
+        pool = Pool("test", 1, 100)
+        batches = Batches(pool)
+
+        async def refused(job: object) -> None:
+            raise RuntimeError("no thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "compute", refused)
+            jobs = [batches.ask("a", list, n) for n in range(3)]
+            async with asyncio.timeout(30):
+                found = await asyncio.gather(*jobs, return_exceptions=True)
+        assert pool.inside == 0
+        assert await batches.ask("a", list, 7) == 7
+        return found
+
+    assert [str(one) for one in asyncio.run(several())] == ["no thread"] * 3
+
+
 def test_a_busy_server_answers_503(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     for pool in api.service.pools:
         monkeypatch.setattr(pool, "most", 0)
