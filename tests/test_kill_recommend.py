@@ -100,7 +100,7 @@ def test_similar_to_all_resumes(fork: Forks, tmp_path: Path) -> None:
     assert code == 0, (tmp_path / "log.txt").read_text()
     new, names = file_sha256(out), {path.name for path in tmp_path.iterdir()}
     kept = set()
-    for moment in range(1, operations + 1):
+    for moment in [*range(1, operations, 4), operations]:
         out.unlink(missing_ok=True)
         assert fork.run(arguments, tmp_path, kill=moment)[0] == -signal.SIGKILL
         kept.add(len(list(tmp_path.glob(".similar.parquet.*.lists/*.part"))))
@@ -109,7 +109,7 @@ def test_similar_to_all_resumes(fork: Forks, tmp_path: Path) -> None:
         assert code == 0, (tmp_path / "log.txt").read_text()
         assert file_sha256(out) == new
         assert {path.name for path in tmp_path.iterdir()} == names
-    assert kept == {0, 1, 2, 3, 4}
+    assert {0, 4} < kept
 
 
 def test_a_user_is_forgotten_or_still_there(fork: Forks, place: Path) -> None:

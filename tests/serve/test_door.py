@@ -226,3 +226,19 @@ def test_a_token_is_asked_below_the_page() -> None:
         assert status(asked(Behind(), right, path=path, token=TOKEN)[0]) == 200
     for path, code in (("/", 200), ("/static/x.js", 200), ("/x", 403)):
         assert status(asked(Behind(), (b"sec-fetch-site", b"cross-site"), path=path)[0]) == code
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ((b"host", b"evil.example"), "this Host is not served; --allow-host NAME allows a name"),
+        ((b"host", b""), "this Host is not served"),
+        ((b"origin", b"http://evil.example"), "requests from pages of other sites are refused"),
+        ((b"sec-fetch-site", b"same-site"), "requests from pages of other sites are refused"),
+    ],
+)  # fmt: skip
+def test_other_sites_are_refused(header: tuple[bytes, bytes], line: str) -> None:
+    app = Behind()
+    sent, counted, _ = asked(app, header)
+    assert (status(sent), counted[0][1], app.scopes) == (403, 403, [])
+    assert line in said(sent)
