@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,19 @@ from typing import Any
 import pytest
 
 from tests.catalogue import plain_catalogue, random_log, write_interactions
+from tests.fork_server import run_mmx, started_mmx
 
 
 @dataclass(frozen=True)
 class Shop:
-    """A working directory in which ``mmx`` runs."""
+    """A working directory in which ``mmx`` runs; ``started``: each time by a Python of its own."""
 
     path: Path
+    started: bool = False
 
     def mmx(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the CLI as its users do and check the exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "mmx", *arguments],
-            cwd=self.path, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
+        done = (started_mmx if self.started else run_mmx)(arguments, self.path)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.catalogue import plain_catalogue, random_log, write_interactions
+from tests.fork_server import run_mmx
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +31,7 @@ def mmx(
     """Run the CLI in a folder, with or without ``$MMX_DATA``."""
     environment = {name: value for name, value in os.environ.items() if name != "MMX_DATA"}
     environment |= {} if variable is None else {"MMX_DATA": str(variable)}
-    done = subprocess.run(
-        [sys.executable, "-m", "mmx", *arguments],
-        cwd=here, env=environment, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    done = run_mmx(arguments, here, environment)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

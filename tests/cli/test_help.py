@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from tests.commands import COMMANDS
+from tests.fork_server import run_mmx
 
 HEADINGS = {
     "extract": ["Input", "Encoder", "Speed and devices", "Web", "Output", "Other"],
@@ -23,8 +23,9 @@ HEADINGS = {
 
 def shown(command: str) -> str:
     """What ``--help`` prints."""
-    line = [sys.executable, "-m", "mmx", *command.split(), "--help"]
-    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout
+    done = run_mmx([*command.split(), "--help"], Path.cwd())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("command", sorted(HEADINGS))

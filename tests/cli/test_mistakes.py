@@ -10,6 +10,7 @@ import pytest
 
 from tests.catalogue import write_interactions, write_items
 from tests.cli.conftest import Shop
+from tests.fork_server import run_mmx
 
 pytestmark = pytest.mark.slow
 
@@ -134,10 +135,7 @@ def test_read_only_target(shop: Shop, tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_shows_no_progress_bar(shop: Shop, line: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mmx", *line.split()],
-        cwd=shop.path, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    done = run_mmx(line.split(), shop.path)
     assert done.returncode in (1, 2)
     (error,) = done.stderr.splitlines()
     assert error.startswith("mmx: error: ")

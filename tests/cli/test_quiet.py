@@ -58,7 +58,7 @@ SPOKEN = {  # commands whose result is what they print
 def here(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     path = tmp_path_factory.mktemp("quiet") / "shop"
     shutil.copytree(shop.path, path)
-    return Shop(path)
+    return Shop(path, started=True)  # packages may warn when they are imported
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.cli.conftest import Shop
 def test_a_run_is_trained_again(shop: Shop, tmp_path: Path) -> None:
     """The config needs nothing else; what is given besides is said and counts."""
     config = "runs/vbpr-toy/config.json"
-    done = shop.mmx("train", "--config", config, "--out", str(tmp_path / "again"))
+    elsewhere = replace(shop, started=True)  # where sets of strings have another order
+    done = elsewhere.mmx("train", "--config", config, "--out", str(tmp_path / "again"))
     assert " instead of " not in done.stderr
     same = [
         path / "model.safetensors" for path in (shop.path / "runs/vbpr-toy", tmp_path / "again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -22,56 +23,80 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     return make_places(tmp_path)
 
 
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(app, ["sql", *arguments])
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    return make_places(tmp_path_factory.mktemp("asked"))
+
+
+@pytest.fixture
+def asked(made: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """The same for tests that write nothing."""
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def run(*arguments: str, statements: str | None = None) -> Result:
+    result = CliRunner().invoke(app, ["sql", *arguments], input=statements)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
     return result
 
 
-def printed(*arguments: str) -> list[list[str]]:
-    """The cells of the table on stdout."""
-    lines = [line for line in run(*arguments).stdout.splitlines() if line.startswith("│")]
+def printed(*arguments: str, statements: str | None = None) -> list[list[str]]:
+    """The cells of the tables on stdout."""
+    shown = run(*arguments, statements=statements).stdout
+    lines = [line for line in shown.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("1234.56", "1234.56"),
-        ("1234.56::double", "1234.56"),
-        ("0.00004::double", "4e-05"),
-        ("0.00004", "0.00004"),
-        ("0.1::float", "0.1"),
-        ("123456789.125::double", "123456789.125"),
-        ("1e20::double", "1e+20"),
-        ("2::double", "2.0"),
-        ("9007199254740993", "9007199254740993"),
-        ("sum(9007199254740993)", "9007199254740993"),
-        ("'nan'::double", "nan"),
-        ("null", "—"),
-        ("true", "yes"),
-        ("[0.1, 0.25]::float[2]", "[0.1, 0.25]"),
-        ("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, …]"),
-        ("['a', null]", '["a", null]'),
-        ("{'a': 1, 'b': [0.5::float]}", '{"a": 1, "b": [0.5]}'),
-        ("date '2024-02-29'", "2024-02-29"),
-        ("interval 3 days", None),
-        ("'\\x00ff'::blob", "006666"),
-        ("'[new] mug'", "[new] mug"),
-        ("'[/x]'", "[/x]"),
-        ("'a' || chr(27) || '[31m' || chr(8238)", "a\\x1b[31m\\x202e"),
-        ("repeat('x', 101)", None),
-        ("'007'", "007"),
-    ],
-)
-def test_values_are_printed_as_they_are(places: Places, value: str, text: str | None) -> None:
-    ((cell,),) = printed(f"select {value} as v")
+VALUES = [
+    ("1234.56", "1234.56"),
+    ("1234.56::double", "1234.56"),
+    ("0.00004::double", "4e-05"),
+    ("0.00004", "0.00004"),
+    ("0.1::float", "0.1"),
+    ("123456789.125::double", "123456789.125"),
+    ("1e20::double", "1e+20"),
+    ("2::double", "2.0"),
+    ("9007199254740993", "9007199254740993"),
+    ("sum(9007199254740993)", "9007199254740993"),
+    ("'nan'::double", "nan"),
+    ("null", "—"),
+    ("true", "yes"),
+    ("[0.1, 0.25]::float[2]", "[0.1, 0.25]"),
+    ("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, …]"),
+    ("['a', null]", '["a", null]'),
+    ("{'a': 1, 'b': [0.5::float]}", '{"a": 1, "b": [0.5]}'),
+    ("date '2024-02-29'", "2024-02-29"),
+    ("interval 3 days", None),
+    ("'\\x00ff'::blob", "006666"),
+    ("'[new] mug'", "[new] mug"),
+    ("'[/x]'", "[/x]"),
+    ("'a' || chr(27) || '[31m' || chr(8238)", "a\\x1b[31m\\x202e"),
+    ("repeat('x', 101)", None),
+    ("'007'", "007"),
+]
+
+
+@pytest.fixture(scope="module")
+def cells(made: Places) -> dict[str, str]:
+    """What is shown of each of the values, a statement each."""
+    values = [value for value, _ in VALUES]
+    with contextlib.chdir(made.root):
+        rows = printed(statements="".join(f"select {value} as v;\n" for value in values))
+    return {value: cell for value, (cell,) in zip(values, rows, strict=True)}
+
+
+@pytest.mark.parametrize(("value", "text"), VALUES)
+def test_values_are_printed_as_they_are(
+    cells: dict[str, str], value: str, text: str | None
+) -> None:
+    cell = cells[value]
     assert cell == text if text is not None else cell.endswith(("…", ")"))
 
 
-def test_what_is_cut_has_a_mark(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cut_has_a_mark(asked: Places) -> None:
     columns = ", ".join(f"{n} as a{n}" for n in range(60))
     (cells,) = printed(f"select {columns}")
     assert cells == [str(n) for n in range(60)]
@@ -92,11 +117,11 @@ def test_a_narrow_terminal_shows_that_columns_are_cut(
     assert "6 of 20 columns" in shown.err
 
 
-def test_plans_are_printed_whole(places: Places) -> None:
+def test_plans_are_printed_whole(asked: Places) -> None:
     assert "Projections: item_id" in run("explain select item_id || 'x' from fake").stdout
 
 
-def test_columns_of_one_name(places: Places) -> None:
+def test_columns_of_one_name(asked: Places) -> None:
     query = "select a.*, b.* from fake a join fake b using (item_id) order by 1"
     assert printed(query)
     rows = json.loads(run(query, "--json").stdout)
@@ -104,7 +129,7 @@ def test_columns_of_one_name(places: Places) -> None:
     assert rows[0]["image"] == rows[0]["image_1"] == [1.0, 2.0, 3.0]
 
 
-def test_json_on_stdout(places: Places) -> None:
+def test_json_on_stdout(asked: Places) -> None:
     rows = json.loads(run("select 'ü' as a, 0.1::float as b, 'nan'::float as c", "--json").stdout)
     assert rows == [{"a": "ü", "b": 0.1, "c": None}]
     assert json.loads(run("select 1 as a where false", "--json").stdout) == []
@@ -184,30 +209,38 @@ REFUSED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tables of earlier queries and other files, none of which may change."""
+    folder = tmp_path_factory.mktemp("full")
+    with contextlib.chdir(folder):
+        make_places(folder).store("so").rename("so.parquet")
+        run("select 1 as a", "--out", "old.parquet")
+        run("select 1 as a", "--out", "old.csv")
+        Path("d").mkdir()
+        for name in ("items", "interactions"):
+            Path(f"d/{name}.csv").write_text("item_id,user_id\na,b\n")
+        run("select 'a' as item_id, 1 as price", "--out", "d/prices.csv")
+        Path("photo.csv").write_bytes(b"\x89PNG\0\0")
+        Path("latin.csv").write_bytes("prix\nœuf é\n".encode().replace(b"\xc3", b""))
+        pq.write_table(pq.read_table("shop/items.parquet"), "foreign.parquet")
+        Path("notes.md").write_text("mine")
+        Path("link.csv").symlink_to(folder / "notes.md")
+        Path("folder.csv").mkdir()
+        Path("folder.csv/mine").write_text("x")
+    return folder
+
+
 @pytest.mark.parametrize(("options", "said"), REFUSED)
 def test_refused_and_nothing_touched(
-    places: Places, tmp_path: Path, options: list[str], said: str
+    full: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
 ) -> None:
-    places.store("so").rename(tmp_path / "so.parquet")
-    run("select 1 as a", "--out", "old.parquet")
-    run("select 1 as a", "--out", "old.csv")
-    for name in ("items", "interactions", "prices"):
-        (tmp_path / "d").mkdir(exist_ok=True)
-        (tmp_path / "d" / f"{name}.csv").write_text("item_id,user_id\na,b\n")
-    (tmp_path / "d" / "prices.csv").unlink()
-    run("select 'a' as item_id, 1 as price", "--out", "d/prices.csv")
-    (tmp_path / "photo.csv").write_bytes(b"\x89PNG\0\0")
-    (tmp_path / "latin.csv").write_bytes("prix\nœuf é\n".encode().replace(b"\xc3", b""))
-    pq.write_table(pq.read_table(tmp_path / "shop" / "items.parquet"), "foreign.parquet")
-    (tmp_path / "notes.md").write_text("mine")
-    (tmp_path / "link.csv").symlink_to(tmp_path / "notes.md")
-    (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "folder.csv" / "mine").write_text("x")
-    before = state(tmp_path)
+    monkeypatch.chdir(full)
+    before = state(full)
     with pytest.raises(MmxError) as told:
         run("select item_id from fake", *options)
     assert said in str(told.value)
-    assert state(tmp_path) == before
+    assert state(full) == before
 
 
 def test_what_the_query_names_is_not_replaced(places: Places, tmp_path: Path) -> None:
