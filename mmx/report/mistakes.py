@@ -28,9 +28,7 @@ class Mistake:
 def mistakes_of(lists: Lists, count: int) -> list[Mistake]:
     """The ``count`` highest scores, each of another user and another item."""
     run, data = lists.run, lists.run.data
-    ranked = rank(run.scorer, lists.users, 1 + int(lists.ranked.shape[1]), data.seen)
-    if not ranked.items.size:
-        return []
+    ranked = rank(run.scorer, lists.users, 1, data.seen)
     first, scores = ranked.items[:, 0], ranked.scores[:, 0]
     found: list[Mistake] = []
     used: set[int] = set()

@@ -25,7 +25,7 @@ def map_html(store: Store, modality: str, items: Cards, column: str | None, seed
     """The map of a modality, coloured by a column, with some pictures."""
     found = map_of(store, modality, POINTS, seed)
     if not len(found.ids):
-        return note(f"No item of {store.path.name} has a {modality} vector to draw.")
+        return note(f"No item of {store.path.name} has a vector of {modality} to draw.")
     name = items.column(column)
     groups, names = items.colours(name, found.ids)
     said = f"{len(found.ids):,} items" + (

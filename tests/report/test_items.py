@@ -103,3 +103,10 @@ def test_what_stands_for_an_item() -> None:
     assert one.endswith("A</div><p>under</p></div>")
     assert ">X</div>" in other
     assert np.array_equal(Cards(table, None).colours(None, pa.array(IDS))[0], np.full(12, -1))
+
+
+def test_pictures_of_another_size_are_others() -> None:
+    items = Cards(None, None)
+    items.made = {("i0", 96): "large", ("i0", 56): "small", ("i1", 96): "other"}
+    assert items.embedded(["i0"], 56) == {"i0": "small"}
+    assert items.embedded(["i0"]) == {"i0": "large", "i1": "other"}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mmx.cache.card import EncoderCard
 from mmx.cache.store import Store
 from mmx.report import space
-from mmx.report.space import agreement, agreement_html
+from mmx.report.items import Cards
+from mmx.report.space import agreement, agreement_html, map_html
+from mmx.search.plane import Map
 from tests.cache.stores import make_store
 
 CARD = EncoderCard("fake", "mmx", "fake", "none", {"image": 4, "text": 4}, False, "float32")
@@ -86,3 +89,39 @@ def test_few_or_other_vectors_have_no_agreement(tmp_path: Path) -> None:
     assert agreement(both(tmp_path / "zero.parquet", one * 2, one + zero), 0) is None
     assert agreement(make_store(tmp_path / "other.parquet", 9), 0) is None
     assert "mmx extract --model clip" in agreement_html(both(tmp_path / "x.parquet", one, one), 0)
+
+
+def test_what_a_map_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path / "s.parquet", 20)  # three have no image
+    kinds = ["a", "b"] * 10
+    items = Cards(pa.table({"item_id": [f"i{n}" for n in range(20)], "kind": kinds}), None)
+    page = map_html(store, "image", items, None, 0)
+    assert "image vectors of s.parquet: 17 items, coloured by kind<" in page
+    assert "Grey" not in page
+    some = Cards(pa.table({"item_id": ["i0", "i2", "i3"], "kind": ["a", "b", None]}), None)
+    assert "Grey: other values, or none. The two" in map_html(store, "image", some, None, 0)
+    assert "17 items, in one colour<" in map_html(store, "image", Cards(None, None), None, 0)
+    monkeypatch.setattr(space, "POINTS", 5)
+    assert "5 items, drawn at random from 17, coloured by kind<" in map_html(
+        store, "image", items, "kind", 0)  # fmt: skip
+    none = make_store(tmp_path / "n.parquet", 3, image=[None] * 3, image_status=["gone"] * 3)
+    assert "n.parquet has a vector of image to draw" in map_html(none, "image", items, None, 0)
+
+
+def test_each_cell_of_a_map_has_the_picture_nearest_to_its_middle() -> None:
+    points = np.array([[0.02, 0.06], [0.06, 0.07], [0.12, 0.12], [1, 1], [0.94, 0.9], [0.5, 0.3]])
+    ids = [f"i{n}" for n in range(6)]
+
+    class Drawn(Cards):
+        def embedded(self, ids: object, side: int = 0) -> dict[str, str]:
+            assert side == 56
+            return {one: f"data:{one}" for one in ids if one != "i5"}  # type: ignore[attr-defined]
+
+    items = Drawn(pa.table({"item_id": ids, "title": [f"<{n}>" for n in ids]}), None)
+    groups = np.array([0, 9, 1, 2, -1, 3])
+    one, other = space._pictures(Map(pa.array(ids), points, 6), groups, items)
+    assert '<image x="35" y="564" width="34" height="34" href="data:i1"' in one
+    assert "<title>&lt;i1&gt;</title>" in one
+    assert '<rect class="frame s1" x="35" y="564" width="34" height="34"' in one
+    assert 'href="data:i4"' in other
+    assert 'class="frame other"' in other
