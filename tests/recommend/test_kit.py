@@ -14,6 +14,7 @@ from tests.recommend import kit
 
 COUNTING = {"popularity", "ease", "itemknn", "slim", "rp3beta", "graph-filter", "ials", "layergcn"}
 SILENT = COUNTING | {"ease-content", "l3ae", "itemknn-cbf"}  # know nothing of some pairs
+EPOCHS = 20  # fewer than authors of models get: all of ours have found the clubs by then
 UNPERSONAL = {"popularity"}  # give everyone the same list, so no club
 ELSEWHERE = {resumes, steps_in_bfloat16}  # test_resume_models.py, test_bfloat16.py: other worlds
 
@@ -29,7 +30,8 @@ def case(
 ) -> Case:
     name: str = request.param
     settings = small_settings(name)
-    run = kit.trained(place, name, tmp_path_factory.mktemp(name) / "run", settings=settings)
+    out = tmp_path_factory.mktemp(name) / "run"
+    run = kit.trained(place, name, out, epochs=EPOCHS, settings=settings)
     unknown = kit.COLD if name in COUNTING else ()
     unknown += (kit.NEITHER,) if name == "itemknn-cbf" else ()
     least = 6 if name == "slim" else 11  # whose weights are sparse
