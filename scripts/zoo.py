@@ -127,7 +127,7 @@ def _epoch(record: ModelRecord, epochs: dict[str, Any]) -> str:
 
 def _short(seconds: float) -> str:
     """Two digits, and all that are before the point."""
-    return "< 0.01" if seconds < 0.01 else f"{seconds:.{2 if seconds < 100 else 3}g}"
+    return "< 0.01" if seconds < 0.01 else f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def program() -> None:
 
     def end() -> None:
         try:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None where it was closed before the start
+                sys.stdout.flush()
         except OSError:  # a full disk, of which main has complained, or nobody reads any more
             os._exit(code or 120)  # as the interpreter does
         os._exit(code)
@@ -91,12 +92,13 @@ def _not_utf8(error: Exception) -> str | None:
 
 
 def _full(error: Exception) -> str | None:
-    """What to say where stdout is a file on a full disk; None where it is another error."""
+    """What to say where stdout, or another file, is on a full disk; None: it is another error."""
     from mmx.errors import FULL
 
     if not isinstance(error, OSError) or error.errno not in FULL:
         return None
-    return f"the output cannot be written: {error.strerror}; free the disk, or send it elsewhere"
+    what = error.filename or "the output"
+    return f"{what} cannot be written: {error.strerror}; free the disk, or send it elsewhere"
 
 
 def _ended_by_sigterm() -> list[int]:

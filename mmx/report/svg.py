@@ -214,10 +214,12 @@ def _said(value: float) -> str:
     """A number as short as it can be."""
     if not math.isfinite(value):
         return "none"
-    if abs(value) >= 1000:
-        if abs(value) < 10_000:
-            return f"{value:,.0f}"
+    if abs(value) >= 999_500_000:
+        return f"{value / 1e6:,.0f}M"
+    if abs(value) >= 10_000:
         return f"{value / 1e6:.3g}M" if abs(value) >= 999_500 else f"{value / 1e3:.3g}k"
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmx import __version__
 from mmx.atomic import forget_unfinished, replacing, unfinished
 from mmx.search.index import digest_of
-from mmx.search.searcher import Ids, Searcher
+from mmx.search.searcher import LISTS, Ids, Searcher
 
 ENDING = "lists"
 DIGEST = 32  # bytes of a SHA-256
@@ -39,7 +40,8 @@ class KeptLists:
     ) -> KeptLists:
         """Those of ``similar_all`` to a file; vectors, options and items say which job it is."""
         rows = sha256(searcher.within(among).tobytes()).hexdigest()
-        facts = [digest_of(searcher.vectors), rows, k, index, searcher.step(k)]
+        facts = [__version__, str(LISTS), digest_of(searcher.vectors), rows, k, index]
+        facts.append(searcher.step(k))
         job = sha256(json.dumps(facts).encode()).hexdigest()
         return cls(out, unfinished(out, job, ENDING))
 

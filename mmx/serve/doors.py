@@ -125,7 +125,12 @@ class _Reply:
             if b"cache-control" not in own:
                 more.append((b"cache-control", b"no-store"))
             message = {**message, "headers": [*message["headers"], *more]}
-        await self._send(message)
+        try:
+            await self._send(message)
+        except RuntimeError as error:  # uvloop's, where the client has gone a moment ago
+            if "closed" not in str(error):
+                raise
+            self._closed = True
 
     async def error(self, status: int, detail: str) -> None:
         """An answer of one line; nothing where one has begun already."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.source import Source
-from mmx.extract.stages import decoders, nursery, takeover
+from mmx.extract.stages import decoders, nursery, slots, takeover
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.stages.slots import Slots, mapped
@@ -194,6 +196,39 @@ def test_decoders_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     report = run(data, tmp_path / "x.parquet", None, slowly)
     assert report.note.startswith("pictures were decoded by threads: 3 decoding processes died")
     assert report.encoded == 200
+
+
+def test_memory_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of processes is an error; automatically the threads go on."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    data = plain_catalogue(tmp_path / "d", 200)
+    monkeypatch.setattr(slots, "mapped", refused)
+    with pytest.raises(EncoderError, match=r"no memory .*Too many open files.*--decode-proc"):
+        run(data, tmp_path / "x.parquet", 2)
+    monkeypatch.setattr(takeover, "too_slow", lambda *_: True)
+    monkeypatch.setattr(takeover, "SPAN", 0.0)
+    report = run(data, tmp_path / "x.parquet", None)
+    assert report.note.startswith("pictures were decoded by threads: no memory can be shared")
+    assert report.encoded == 200
+    assert workers_of(os.getpid()) == []
+
+
+@pytest.mark.slow
+def test_a_job_without_standard_files_has_decoders(tmp_path: Path) -> None:
+    """What it opens would get their numbers, which a child process has for its own."""
+    data = plain_catalogue(tmp_path / "d", 40)
+    out = tmp_path / "x.parquet"
+    words = [sys.executable, "-m", "mmx", "extract", "--model", "toy", "--data", str(data),
+             "--out", str(out), "--decode-processes", "2"]  # fmt: skip
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&-', "sh", *words], stderr=subprocess.PIPE,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Exception ignored" not in done.stderr
+    run(data, tmp_path / "threads.parquet", 0, also={"batch_size": None, "part_size": None})
+    assert out.read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 
 
 def test_a_killed_job_leaves_no_process(tmp_path: Path, marked: str) -> None:

@@ -9,23 +9,19 @@ from typing import Any
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from mmx.serve import connections
-from mmx.serve.connections import HEADERS, Bounded, protocol, room
+from mmx.serve.connections import HEADERS, protocol, room
 
+LARGE = 10_000_000  # bytes, more than the system takes of what nobody reads
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 Opened = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-KINDS: dict[str, Callable[[], type]] = {
-    "h11": lambda: type("BoundedH11", (Bounded, H11Protocol), {}),
-    "installed": protocol,
-}
 
 
 @asynccontextmanager
-async def serving(kind: str, go: asyncio.Event | None = None, **own: Any) -> AsyncIterator[Opened]:
+async def serving(go: asyncio.Event | None = None, **own: Any) -> AsyncIterator[Opened]:
     """A server that answers the length of the body, after ``go``."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -35,7 +31,7 @@ async def serving(kind: str, go: asyncio.Event | None = None, **own: Any) -> Asy
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
         if go is not None:
             await go.wait()
-        body = b"%d" % size
+        body = b"a" * LARGE if scope["path"] == "/large" else b"%d" % size
         head = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body})
@@ -43,7 +39,7 @@ async def serving(kind: str, go: asyncio.Event | None = None, **own: Any) -> Asy
     config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", ws="none",
                             h11_max_incomplete_event_size=HEADERS)  # fmt: skip
     config.load()
-    state, made = ServerState(), type("Made", (KINDS[kind](),), own)
+    state, made = ServerState(), type("Made", (protocol(),), own)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: made(config, state, {}), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -68,10 +64,9 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
             return b""
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_of_too_many_the_longest_silent_is_closed(kind: str) -> None:
+def test_of_too_many_the_longest_silent_is_closed() -> None:
     async def several() -> None:
-        async with serving(kind, most=5) as opened:
+        async with serving(most=5) as opened:
             silent = [await opened() for _ in range(5)]
             for reader, writer in silent[1:]:
                 writer.write(GET)
@@ -89,11 +84,10 @@ def test_of_too_many_the_longest_silent_is_closed(kind: str) -> None:
     asyncio.run(several())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_requests_that_have_begun_are_not_closed_for_others(kind: str) -> None:
+def test_requests_that_have_begun_are_not_closed_for_others() -> None:
     async def several() -> None:
         go = asyncio.Event()
-        async with serving(kind, go, most=2) as opened:
+        async with serving(go, most=2) as opened:
             busy = [await opened() for _ in range(2)]
             for _, writer in busy:
                 writer.write(GET)
@@ -107,13 +101,12 @@ def test_requests_that_have_begun_are_not_closed_for_others(kind: str) -> None:
     asyncio.run(several())
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("begun", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\nA: "])
-def test_headers_have_to_arrive(kind: str, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_have_to_arrive(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "SILENT", 0.2)
 
     async def several() -> None:
-        async with serving(kind) as opened:
+        async with serving() as opened:
             reader, writer = await opened()
             writer.write(begun)
             drip = asyncio.create_task(dripping(writer) if begun else asyncio.sleep(0))
@@ -133,7 +126,6 @@ def test_headers_have_to_arrive(kind: str, begun: bytes, monkeypatch: pytest.Mon
     asyncio.run(several())
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "begun",
     [
@@ -144,9 +136,9 @@ def test_headers_have_to_arrive(kind: str, begun: bytes, monkeypatch: pytest.Mon
     ],
     ids=["headers", "address", "extensions", "trailers"],
 )
-def test_what_is_not_a_body_is_bounded(kind: str, begun: bytes) -> None:
+def test_what_is_not_a_body_is_bounded(begun: bytes) -> None:
     async def several() -> None:
-        async with serving(kind) as opened:
+        async with serving() as opened:
             reader, writer = await opened()
             writer.write(begun)
             sent = 0
@@ -160,10 +152,9 @@ def test_what_is_not_a_body_is_bounded(kind: str, begun: bytes) -> None:
     asyncio.run(several())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_bodies_and_requests_one_after_the_other_pass(kind: str) -> None:
+def test_bodies_and_requests_one_after_the_other_pass() -> None:
     async def several() -> None:
-        async with serving(kind) as opened:
+        async with serving() as opened:
             reader, writer = await opened()
             for _ in range(3):
                 writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
@@ -176,6 +167,53 @@ def test_bodies_and_requests_one_after_the_other_pass(kind: str) -> None:
             writer.write(GET * 20)
             for _ in range(20):
                 assert await answer(reader) == b"200 0"
+
+    asyncio.run(several())
+
+
+def test_the_body_of_a_request_that_offers_another_protocol_is_no_request() -> None:
+    async def several() -> None:
+        async with serving() as opened:
+            reader, writer = await opened()
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(GET))
+            await asyncio.sleep(0.02)
+            writer.write(GET)
+            assert await answer(reader) == b"200 2"  # 27 bytes
+            assert await reader.readexactly(1) == b"7"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.1)
+
+    asyncio.run(several())
+
+
+def test_answers_have_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks on and on and reads nothing neither keeps a place nor keeps it from others."""
+
+    async def several() -> None:
+        async with serving(most=1) as opened:
+            await unread(opened)
+            reader, writer = await opened()
+            writer.write(GET)
+            assert await answer(reader) == b"200 0"  # not 503: the other one was closed
+        monkeypatch.setattr(connections, "SILENT", 0.2)
+        async with serving() as opened:
+            writer = await unread(opened)
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(asking(writer), 20)
+
+    async def asking(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(GET)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def unread(opened: Opened) -> asyncio.StreamWriter:
+        _, writer = await opened()
+        writer.transport.pause_reading()
+        writer.write(GET.replace(b"/ ", b"/large ", 1) * 2)
+        await asyncio.sleep(0.1)
+        return writer
 
     asyncio.run(several())
 

@@ -57,7 +57,7 @@ class Decoders:
     def __init__(
         self, loader: Loader, batch_size: int, count: int, state: Progress, slots: Slots
     ) -> None:
-        """Starts them; ``ready`` says when they have come."""
+        """Entering it starts them; ``ready`` says when they have come."""
         self.batch_size, self.count, self.state, self.slots = batch_size, count, state, slots
         rule = loader.image_rule
         assert rule is not None
@@ -70,10 +70,14 @@ class Decoders:
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
         self._selector = selectors.DefaultSelector()
-        for _ in range(count):
-            self._spawn()
 
     def __enter__(self) -> Decoders:
+        try:
+            for _ in range(self.count):
+                self._spawn()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

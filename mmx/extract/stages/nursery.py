@@ -13,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from mmx.extract.stages.decoder import PROGRAM, Setup
+from mmx.extract.stages.slots import inherited
 
 PATIENCE = 1.0  # s that it may take to end; it may be importing
 
@@ -60,7 +61,8 @@ class Nursery:
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
-        numbers = (theirs.fileno(), self._memory)
+        line = inherited(theirs.detach())
+        numbers = (line, self._memory)
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for the job
         try:
@@ -71,7 +73,7 @@ class Nursery:
             )  # fmt: skip
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+            os.close(line)
         assert self._program.stdin is not None
         with suppress(OSError), self._program.stdin as given:  # it has died: its lines will end
             given.write(self._setup)

@@ -6,11 +6,12 @@ with the last process that has it open, however that ends.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from math import prod
 
 import numpy as np
@@ -31,13 +32,8 @@ class Slots:
         Raises EncoderError where the system has no such memory.
         """
         self.shape, self._page_locked = shape, page_locked
-        try:
-            self.file = os.memfd_create("mmx-pixels")
-        except OSError as error:
-            raise EncoderError(
-                f"no memory can be shared with decoding processes ({error.strerror}); "
-                "--decode-processes 0 does without them"
-            ) from error
+        with _refused():
+            self.file = inherited(os.memfd_create("mmx-pixels"))
         self._arrays: list[np.ndarray] = []
         self._free: deque[int] = deque()
         self._locked = ExitStack()
@@ -60,12 +56,42 @@ class Slots:
         """The array is free again; called from any thread."""
         self._free.append(number)
 
+    def reserve(self, count: int) -> None:
+        """Have ``count`` arrays; memory is taken when they are written. Raises EncoderError."""
+        while len(self._arrays) < count:
+            self._add()
+
     def _add(self) -> None:
         number = len(self._arrays)
-        os.ftruncate(self.file, (number + 1) * stride(self.shape))
-        self._arrays.append(mapped(self.file, number, self.shape))
+        with _refused():
+            os.ftruncate(self.file, (number + 1) * stride(self.shape))
+            self._arrays.append(mapped(self.file, number, self.shape))
         self._locked.enter_context(self._page_locked(self._arrays[-1]))
         self._free.append(number)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Raise EncoderError for what the system refuses: open files, size of files, memory."""
+    try:
+        yield
+    except OSError as error:
+        raise EncoderError(
+            f"no memory can be shared with decoding processes ({error.strerror}); "
+            "--decode-processes 0 does without them"
+        ) from error
+
+
+def inherited(file: int) -> int:
+    """A copy of the file's number that is not one of the standard ones; the given one is closed.
+
+    Where the job has no standard input or output, new files get their numbers, and a child process
+    would have its own in their place.
+    """
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)
 
 
 def stride(shape: Shape) -> int:

@@ -140,4 +140,5 @@ class Takeover:
         shape = (self.batch_size, rule.size, rule.size, 3)
         slots = self._resources.enter_context(Slots(shape, self.page_locked))
         decoders = Decoders(self.loader, self.batch_size, self.count, self.state, slots)
+        slots.reserve(decoders.depth)
         return self._resources.enter_context(decoders)
