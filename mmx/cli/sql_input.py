@@ -9,6 +9,8 @@ import duckdb
 
 from mmx.errors import DataError, OptionError
 
+LONGEST = 16 << 20  # bytes of stdin
+
 
 def on_terminal() -> bool:
     """Whether somebody types."""
@@ -18,9 +20,11 @@ def on_terminal() -> bool:
 def piped() -> list[str]:
     """The statements on stdin; the last needs no semicolon.
 
-    Raises OptionError where there is none, and DataError where it is not text.
+    Raises OptionError where there is none, and DataError where it is not text, or too long.
     """
-    data = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise DataError(f"stdin has more than {LONGEST >> 20} MiB; SQL statements are expected")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

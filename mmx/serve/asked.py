@@ -40,7 +40,7 @@ class Visitor(BaseModel):
 
     items: list[str] = Field(default_factory=list, max_length=1000)
     filters: list[Filter] = Field(default_factory=list, max_length=FILTERS)
-    k: int = Field(20, ge=1, le=MOST)
+    k: int = Field(USUAL, ge=1, le=MOST)
     explain: bool = False
     diversity: float = Field(0.0, ge=0, le=1)
     per: Per | None = None

@@ -27,7 +27,7 @@ POPULAR = "popular items: "
 class Wanted:
     """How a list of recommendations is to be."""
 
-    k: int = 20
+    k: int
     filters: tuple[Filter, ...] = ()
     explain: bool = False
     diversity: float = 0.0

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mmx.cli.app import app
-from mmx.cli.sql_input import commands, split, without_comments
+from mmx.cli.sql_input import LONGEST, commands, split, without_comments
 from mmx.cli.sql_prompt import Completer, _history, prompt
 from mmx.errors import DataError, MmxError, OptionError, QueryError
 from tests.sql.places import Places, make_places
@@ -203,6 +203,8 @@ def test_statements_on_stdin_are_run(places: Places) -> None:
             piped(empty)
     with pytest.raises(DataError, match="stdin is not UTF-8"):
         piped(b"select '\xff'")
+    with pytest.raises(DataError, match="stdin has more than 16 MiB; SQL statements are expected"):
+        piped(" " * (LONGEST + 1))
     with pytest.raises(OptionError, match=r"\.tables is for the prompt"):
         piped(".tables\n")
 
