@@ -82,8 +82,12 @@ def test_no_thread_is_lost_in_a_fork(name: str) -> None:
     assert len(names) - names.count("jemalloc_bg_thd") == 1  # which is made for forks
 
 
-def test_what_torch_sets_later_is_no_other_environment(
+def test_what_packages_set_later_is_no_other_environment(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """torch, scikit-learn, polars and tokenizers: all tests together import them."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(here))
+    monkeypatch.setenv("KMP_INIT_AT_FORK", "FALSE")
+    monkeypatch.setenv("_RJEM_MALLOC_CONF", "dirty_decay_ms:500")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     assert run_mmx(["--version"], here).args == ["--version"]
