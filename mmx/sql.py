@@ -41,6 +41,7 @@ from mmx.data.quoting import quoted, quoted_name
 from mmx.errors import OptionError, QueryError, first_line
 from mmx.files import Place, RemotePath, as_path
 from mmx.kinds import must_be
+from mmx.sql_interrupt import interruptible
 from mmx.sql_macros import add_macros
 from mmx.sql_statements import Statement, checked
 from mmx.sql_views import View, unquoted, views_of
@@ -107,13 +108,15 @@ class Sql:
         """All rows of one query, batch by batch. Raises QueryError as ``ask`` does."""
         cursor = self._connection.cursor()
         with self._explained(query):
-            relation = self._relation(cursor, query)
+            with interruptible(cursor):
+                relation = self._relation(cursor, query)
             if relation is None:  # a statement without a result
                 schema = pa.schema({"done": pa.bool_()})
                 return Rows(schema, iter([pa.record_batch([[True]], schema=schema)]))
-            reader = relation.to_arrow_reader(BATCH)
+            with interruptible(cursor):
+                reader = relation.to_arrow_reader(BATCH)
             schema = _distinct(reader.schema)
-        return Rows(schema, self._batches(reader, schema, query))
+        return Rows(schema, self._batches(cursor, reader, schema, query))
 
     def names(self, query: str, path: Path) -> bool:
         """Whether the query itself names this file, by its name or a pattern."""
@@ -177,10 +180,15 @@ class Sql:
             raise
 
     def _batches(
-        self, reader: pa.RecordBatchReader, schema: pa.Schema, query: str
-    ) -> Iterator[pa.RecordBatch]:
+        self, cursor: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, schema: pa.Schema,
+        query: str,
+    ) -> Iterator[pa.RecordBatch]:  # fmt: skip
         with self._explained(query):
-            for batch in reader:
+            while True:
+                with interruptible(cursor):
+                    batch = next(reader, None)
+                if batch is None:
+                    return
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
     @contextmanager
