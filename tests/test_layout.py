@@ -18,7 +18,7 @@ FLOORS = [  # from the top; an import goes to a lower line, or stays in its room
     {"opened"},
     {"extract"},
     {"search"},
-    {"sql", "sql_macros", "sql_statements", "sql_views"},
+    {"sql", "sql_interrupt", "sql_macros", "sql_statements", "sql_views"},
     {"cache"},
     {"data"},
     {"sample"},
