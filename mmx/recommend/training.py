@@ -23,7 +23,6 @@ from mmx.recommend.contract import (
     checked_loss,
     hook_named,
 )
-from mmx.recommend.evaluation import evaluate_scorer
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.kept import Kept
@@ -31,6 +30,7 @@ from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgres
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
+from mmx.recommend.together import validated
 from mmx.recommend.trained import Trained
 from mmx.recommend.validation import VALIDATED_ON, validates
 
@@ -169,21 +169,12 @@ def _validate(
     scorer = with_held_out(known, data)
     judging = validates(data)
     if judging:
-        valid = _validated(scorer, data, processes)
+        valid = validated(scorer, data, processes)
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
         best.best, best.best_epoch, best.scorer = reached, epoch, kept.factors(scorer)
         kept.state(best.state, model)
     return {f"valid_{name}": value for name, value in valid.items()}
-
-
-def _validated(scorer: Factors, data: Interactions, processes: Processes) -> dict[str, float]:
-    """Means of the validation metrics; each process ranks for its share of the users."""
-    share = slice(processes.rank, None, processes.size)
-    mine = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,), share=share)
-    sums = [float(values.sum()) for values in mine.metrics.values()]
-    users, *totals = processes.sums([len(mine.users), *sums])
-    return {name: total / users for name, total in zip(mine.metrics, totals, strict=True)}
 
 
 def _is_over(
