@@ -12,7 +12,7 @@ from mmx.recommend.models import bpr
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.training import TrainSteps, train
 from tests.devices.fake_cuda import FakeCuda
-from tests.devices.test_recommenders import DATA, TRAINED, made
+from tests.devices.small_models import DATA, TRAINED, made
 
 WAITS = {  # of each step
     # which users a batch has, for whom the CPU draws further negatives: of a model's own generator,
