@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmx.recommend.evaluation import evaluate_splits
+from mmx.recommend.run import open_run
 from mmx.testing import clubs
 
 PROGRAM = """
@@ -120,6 +122,10 @@ def test_where_one_fails_the_others_end_without_a_launcher(
     assert [one.returncode == 0 for one in both] == [False, done]
     assert (tmp_path / "run").exists() == done
     assert any(".checkpoint" in path.name for path in tmp_path.iterdir()) != done
+    if done:
+        run = open_run(tmp_path / "run")
+        for name, alone in evaluate_splits(run.scorer, run.data).items():
+            assert run.metrics[name] == alone.means
 
 
 def _environment() -> dict[str, str]:

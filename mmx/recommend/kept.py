@@ -87,4 +87,4 @@ def _has_room(device: torch.device, size: int) -> bool:
     """Whether so many bytes may stay on the device; training takes most of a GPU's memory."""
     if device.type != "cuda":
         return True
-    return size <= torch.cuda.mem_get_info(device)[1] // SHARE_OF_GPU
+    return size <= torch.cuda.get_device_properties(device).total_memory // SHARE_OF_GPU

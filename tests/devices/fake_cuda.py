@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
@@ -188,7 +189,7 @@ class FakeCuda(TorchDispatchMode):
         # the driver
         yield from patch(
             torch.cuda, _lazy_init=nothing, is_available=lambda: True, device_count=lambda: 1,
-            mem_get_info=lambda *a: (1 << 33, 1 << 33),
+            get_device_properties=lambda *a: SimpleNamespace(total_memory=1 << 33),
             synchronize=nothing, is_bf16_supported=lambda *a, **k: True,
             get_device_capability=lambda *a: (9, 0), get_device_name=lambda *a: "a fake GPU",
             Stream=mock.MagicMock, stream=lambda s: nullcontext(),

@@ -92,11 +92,13 @@ def test_the_first_has_the_rows_of_one_that_is_alone(
 ) -> None:
     """To the bit, also where the others' embeddings are a little different."""
     expected = evaluate_splits(drawn(), DATA)
+    monkeypatch.setattr("mmx.mapped.BLOCK_BYTES", 1000)  # several blocks of each matrix
     turns = Turns(size, monkeypatch)
     found = []
     for mine in turns.all():
         turns.begin(mine)
         found.append(evaluate_together(drawn(mine.rank), DATA, mine))
+    assert size == 1 or len(turns.said) == 2 * (2 + 3)  # twice all blocks of both matrices
     assert found[1:-1] == [{}] * (size - 1)
     assert found[-1].keys() == expected.keys()
     for name, whole in found[-1].items():
