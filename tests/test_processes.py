@@ -80,7 +80,7 @@ from mmx.recommend.options import TrainOptions
 who, what = sys.argv[1:3]
 checkpoint.EVERY = 0.0
 if os.environ["RANK"] == who:
-    owner = together if what == "evaluate_scorer" else fit
+    owner = together if what == "_together" else fit
     setattr(owner, what, mock.Mock(side_effect=OSError("planted")))
 options = TrainOptions(epochs=1, batch_size=1024)
 fit.fit(TrainJob(Path(sys.argv[3]), "bpr", settings=["dim=8"], training=options), Path("run"))
@@ -90,7 +90,7 @@ fit.fit(TrainJob(Path(sys.argv[3]), "bpr", settings=["dim=8"], training=options)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "what"),
-    [("0", "evaluate_together"), ("0", "_write"), ("1", "evaluate_scorer"), ("0", "open_run")],
+    [("0", "evaluate_together"), ("0", "_write"), ("1", "_together"), ("0", "open_run")],
 )
 def test_where_one_fails_the_others_end_without_a_launcher(
     who: str, what: str, tmp_path: Path
