@@ -108,10 +108,21 @@ def test_a_resumed_training_has_the_best_epoch(data: Interactions, tmp_path: Pat
         same(straight, trained(data, path, **options)[0])
 
 
+def test_a_resumed_training_copies_no_more(data: Interactions, tmp_path: Path) -> None:
+    """What it read is on the CPU; the next best epoch is not."""
+    with mock.patch.object(checkpoint, "EVERY", 0.0), pytest.raises(StoppedError):
+        trained(data, tmp_path / "checkpoint", stop=2)
+    found, copied = trained(data, tmp_path / "checkpoint")
+    assert found.resumed
+    assert found.best_epoch == EPOCHS
+    assert np.diff(copied).max() < EMBEDDINGS / 4
+
+
 def test_the_best_is_not_changed_by_further_training(data: Interactions) -> None:
     """Without a bias the embeddings are the parameters themselves."""
+    config = bpr.Config(dim=8, item_bias=False)
     with FakeCuda():
-        model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+        model = bpr.Model(config, World(data.train), torch.Generator().manual_seed(0))
         model.to("cuda")
         keeper, best = Kept(training.MEMORY), Trained(training.score(model), {})
         expected = best.scorer
