@@ -13,13 +13,15 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from mmx.devices import usable_device
 from mmx.errors import OptionError
+from mmx.mapped import in_blocks
 
 T = TypeVar("T")
-LONGEST = timedelta(days=7)  # the others wait while the first evaluates and writes; NCCL's: 10 min
+LONGEST = timedelta(days=7)  # the others wait while the first writes; NCCL's: 10 min
 
 
 class Processes:
@@ -45,6 +47,11 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this one writes files and draws progress."""
         return self.rank == 0
+
+    @property
+    def part(self) -> slice:
+        """Which rows are this process's: every ``size``-th."""
+        return slice(self.rank, None, self.size)
 
     def share(
         self, *batch: torch.Tensor, whole: bool = False
@@ -92,6 +99,37 @@ class Processes:
         mine = torch.tensor(values, dtype=torch.float64, device=self.device)
         total: list[float] = reduce(mine, reduction="sum").tolist()
         return total
+
+    def gathered(self, mine: np.ndarray, length: int) -> np.ndarray | None:
+        """This process's ``part`` of (length,) float64 values → all of them, in their order.
+
+        They come to the first process alone; the others get None.
+        """
+        if self.size == 1:
+            return mine
+        from torch.distributed import gather
+
+        longest = -(-length // self.size)
+        sent = torch.zeros(longest, dtype=torch.float64)
+        sent[: len(mine)] = torch.from_numpy(mine)
+        sent = sent.to(self.device)
+        parts = [torch.empty_like(sent) for _ in range(self.size)] if self.is_main else None
+        gather(sent, parts)
+        if parts is None:
+            return None
+        return torch.stack(parts, 1).flatten()[:length].cpu().numpy()
+
+    def overwrite(self, matrix: np.ndarray) -> None:
+        """Give a (rows, columns) matrix of every process the numbers of the first one's."""
+        if self.size == 1:
+            return
+        from torch.distributed import broadcast
+
+        for rows in in_blocks(matrix):
+            block = torch.from_numpy(matrix[rows]).to(self.device)
+            broadcast(block, 0)
+            if not self.is_main:
+                matrix[rows] = block.cpu().numpy()
 
     def agree(self, value: float) -> float:
         """The first process's value, so that all decide alike."""

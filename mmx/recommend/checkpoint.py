@@ -71,12 +71,16 @@ class Checkpoint:
         best.scorer = replace(best.scorer, users=users, items=items)
         return int(saved["epoch"])
 
+    def is_due(self) -> bool:
+        """Whether one is to be written, and the last one is not recent."""
+        return self.path is not None and time.monotonic() - self._last >= EVERY
+
     def save(self, epoch: int, best: Trained, written: Callable[[], None] = lambda: None) -> None:
-        """Write the state after ``epoch``, unless the last one is recent.
+        """Write the state after ``epoch``, where that is due.
 
         ``written`` is called after each tensor.
         """
-        if self.path is None or time.monotonic() - self._last < EVERY:
+        if self.path is None or not self.is_due():
             return
         state = {
             "epoch": epoch,

@@ -60,15 +60,27 @@ def evaluate_scorer(
         hits = hit_matrix(ranked, users[rows], held_out)
         parts.append(all_metrics(hits, relevant[rows], cutoffs))
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return evaluation_of(users, metrics, held_out, len(everyone))
+
+
+def evaluation_of(
+    users: np.ndarray, metrics: dict[str, np.ndarray], held_out: UserItems, evaluated: int
+) -> Evaluation:
+    """What is known of (n,) users and their metrics; so many users are evaluated in all."""
     different = len(np.unique(held_out.rows(users).indices))
-    unscored = int((held_out.counts > 0).sum()) - len(everyone)
-    return Evaluation(users, relevant, metrics, different, unscored)
+    unscored = int((held_out.counts > 0).sum()) - evaluated
+    return Evaluation(users, held_out.counts[users], metrics, different, unscored)
 
 
 def evaluate_splits(scorer: Scorer, data: Interactions) -> dict[str, Evaluation]:
-    """What metrics.json is made of: the one time that a run looks at the test split."""
-    parts = (("valid", data.valid), ("test", data.test))
+    """What metrics.json is made of."""
+    parts = evaluated_splits(data).items()
     return {name: evaluate_scorer(scorer, part, data.known) for name, part in parts}
+
+
+def evaluated_splits(data: Interactions) -> dict[str, UserItems]:
+    """The held-out splits of metrics.json; a run looks at the test split once, at its end."""
+    return {"valid": data.valid, "test": data.test}
 
 
 def hit_matrix(ranked: np.ndarray, users: np.ndarray, held_out: UserItems) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmx.processes import Processes
 from mmx.recommend.contract import checked, checked_scorer
 from mmx.recommend.cost import Meter, metering
 from mmx.recommend.curves import check_curves, curves, folder_of
-from mmx.recommend.evaluation import Evaluation, evaluate_splits
+from mmx.recommend.evaluation import Evaluation
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.inputs import Inputs, load_inputs
 from mmx.recommend.job import TrainJob
@@ -39,6 +39,7 @@ from mmx.recommend.run_folder import claimed_run, refuse_inputs
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.serialize import numbers_in
 from mmx.recommend.settings import parse_settings
+from mmx.recommend.together import evaluate_together
 from mmx.recommend.training import train
 from mmx.recommend.validation import lines_of_empty_splits, validates
 
@@ -92,8 +93,8 @@ def fit(
     and ``out``; with ``overwrite`` an existing run is replaced at the end. ``progress`` is called
     after each epoch, ``log`` with lines on what is left out and which items have vectors.
     ``tensorboard`` is a folder for TensorBoard's files, or True for one beside the run. Under
-    torchrun every process trains and the first one writes. Raises an MmxError of the kind that
-    fits before anything is written.
+    torchrun every process trains and evaluates, and the first one writes. Raises an MmxError of
+    the kind that fits before anything is written.
     """
     must_be("job", job, TrainJob)
     must_be("overwrite", overwrite, bool)
@@ -120,8 +121,11 @@ def fit(
         folder = folder_of(claim.path, tensorboard) if processes.is_main else None
         with record.blamed(), curves(folder, _description(task), progress) as drawn:
             fitted = _fitted(replace(task, progress=drawn), claim.path)
+        start = time.perf_counter()
+        evaluations = evaluate_together(fitted.scorer, inputs.data, processes)
+        evaluating = time.perf_counter() - start
         if processes.is_main:
-            _write(task, fitted, claim, meter)
+            _write(task, fitted, evaluations, claim, _cost(fitted, meter, evaluating))
         processes.wait()
         del task, inputs, fitted  # their memory, for the run
         return open_run(claim.path)
@@ -213,15 +217,18 @@ def _below(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
 
 
-def _write(task: Task, fitted: Fitted, claim: Claim, meter: Meter) -> None:
-    """Evaluate, and write the run."""
-    inputs, start = task.inputs, time.perf_counter()
-    evaluations = evaluate_splits(fitted.scorer, inputs.data)
+def _cost(fitted: Fitted, meter: Meter, evaluating: float) -> dict[str, Any]:
+    """What the job cost; the evaluation took so many seconds."""
     size = numbers_in(fitted.scorer) if fitted.size is None else fitted.size
-    evaluating = time.perf_counter() - start
-    cost = meter.record(fitted.history, evaluating, size, fitted.resumed)
+    return meter.record(fitted.history, evaluating, size, fitted.resumed)
+
+
+def _write(
+    task: Task, fitted: Fitted, found: dict[str, Evaluation], claim: Claim, cost: dict[str, Any]
+) -> None:
+    inputs = task.inputs
     if task.record.closed_form and validates(inputs.data):
-        fitted.history[0].update(_validation(evaluations["valid"]))
+        fitted.history[0].update(_validation(found["valid"]))
     save_run(
         claim,
         config={
@@ -230,7 +237,7 @@ def _write(task: Task, fitted: Fitted, claim: Claim, meter: Meter) -> None:
             "best_epoch": fitted.best_epoch,
             "cost": cost,
         },
-        evaluations=evaluations,
+        evaluations=found,
         scorer=fitted.scorer,
         history=fitted.history,
         parameters=fitted.parameters,

@@ -11,6 +11,7 @@ from mmx.errors import RunError, first_line, out_of_memory
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
 SHARE_OF_BEST = 64  # of the memory that a matrix of the best epoch may take: the part of it
+SHARE_OF_GPU = 8  # of a GPU's memory that the best epoch's embeddings may take, or its state
 COPIES = 4  # of a trained number: itself, its gradient, and Adam's two moments
 
 

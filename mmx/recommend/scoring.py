@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from mmx.devices import CPU
 from mmx.recommend.device_products import products_on
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.least_squares import LeastSquares
-from mmx.recommend.listed import Listed
 from mmx.recommend.products import WIDE, lengths_of, searched_products
 from mmx.recommend.threads import in_blocks
 from mmx.search.products import inner_products
@@ -43,6 +42,17 @@ class Scorer(Protocol):
 
         -inf where the model knows nothing of the user or the item.
         """
+        ...
+
+
+@runtime_checkable
+class ListMaker(Protocol):
+    """A scorer that makes the lists itself."""
+
+    def best(
+        self, users: np.ndarray, k: int, exclude: UserItems, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Items and scores (n, k) of (n,) users, as in ``rank``."""
         ...
 
 
@@ -115,11 +125,11 @@ def rank(
     scores = np.full((len(users), k), -np.inf, dtype=np.float32)
     if not k:
         return Ranking(items, scores)
-    if isinstance(scorer, Listed):
+    if isinstance(scorer, ListMaker):
         return Ranking(*scorer.best(users, k, exclude, allowed))
     seen = exclude.counts[users]
     slow = np.ones(len(users), dtype=bool)
-    if isinstance(scorer, Factors) and len(users) >= MANY and k * WIDE <= len(pool):
+    if isinstance(scorer, Factors) and are_many(len(users), k, len(pool)):
         known = np.flatnonzero(scorer.known_users[users])
         hidden, queries = exclude.rows(users[known]), scorer.users[users[known]]
         items[known], scores[known] = products_on(
@@ -148,6 +158,11 @@ def rank(
         found = _dense(scorer, users[rows], k, exclude, pool)
         items[rows], scores[rows] = found.items, found.scores
     return Ranking(items, scores)
+
+
+def are_many(users: int, k: int, pool: int) -> bool:
+    """Whether so many lists of k from a pool of items are made together, in blocks."""
+    return users >= MANY and k * WIDE <= pool
 
 
 def _pool(scorer: Scorer, allowed: np.ndarray | None) -> np.ndarray:

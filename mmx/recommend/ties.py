@@ -8,11 +8,16 @@ again, each pair for itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmx.recommend.best import Best
 from mmx.recommend.interactions import UserItems
+from mmx.search.on_device import fetched, products_with_all
+
+if TYPE_CHECKING:
+    from mmx.search.on_device import Matrix
 
 SPARE = 4  # items kept beyond a list, in case they tie with its last
 CLOSE = 4 * 2.0**-24  # of the lengths multiplied, and of the root of how many numbers are summed
@@ -21,10 +26,10 @@ CELLS = 1 << 22  # numbers of vectors, or scores, at once
 
 @dataclass(frozen=True)
 class UserItemVectors:
-    """Of n users and m items, and how long they are."""
+    """Of n users and m items, both on the CPU or on one device, and how long they are."""
 
-    users: np.ndarray  # (n, d) float32
-    items: np.ndarray  # (m, d) float32
+    users: Matrix  # (n, d)
+    items: Matrix  # (m, d)
     user_lengths: np.ndarray  # (n,)
     item_lengths: np.ndarray  # (m,)
 
@@ -39,7 +44,7 @@ class UserItemVectors:
         step = max(1, CELLS // self.users.shape[1])
         for start in range(0, len(rows), step):
             one = slice(start, start + step)
-            left, right = self.users[rows[one]], self.items[items[one]]
+            left, right = fetched(self.users, rows[one]), fetched(self.items, items[one])
             found[one] = np.einsum("ij,ij->i", left, right, dtype=np.float64)
         return found
 
@@ -74,7 +79,8 @@ def _widened(
     step = max(1, CELLS // max(vectors.items.shape[0], 1))
     for start in range(0, len(users), step):
         mine = users[start : start + step]
-        scores, masked = vectors.users[mine] @ vectors.items.T, hidden.rows(mine)
+        scores = products_with_all(vectors.users, mine, vectors.items)
+        masked = hidden.rows(mine)
         scores[masked.users, masked.indices] = -np.inf
         rows, places = np.nonzero(scores[:, pool] >= least[start : start + step, None])
         _again(vectors, best, mine[rows], pool[places])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmx.devices import CPU
 from mmx.errors import RunError
 from mmx.mapped import MEMORY, Space, are_finite
 from mmx.processes import Processes
@@ -23,7 +22,7 @@ from mmx.recommend.contract import (
     checked_loss,
     hook_named,
 )
-from mmx.recommend.evaluation import evaluate_scorer
+from mmx.recommend.device_factors import DeviceFactors
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.kept import Kept
@@ -31,6 +30,7 @@ from mmx.recommend.options import EVALUATIONS, STEPS, TrainOptions, TrainProgres
 from mmx.recommend.protocol import GradientModel
 from mmx.recommend.sampling import NegativeSampler
 from mmx.recommend.scoring import Factors
+from mmx.recommend.together import validated
 from mmx.recommend.trained import Trained
 from mmx.recommend.validation import VALIDATED_ON, validates
 
@@ -79,8 +79,10 @@ def train(
         row["evaluation_seconds"] = time.perf_counter() - start
         best.history.append(row)
         progress(_progress_of(row, options, best))
-        if processes.is_main:
+        if processes.is_main and keeper.is_due():
+            kept.fetch(best)
             keeper.save(epoch, best, kept.release)
+    kept.fetch(best)
     return best
 
 
@@ -164,26 +166,19 @@ def _validate(
     kept: Kept,
 ) -> dict[str, float]:
     """Validation metrics of the model as it is; ``best`` becomes this epoch where it is better."""
-    known, valid = score(model), {}
-    _finite_scores(model, known, epoch)
-    scorer = with_held_out(known, data)
+    scorer, valid = embeddings(model), {}
+    _finite_scores(model, scorer, epoch)
+    if data.fold_in is not None:
+        scorer = with_held_out(_on_cpu(scorer), data)
     judging = validates(data)
     if judging:
-        valid = _validated(scorer, data, processes)
+        valid = validated(scorer, data, processes)
     reached = processes.agree(valid.get(VALIDATED_ON, -math.inf))
     if reached > best.best or not judging:  # without validation the last epoch counts
-        best.best, best.best_epoch, best.scorer = reached, epoch, kept.factors(scorer)
+        best.best, best.best_epoch = reached, epoch
+        kept.scorer(best, scorer)
         kept.state(best.state, model)
     return {f"valid_{name}": value for name, value in valid.items()}
-
-
-def _validated(scorer: Factors, data: Interactions, processes: Processes) -> dict[str, float]:
-    """Means of the validation metrics; each process ranks for its share of the users."""
-    share = slice(processes.rank, None, processes.size)
-    mine = evaluate_scorer(scorer, data.valid, data.known, cutoffs=(20,), share=share)
-    sums = [float(values.sum()) for values in mine.metrics.values()]
-    users, *totals = processes.sums([len(mine.users), *sums])
-    return {name: total / users for name, total in zip(mine.metrics, totals, strict=True)}
 
 
 def _is_over(
@@ -198,14 +193,24 @@ def _is_over(
     return epochs // options.eval_every >= EVALUATIONS and epochs * steps >= STEPS
 
 
-@torch.no_grad()
 def score(model: GradientModel) -> Factors:
     """The scorer of a model as it is now."""
+    return _on_cpu(embeddings(model))
+
+
+def _on_cpu(scorer: Factors | DeviceFactors) -> Factors:
+    return scorer.on_cpu() if isinstance(scorer, DeviceFactors) else scorer
+
+
+@torch.no_grad()
+def embeddings(model: GradientModel) -> Factors | DeviceFactors:
+    """The scorer where the model is; on a GPU, until the model's next step."""
     model.eval()
     found = checked_factors(model, model.factors())
-    users, items = (x.detach().float().cpu().contiguous() for x in found)
-    device = str(found[1].device) if found[1].is_cuda else CPU
-    return Factors(_own(users, model), _own(items, model), device=device)
+    users, items = (x.detach().float().contiguous() for x in found)
+    if users.is_cuda and items.is_cuda:
+        return DeviceFactors(users, items)
+    return Factors(_own(users.cpu(), model), _own(items.cpu(), model))
 
 
 def _own(factors: torch.Tensor, model: GradientModel) -> np.ndarray:
@@ -222,9 +227,13 @@ def _finite(model: GradientModel, loss: float, epoch: int) -> float:
     return loss
 
 
-def _finite_scores(model: GradientModel, scorer: Factors, epoch: int) -> None:
+def _finite_scores(model: GradientModel, scorer: Factors | DeviceFactors, epoch: int) -> None:
     """Raise RunError when an update gave NaN or infinity, though the loss was finite."""
-    if not (are_finite(scorer.users) and are_finite(scorer.items)):
+    if isinstance(scorer, DeviceFactors):
+        finite = scorer.are_finite()
+    else:
+        finite = are_finite(scorer.users) and are_finite(scorer.items)
+    if not finite:
         said = f"embeddings are not finite after epoch {epoch}; lower --lr"
         raise RunError(hook_named(model, "factors", said))
 

@@ -20,6 +20,8 @@ from mmx.mapped import gather, release
 if TYPE_CHECKING:
     import torch
 
+    Matrix = np.ndarray | torch.Tensor  # float32, a tensor on the device
+
 T = TypeVar("T")
 BLOCK_BYTES = 256 << 20  # of products on the device at once
 WIDTH = 1 << 18  # rows of one matrix product, at most
@@ -32,7 +34,7 @@ class DeviceRows:
 
     def __init__(
         self,
-        matrix: np.ndarray,
+        matrix: Matrix,
         device: str,
         *,
         which: np.ndarray | None = None,
@@ -40,8 +42,9 @@ class DeviceRows:
     ) -> None:
         """Copies (m, d) float32 rows there, or those (n,) of them that ``which`` names.
 
-        Every product with a row is multiplied by its ``scale`` (m,). Raises torch's own error
-        where the device's memory is too small.
+        A matrix that is there already is not copied, but what ``which`` names is. Every product
+        with a row is multiplied by its ``scale`` (m,). Raises torch's own error where the device's
+        memory is too small.
         """
         self.rows = _sent(matrix, which, device)  # (n, d)
         self.scale = None if scale is None else _sent(scale[:, None], which, device)[:, 0]
@@ -51,7 +54,7 @@ class DeviceRows:
 
     def best(
         self,
-        queries: np.ndarray,
+        queries: Matrix,
         count: int,
         hidden: tuple[np.ndarray, np.ndarray] = (NOTHING, NOTHING),
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +77,7 @@ class DeviceRows:
         return values, places
 
     def _best(
-        self, queries: np.ndarray, count: int, masked: np.ndarray, places: np.ndarray
+        self, queries: Matrix, count: int, masked: np.ndarray, places: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
@@ -109,10 +112,35 @@ class DeviceRows:
         return scores
 
 
-def _sent(matrix: np.ndarray, which: np.ndarray | None, device: str | torch.device) -> torch.Tensor:
-    """A copy of (m, d) rows, or of some of them, on the device; a part at a time on the way."""
+def fetched(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
+    """A copy (n, d) of (n,) rows on the CPU; each row crosses once."""
+    if isinstance(matrix, np.ndarray):
+        return np.asarray(matrix[rows])
+    different, place = np.unique(rows, return_inverse=True)
+    return _rows_there(matrix, different).cpu().numpy()[place]
+
+
+def products_with_all(left: Matrix, rows: np.ndarray, right: Matrix) -> np.ndarray:
+    """(n,) rows of one matrix times all (w, d) of another → (n, w) on the CPU."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return np.asarray(left[rows] @ right.T)
+    with float32_products(right.device):
+        products: np.ndarray = (_rows_there(left, rows) @ right.T).cpu().numpy()
+    return products
+
+
+def _rows_there(matrix: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
     import torch
 
+    return matrix[torch.from_numpy(rows).to(matrix.device)]
+
+
+def _sent(matrix: Matrix, which: np.ndarray | None, device: str | torch.device) -> torch.Tensor:
+    """(m, d) rows, or some of them, on the device; those of the CPU go there a part at a time."""
+    import torch
+
+    if not isinstance(matrix, np.ndarray):
+        return matrix if which is None else _rows_there(matrix, which)
     count, d = len(matrix) if which is None else len(which), matrix.shape[1]
     found = torch.empty((count, d), dtype=torch.float32, device=device)
     step = max(1, SENT // max(d, 1))

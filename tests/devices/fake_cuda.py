@@ -7,7 +7,8 @@
 Every operation is seen below autograd, so backward passes count too, and since the numbers are real
 code may branch on them. A storage has the mark of its device, so that views and results in place
 have it. Seen are operations on tensors of two devices, generators of another device than what they
-draw, and ``.numpy()`` of a tensor on a GPU; ``waits`` are where a GPU would have to be waited for.
+draw, and ``.numpy()`` of a tensor on a GPU; ``waits`` are where a GPU would have to be waited for,
+and ``copied`` the bytes that came from it.
 
 There is one device, and streams are all the same. Threads of executors are followed, others are
 not. autocast has the CPU's list of operations.
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
@@ -29,14 +31,14 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from tests.devices.waiting import INDEXED, copy_between, wait_in
+
 _device_constructors()  # kept by torch: made later, ``torch.device("meta")`` would not know `empty`
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 ACROSS = {"copy_", "_copy_from", "_to_copy", "set_"}  # take tensors of two devices
-INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-WAITING = {"_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "equal", "bincount"}
 INNER = ("/_compile.py", "/eval_frame.py", "/fake_cuda.py")  # between an operation and its caller
 
-_to, _numpy = torch.Tensor.to, torch.Tensor.numpy
+_to, _numpy, _tolist = torch.Tensor.to, torch.Tensor.numpy, torch.Tensor.tolist
 _device, _tensor, _autocast = torch.Tensor.device, torch.tensor, torch.autocast.__init__
 _submit, _empty = ThreadPoolExecutor.submit, torch.empty
 _enabled, _dtype, _Generator = torch.is_autocast_enabled, torch.get_autocast_dtype, torch.Generator
@@ -61,6 +63,7 @@ class FakeCuda(TorchDispatchMode):
         super().__init__()
         self.mixed: list[str] = []  # what would fail on a GPU, and where, each once
         self.waits: list[str] = []
+        self.copied = 0
         self._marks: dict[int, StorageWeakRef] = {}
         self._patches = ExitStack()
 
@@ -88,8 +91,7 @@ class FakeCuda(TorchDispatchMode):
         self._check(name, args, leaves, there)
         gpu = self._goes_to_gpu(name, wanted, leaves, any(there))
         self._check_generators(name, (*args, *options.values()), gpu)
-        if any(there) and name in WAITING:
-            self.waits.append(f"{name} at {_where()}")
+        self._wait(wait_in(name, args, options, self.has) if any(there) else "", leaves)
         result = _computed(func, name, args, options)
         for made in _tensors(result):
             if not any(made is leaf for leaf in leaves):
@@ -130,6 +132,12 @@ class FakeCuda(TorchDispatchMode):
                 if place != ("cuda" if gpu else "cpu"):
                     self._note(f"{name} draws elsewhere than its generator of {place}")
 
+    def _wait(self, what: str, tensors: list[torch.Tensor]) -> None:
+        if what:
+            self.waits.append(f"{what} at {_where()}")
+        if what.endswith("to cpu"):
+            self.copied += tensors[-1].nbytes
+
     def _note(self, what: str) -> None:
         line = f"{what} at {_where()}"
         if line not in self.mixed:
@@ -161,6 +169,7 @@ class FakeCuda(TorchDispatchMode):
 
         # torch compares with the real device, so these would find nothing to do
         yield from patch(torch.Tensor, to=self._moved(), numpy=self._as_numpy())
+        yield from patch(torch.Tensor, tolist=lambda t: _tolist(t.to(CPU)))
         yield from patch(torch.Tensor, cpu=lambda t, **k: t.to(CPU), cuda=lambda t, *a: t.to(GPU))
         yield from patch(
             torch.Tensor, device=property(lambda t: GPU if self.has(t) else _device.__get__(t)),
@@ -180,6 +189,7 @@ class FakeCuda(TorchDispatchMode):
         # the driver
         yield from patch(
             torch.cuda, _lazy_init=nothing, is_available=lambda: True, device_count=lambda: 1,
+            get_device_properties=lambda *a: SimpleNamespace(total_memory=1 << 33),
             synchronize=nothing, is_bf16_supported=lambda *a, **k: True,
             get_device_capability=lambda *a: (9, 0), get_device_name=lambda *a: "a fake GPU",
             Stream=mock.MagicMock, stream=lambda s: nullcontext(),
@@ -211,13 +221,12 @@ class FakeCuda(TorchDispatchMode):
             if args and isinstance(args[0], torch.Tensor):
                 args = (args[0].device, args[0].dtype, *args[1:])
             named = {name: value for name, value in options.items() if name != "copy"}
-            device, dtype, _, layout = torch._C._nn._parse_to(*args, **named)
+            device, dtype, free, layout = torch._C._nn._parse_to(*args, **named)
             memory = {} if layout is None else {"memory_format": layout}
             if device is None or device.type == tensor.device.type:
                 copy = {"copy": True} if options.get("copy") else {}
                 return _to(tensor, dtype or tensor.dtype, **copy, **memory)
-            if self.has(tensor):
-                self.waits.append(f"a copy to {device} at {_where()}")
+            self._wait(copy_between(self.has(tensor), not self.has(tensor), free), [tensor])
             return torch.ops.aten._to_copy(tensor, dtype=dtype, device=device, **memory)
 
         return to

@@ -99,6 +99,57 @@ def test_what_a_gpu_takes(what: str) -> None:
     assert gpu.mixed == []
 
 
+N_BYTES = 4 * N
+WAITS: dict[str, tuple[Callable[[], object], int]] = {  # and how many bytes come from the GPU
+    "_local_scalar_dense": (lambda: bool(on_gpu(1) > 0), 0),
+    "nonzero": (lambda: on_gpu(N).nonzero(), 0),
+    "_unique2": (lambda: on_gpu(N).unique(), 0),
+    "equal": (lambda: torch.equal(on_gpu(N), on_gpu(N)), 0),
+    "bincount": (lambda: torch.bincount(on_gpu(N).long()), 0),
+    "masked_select": (lambda: on_gpu(N).masked_select(on_gpu(N) > 0), 0),
+    "multinomial": (lambda: torch.multinomial(on_gpu(N) + 1, 1), 0),
+    "repeat_interleave": (lambda: on_gpu(N).repeat_interleave(on_gpu(N).long()), 0),
+    "index by a mask": (lambda: on_gpu(N)[on_gpu(N) > 2], 0),
+    "index by numbers of the CPU": (lambda: on_gpu(N)[torch.arange(2)], 0),
+    "index_put_ by a mask": (lambda: put(on_gpu(N), on_gpu(N) < 2, on_gpu(N)), 0),
+    "a copy to cpu": (lambda: on_gpu(N).cpu(), N_BYTES),
+    "a copy to cpu again": (lambda: on_gpu(N).tolist(), N_BYTES),
+    "a copy to cpu in place": (lambda: torch.rand(N).copy_(on_gpu(N)), N_BYTES),
+    "a copy to cuda": (lambda: torch.rand(N).to("cuda"), 0),
+    "a copy to cuda of a number": (lambda: torch.tensor(1.0, device="cuda"), 0),
+    "a copy to cuda in place": (lambda: on_gpu(N).copy_(torch.rand(N)), 0),
+}
+WAITS_NOT: dict[str, Callable[[], object]] = {
+    "numbers": lambda: on_gpu(N)[on_gpu(N).long()] + 2.0,
+    "a mask filled": lambda: put(on_gpu(N), on_gpu(N) > 0, torch.tensor(1.0)),
+    "a known size": lambda: on_gpu(2).repeat_interleave(on_gpu(2).long(), output_size=0),
+    "sent": lambda: torch.rand(N).to("cuda", non_blocking=True),
+    "sent in place": lambda: on_gpu(N).copy_(torch.rand(N), non_blocking=True),
+    "on the GPU": lambda: on_gpu(N).copy_(on_gpu(N)).clone(),
+    "on the CPU": lambda: len(torch.rand(N)[torch.rand(N) > 0].tolist()),
+}
+
+
+def put(into: torch.Tensor, where: torch.Tensor, what: torch.Tensor) -> None:
+    into[where] = what
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_what_waits_for_a_gpu(what: str) -> None:
+    with FakeCuda() as gpu:
+        WAITS[what][0]()
+    assert len(gpu.waits) == 1
+    assert what.startswith(gpu.waits[0].partition(" at ")[0])
+    assert gpu.copied == WAITS[what][1]
+
+
+@pytest.mark.parametrize("what", WAITS_NOT)
+def test_what_does_not(what: str) -> None:
+    with FakeCuda() as gpu:
+        WAITS_NOT[what]()
+    assert gpu.waits == []
+
+
 def test_waiting_is_noted_and_all_is_as_before() -> None:
     before = torch.Tensor.to, torch.Generator, torch.tensor, torch.cuda.is_available()
     with FakeCuda() as gpu:

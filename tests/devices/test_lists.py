@@ -21,7 +21,8 @@ import mmx.devices
 from mmx.errors import OptionError
 from mmx.recommend import products, scoring
 from mmx.recommend.blocks.knn import knn_edges
-from mmx.recommend.device_products import products_on
+from mmx.recommend.device_factors import DeviceFactors
+from mmx.recommend.device_products import products_on, products_there
 from mmx.recommend.features import Features, FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.interactions import UserItems
@@ -103,10 +104,11 @@ def small(width: int = 16, cells: int = 64, many: int = 1) -> Iterator[list[str]
     levels=st.sampled_from([1, 2, 5]),
     some=st.booleans(),
     width=st.sampled_from([1, 16, 1000]),
+    there=st.booleans(),
 )
 def test_lists_equal_sorting(
     device: str, seed: int, shape: tuple[int, int], k: int, share: float, levels: int, some: bool,
-    width: int,
+    width: int, there: bool,
 ) -> None:  # fmt: skip
     """Nearly everything ties; zero vectors, hidden items, a pool, fewer than k."""
     rng, (n_users, n_items) = np.random.default_rng(seed), shape
@@ -118,9 +120,12 @@ def test_lists_equal_sorting(
     allowed = rng.random(n_items) < 0.5 if some else None
     users = rng.integers(0, n_users, 40)  # repeated and unordered
     with small(width) as used, here(device):
-        found = rank(Factors(left, right, device=device), users, k, exclude, allowed)
+        scorer: Any = Factors(left, right, device=device)
+        if there:
+            scorer = DeviceFactors(*(torch.from_numpy(x).to(device) for x in (left, right)))
+        found = rank(scorer, users, k, exclude, allowed)
     may = right.any(1) if allowed is None else right.any(1) & allowed
-    assert used == [device] * bool(may.any())
+    assert [one[:3] for one in used] == [device[:3]] * bool(may.any())  # some have a number
     check(found, slow_rank(scores, users, k, exclude, allowed), scores, users)
 
 
@@ -135,9 +140,13 @@ def test_lists_equal_the_cpus(device: str, k: int) -> None:
     hidden, pool = excluded(0.1, 150, 2100, rng), np.flatnonzero(rng.random(2100) < 0.9)
     expected = products.best_products(left, right, pool, k, hidden)
     with small(512, 512 * 60), here(device):
-        found = products_on(device, left, right, pool, k, hidden)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-5)
+        both = [products_on(device, left, right, pool, k, hidden)]
+        tensors = [torch.from_numpy(x).to(device) for x in (left[::-1].copy(), right)]
+        which = np.arange(150)[::-1].copy()
+        both.append(products_there(tensors[0], which, tensors[1], pool, k, hidden))
+    for found in both:
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-5)
 
 
 @contextmanager
@@ -273,6 +282,24 @@ def test_without_room_on_the_device_the_cpu_does_it(
         assert tables(searcher, TORCH) == tables(searcher, "cpu")
     lines = [record.message for record in caplog.records]
     assert lines == ["cpu:0 has too little free memory for all the vectors: the CPU searches them"]
+
+
+def test_without_room_beside_the_embeddings_they_are_copied(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, 150, 4)).astype(np.float32)
+    hidden, pool = excluded(0.1, 150, 150, rng), np.arange(150)
+    expected = products.best_products(left[20:90], right, pool, 3, hidden.rows(np.arange(20, 90)))
+    full = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory."))
+    monkeypatch.setattr(DeviceRows, "_best", full)
+    with caplog.at_level("INFO", logger="mmx"), FakeCuda():
+        tensors = [torch.from_numpy(x).to(CUDA) for x in (left, right)]
+        found = products_there(
+            tensors[0], np.arange(20, 90), tensors[1], pool, 3, hidden.rows(np.arange(20, 90))
+        )
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert "cuda:0 has too little free memory" in caplog.text
 
 
 def test_another_error_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

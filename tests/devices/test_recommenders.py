@@ -6,46 +6,24 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from mmx.recommend import checkpoint
-from mmx.recommend.features import Features, FeatureSpec
+from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
-from mmx.recommend.models import MODELS, find_model, mmgcl
+from mmx.recommend.models import mmgcl
 from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions
-from mmx.recommend.protocol import GradientModel, World
 from mmx.recommend.recommend_options import RecommendOptions
 from mmx.recommend.recommendation import recommend
 from mmx.recommend.training import train
 from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
-from tests.recommend.short_training import log
-
-DATA = log(users=20, items=30, each=6)
-TRAINED = [name for name, record in MODELS.items() if not record.closed_form]
-
-
-def features() -> dict[str, Features]:
-    """Vectors of two modalities; one item in ten has none."""
-    random = np.random.default_rng(0)
-    found = {}
-    for name, d in (("image", 12), ("text", 8)):
-        present = random.random(DATA.train.n_items) > 0.1
-        matrix = random.standard_normal((len(present), d)).astype(np.float32)
-        found[name] = Features(matrix * present[:, None], present)
-    return found
-
-
-def made(name: str) -> GradientModel:
-    module: Any = find_model(name).load()
-    mine = {} if MODELS[name].features == "none" else features()
-    return module.Model(module.Config(), World(DATA.train, mine), torch.Generator().manual_seed(0))
+from tests.devices.small_models import DATA, TRAINED, made
 
 
 def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) -> list[str]:

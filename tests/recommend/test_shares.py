@@ -2,60 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from mmx.recommend.evaluation import evaluate_scorer
+from mmx.processes import Processes
+from mmx.recommend.evaluation import evaluate_scorer, evaluate_splits
+from mmx.recommend.interactions import UserItems
+from mmx.recommend.run import _per_user
 from mmx.recommend.scoring import Factors
-from mmx.recommend.training import _validated
-from mmx.recommend.validation import evaluated_users
+from mmx.recommend.together import evaluate_together, validated
 from tests.recommend.short_training import log
 
 DATA = log()
 
 
-def together(scorer: Factors, size: int) -> list[dict[str, float]]:
-    """The metrics that each of so many processes has."""
-    sums: list[list[float]] = []
+def drawn(seed: int = 0) -> Factors:
+    rng = np.random.default_rng(seed)
+    return Factors(*(rng.standard_normal((n, 8)).astype(np.float32) for n in (60, 90)))
 
-    def noted(values: list[float]) -> list[float]:
-        sums.append(values)
-        return [1.0] * len(values)
 
-    def of(rank: int, add: Callable[[list[float]], list[float]]) -> dict[str, float]:
-        processes: Any = SimpleNamespace(rank=rank, size=size, sums=add)
-        return _validated(scorer, DATA, processes)
+class OneOf(Processes):
+    """One of several that take turns: the first speaks first, and hears the others in the end."""
 
-    for rank in range(size):
-        of(rank, noted)
-    users = [count for count, *_ in sums]
-    assert max(users) - min(users) <= 1
-    assert sum(users) == len(evaluated_users(DATA.valid, DATA.known))
-    total = np.sum(sums, axis=0).tolist()
-    return [of(rank, lambda values: total) for rank in range(size)]
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size, self.device = rank, size, torch.device("cpu")
+
+
+class Turns:
+    """What the processes of a group have said so far, instead of torch.distributed."""
+
+    def __init__(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.size = size
+        self.said: list[torch.Tensor] = []  # by the first, to all
+        self.sent: list[list[torch.Tensor]] = [[] for _ in range(size)]  # by each, to the first
+        self.now, self.heard = OneOf(0, size), 0
+        monkeypatch.setattr("torch.distributed.gather", self.gather)
+        monkeypatch.setattr("torch.distributed.broadcast", self.broadcast)
+
+    def all(self) -> list[OneOf]:
+        """In their order, and the first again."""
+        return [OneOf(rank, self.size) for rank in (*range(self.size), 0)]
+
+    def begin(self, mine: OneOf) -> None:
+        self.now, self.heard = mine, 0
+        self.sent[mine.rank].clear()
+
+    def gather(self, mine: torch.Tensor, parts: list[torch.Tensor] | None = None) -> None:
+        number = len(self.sent[self.now.rank])
+        self.sent[self.now.rank].append(mine.clone())
+        for part, sent in zip(parts or [], self.sent, strict=parts is not None):
+            part.copy_(sent[number] if len(sent) > number else mine)
+
+    def broadcast(self, block: torch.Tensor, first: int) -> None:
+        assert first == 0
+        if self.now.is_main:
+            self.said.append(block.clone())
+        else:
+            block.copy_(self.said[self.heard])
+            self.heard += 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
-def test_shares_make_the_whole(size: int) -> None:
+def test_means_of_shares_are_those_of_the_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where there are more processes than users."""
-    rng = np.random.default_rng(0)
-    scorer = Factors(*(rng.standard_normal((n, 8)).astype(np.float32) for n in (60, 90)))
-    alone = evaluate_scorer(scorer, DATA.valid, DATA.known, cutoffs=(20,))
+    alone = evaluate_scorer(drawn(), DATA.valid, DATA.known, cutoffs=(20,))
     assert 50 < len(alone.users) <= 60
-    for found in together(scorer, size):
-        assert found.keys() == alone.means.keys()
-        for name, value in alone.means.items():
-            assert found[name] == pytest.approx(value, abs=1e-12)
-            assert size > 1 or found[name] == value  # to the bit
+    sums: list[list[float]] = []
+    monkeypatch.setattr(OneOf, "sums", lambda self, mine: sums.append(mine) or [1.0] * len(mine))
+    for rank in range(size):
+        validated(drawn(), DATA, OneOf(rank, size))
+    users = [count for count, *_ in sums]
+    assert max(users) - min(users) <= 1
+    assert sum(users) == len(alone.users)
+    total = np.sum(sums, axis=0).tolist()
+    monkeypatch.setattr(OneOf, "sums", lambda self, values: total)
+    found = validated(drawn(), DATA, OneOf(size - 1, size))
+    assert found.keys() == alone.means.keys()
+    for name, value in alone.means.items():
+        assert found[name] == pytest.approx(value, abs=1e-12)
+        assert size > 1 or found[name] == value  # to the bit
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_the_first_has_the_rows_of_one_that_is_alone(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, also where the others' embeddings are a little different."""
+    expected = evaluate_splits(drawn(), DATA)
+    monkeypatch.setattr("mmx.mapped.BLOCK_BYTES", 1000)  # several blocks of each matrix
+    turns = Turns(size, monkeypatch)
+    found = []
+    for mine in turns.all():
+        turns.begin(mine)
+        found.append(evaluate_together(drawn(mine.rank), DATA, mine))
+    assert size == 1 or len(turns.said) == 2 * (2 + 3)  # twice all blocks of both matrices
+    assert found[1:-1] == [{}] * (size - 1)
+    assert found[-1].keys() == expected.keys()
+    for name, whole in found[-1].items():
+        assert _per_user(whole, DATA).equals(_per_user(expected[name], DATA))
+        assert whole.means == expected[name].means
+        assert (whole.items, whole.unscored) == (expected[name].items, expected[name].unscored)
+
+
+def test_a_split_without_users_is_evaluated_together_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = UserItems.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
+    turns = Turns(2, monkeypatch)
+    for mine in turns.all():
+        turns.begin(mine)
+        found = evaluate_together(drawn(), replace(DATA, valid=none), mine)
+    assert np.isnan(found["valid"].means["recall@20"])
+    assert _per_user(found["valid"], DATA).num_rows == 0
+    assert found["test"].means == evaluate_splits(drawn(), DATA)["test"].means
 
 
 def test_users_are_shared_evenly() -> None:
-    rng = np.random.default_rng(0)
-    scorer = Factors(*(rng.standard_normal((n, 8)).astype(np.float32) for n in (60, 90)))
+    scorer = drawn()
     whole = evaluate_scorer(scorer, DATA.valid, DATA.known)
     parts = [
         evaluate_scorer(scorer, DATA.valid, DATA.known, share=slice(rank, None, 3))

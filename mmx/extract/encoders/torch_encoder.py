@@ -29,15 +29,15 @@ def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -
     if device.type == "cpu":  # a GPU takes the colours innermost, as they come
         values = values.contiguous()
     values = values.to(torch.float32).div_(255)
-    mean = torch.tensor(rule.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(rule.std, device=device).view(1, 3, 1, 1)
+    colours = (torch.tensor(each) for each in (rule.mean, rule.std))
+    mean, std = (each.to(device, non_blocking=True).view(1, 3, 1, 1) for each in colours)
     return values.sub_(mean).div_(std).to(hardware.dtype)
 
 
 def to_device(tokens: Any, device: torch.device) -> Any:
-    """A tensor, or every tensor in a dict, on the device."""
+    """A tensor, or every tensor in a dict, on the device; no GPU is waited for."""
     if isinstance(tokens, torch.Tensor):
-        return tokens.to(device)
+        return tokens.to(device, non_blocking=True)
     return {k: to_device(v, device) for k, v in tokens.items()} if _is_dict(tokens) else tokens
 
 

@@ -17,7 +17,7 @@ from mmx.cache.card import EncoderCard
 from mmx.devices import AUTO
 from mmx.errors import EncoderError, OptionError, one_of
 from mmx.extract.encoder import Encoder, TextBatch
-from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels
+from mmx.extract.encoders.torch_encoder import Hardware, cast, normalised_pixels, to_device
 from mmx.extract.later import Later
 from mmx.extract.pictures.images import Decode, ImageRule
 from mmx.extract.vlmo.batching import cropped
@@ -113,9 +113,9 @@ class VLMoEncoder(Encoder):
 
     def encode_fused(self, pixels: np.ndarray, batch: TextBatch) -> np.ndarray:
         """B pairs → (B, D) float32 in (-1, 1), not of length 1."""
-        ids, mask = self._tokens(batch)
         with self.hardware.lane(), torch.inference_mode():
-            return self.model.encode_fused(self._pixels(pixels), ids, mask).cpu().numpy()
+            tokens = self._tokens(batch)
+            return self.model.encode_fused(self._pixels(pixels), *tokens).cpu().numpy()
 
     def in_precision(self, precision: str) -> VLMoEncoder:
         """A copy that computes in another precision; best of an encoder in float32."""
@@ -132,7 +132,7 @@ class VLMoEncoder(Encoder):
     def _tokens(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         device, longest = self.hardware.device, self.model.config.max_text_len
         ids, mask = cropped(batch.tokens["ids"], batch.tokens["mask"], longest)
-        return ids.to(device), mask.to(device)
+        return to_device(ids, device), to_device(mask, device)
 
 
 def _place(model: VLMo, hardware: Hardware) -> None:

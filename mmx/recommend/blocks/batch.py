@@ -13,8 +13,25 @@ def unique_padded(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
 
     n is filled up with zeros, which occur 0 times, to a multiple of STEP: on a CPU a product in
     bfloat16 is compiled for each shape, and compiling for every number of different items took a
-    quarter of SLMRec's step.
+    quarter of SLMRec's step. On a GPU it is filled up to B: the step goes on while the GPU has yet
+    to find how many are different.
     """
+    if numbers.is_cuda:
+        return _unique_of_any_number(numbers)
     found, place, counts = numbers.unique(return_inverse=True, return_counts=True)
     spare = -len(found) % STEP
     return F.pad(found, (0, spare)), place, F.pad(counts, (0, spare))
+
+
+def _unique_of_any_number(
+    numbers: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same with n = B filled up, by operations whose results have a known size."""
+    length = len(numbers) + -len(numbers) % STEP
+    rising, order = numbers.sort()
+    new = F.pad(rising[1:] != rising[:-1], (1, 0))  # the first of all is number 0
+    nth = new.cumsum(0)  # (B,) which of the different ones
+    found = numbers.new_zeros(length).scatter_(0, nth, rising)
+    place = torch.empty_like(numbers).scatter_(0, order, nth)
+    counts = numbers.new_zeros(length).scatter_add_(0, nth, torch.ones_like(numbers))
+    return found, place, counts

@@ -57,10 +57,10 @@ class Sparse(nn.Module):
         back = torch.argsort(columns[order] * shape[0] + rows[order])
         self.shape = shape
         self._keep("order", order)  # the given entry that each entry of the CSR is
-        self._keep("indptr", _starts(rows, shape[0]))
+        self._keep("indptr", row_starts(rows, shape[0]))
         self._keep("columns", columns[order])
         self._keep("values", values[order])
-        self._keep("back_indptr", _starts(columns, shape[1]))
+        self._keep("back_indptr", row_starts(columns, shape[1]))
         self._keep("back_columns", rows[order][back])
         self._keep("back_values", self.values[back])
         self._keep("back_order", back)  # entry of A that each entry of its transpose is
@@ -74,7 +74,8 @@ class Sparse(nn.Module):
         """(entries,) row numbers, in the order of ``columns``; made once on each device."""
         if self._rows is None or self._rows.device != self.indptr.device:
             numbers = torch.arange(self.shape[0], device=self.indptr.device)
-            self._rows = numbers.repeat_interleave(self.indptr.diff())
+            entries = len(self.columns)  # without it the host waits for a GPU to add them up
+            self._rows = numbers.repeat_interleave(self.indptr.diff(), output_size=entries)
         return self._rows
 
     def forward(self, x: torch.Tensor, values: torch.Tensor | None = None) -> torch.Tensor:
@@ -166,9 +167,12 @@ def _tensor(numbers: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
 
 
-def _starts(numbers: torch.Tensor, count: int) -> torch.Tensor:
-    """Where each of ``count`` rows starts when entries are sorted by row → (count + 1,)."""
-    sizes = torch.bincount(numbers, minlength=count)
+def row_starts(numbers: torch.Tensor, count: int) -> torch.Tensor:
+    """Where each of ``count`` rows starts when entries are sorted by row → (count + 1,).
+
+    Not by ``torch.bincount``, in which the host waits for a GPU to find the largest number.
+    """
+    sizes = numbers.new_zeros(count).scatter_add_(0, numbers, torch.ones_like(numbers))
     return F.pad(sizes.cumsum(0), (1, 0))
 
 

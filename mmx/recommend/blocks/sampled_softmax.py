@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from mmx.recommend.blocks.graph import sum_rows
+from mmx.recommend.blocks.graph import row_starts, sum_rows
 
 BLOCK_BYTES = 8 << 20  # of gathered vectors at once; fits the cache
 
@@ -70,5 +70,5 @@ def _by_column(
     numbers, and on an accelerator in no fixed order.
     """
     order = torch.argsort(columns.flatten())  # (B n,)
-    starts = F.pad(torch.bincount(columns.flatten(), minlength=count).cumsum(0), (1, 0))
+    starts = row_starts(columns.flatten(), count)
     return sum_rows(starts, order // columns.shape[1], values.flatten()[order], x)

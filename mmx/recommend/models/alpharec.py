@@ -38,6 +38,7 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import Content
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import bias, linear, xavier
 from mmx.recommend.blocks.naming import module_key
@@ -128,7 +129,8 @@ class Model(GradientModel):
         """Further negatives of (B,) users → (B, negatives - 1), from the model's generator."""
         count = self.config.negatives - 1
         each = users.cpu().repeat_interleave(count)
-        return self.sampler.draw(each, self.generator).view(len(users), count).to(users.device)
+        found = self.sampler.draw(each, self.generator).view(len(users), count)
+        return sent(found, users.device)
 
     def _first(self) -> torch.Tensor:
         """e^(0) → (users + items, k).

@@ -28,6 +28,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import ProjectedContent, projections
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.naming import module_key
@@ -121,7 +122,7 @@ class Model(GradientModel):
         """(rows, k) bool from the model's own generator: what dropout keeps of a target."""
         kept = torch.empty(rows, self.config.dim, dtype=torch.bool)
         kept.bernoulli_(1 - self.config.dropout, generator=self.generator)
-        return kept.to(self.nodes.device)
+        return sent(kept, self.nodes.device)
 
     def _target(self, x: torch.Tensor) -> torch.Tensor:
         """(n, k) vectors with some of their numbers dropped, as constants."""

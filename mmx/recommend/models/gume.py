@@ -36,6 +36,7 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.fuser import fused
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import linear, xavier
@@ -206,7 +207,7 @@ class Model(GradientModel):
 
     def _of_users(self, user: Interests, counts: torch.Tensor) -> torch.Tensor:
         """InfoNCE of (n, k) users' E with their S, and of each with itself through noise."""
-        tau, noise = self.config.user_temperature, self.draw(len(counts)).to(counts.device)
+        tau, noise = self.config.user_temperature, sent(self.draw(len(counts)), counts.device)
         total = contrast_of_nodes(user.extended, user.side, tau, counts)
         for x, (one, other) in zip((user.side, user.extended), noise.chunk(2), strict=True):
             total = total + contrast_of_nodes(_noised(x, one), _noised(x, other), tau, counts)

@@ -35,6 +35,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import Content
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import against_all, bpr_loss
@@ -205,7 +206,7 @@ class Model(GradientModel):
         for _ in self.modalities:
             noise = -torch.empty(shape).exponential_(generator=self.generator).log()
             kept = torch.rand(shape, generator=self.generator) >= self.config.dropout
-            found.append(Draw(noise.to(device), kept.to(device)))
+            found.append(Draw(sent(noise, device), sent(kept, device)))
         return found
 
     def _parts(self, draws: list[Draw] | None = None) -> NodeViews:

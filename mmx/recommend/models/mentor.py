@@ -34,6 +34,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content_net import HIDDEN, ContentNet
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import linear, xavier_normal
@@ -181,7 +182,7 @@ class Model(GradientModel):
         self, x: torch.Tensor, users: torch.Tensor, positives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of the batch's users and positives in one noised network, all in another."""
-        one, other = (self._joined(self._noised(x, noise.to(x.device))) for noise in self.draw())
+        one, other = (self._joined(self._noised(x, sent(noise, x.device))) for noise in self.draw())
         total = x.new_zeros(())
         for rows, left, right in zip((users, positives), one, other, strict=True):
             found, _, counts = unique_padded(rows)

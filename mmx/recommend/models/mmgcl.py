@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Channels
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.naming import module_key
@@ -124,7 +125,7 @@ class Model(GradientModel):
         modalities = len(self.channels.names)
         picks = torch.randint(modalities, (2,), generator=self.generator).tolist()
         device = self.channels.user.device
-        return Draws(kept.to(device), masked.to(device), *picks)
+        return Draws(sent(kept, device), sent(masked, device), *picks)
 
     def _contrast(
         self,

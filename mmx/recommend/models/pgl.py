@@ -28,6 +28,7 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier
@@ -115,7 +116,7 @@ class Model(GradientModel):
         loss = bpr_loss((u * i).sum(1), (u * j).sum(1))
         if not self.config.ssl_weight:
             return loss
-        kept = self.draw(u.shape).to(u.device)
+        kept = sent(self.draw(u.shape), u.device)
         ssl = self._contrast(u, kept[0], kept[1]) + self._contrast(i, kept[2], kept[3])
         return loss + self.config.ssl_weight * ssl / 2
 

@@ -31,6 +31,7 @@ from torch import nn
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import UserItemGraph, histories
 from mmx.recommend.blocks.initial import linear, xavier
 from mmx.recommend.blocks.item_graph import cosine_graph, largest_of
@@ -135,7 +136,7 @@ class Model(GradientModel):
     def dropped(self, gate: torch.Tensor) -> torch.Tensor:
         """(n, k) gates of a step, some of them 0 and the others larger."""
         kept = torch.rand(gate.shape, generator=self.generator) >= self.config.dropout
-        return gate * kept.to(gate.device) / (1 - self.config.dropout)
+        return gate * sent(kept, gate.device) / (1 - self.config.dropout)
 
     def _views(self, rows: torch.Tensor | None = None) -> tuple[list[torch.Tensor], torch.Tensor]:
         """x_m of each modality, then x_f, and ē, of (n,) nodes or all → (n, k) each."""

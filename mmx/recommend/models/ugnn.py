@@ -30,6 +30,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.channels import Channels
+from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss, in_batch
 from mmx.recommend.blocks.naming import module_key
@@ -111,7 +112,7 @@ class Model(GradientModel):
         """The training pairs that the contrast's view keeps, (pairs,) bool."""
         pairs = len(self.channels.graph.users)
         kept = torch.rand(pairs, generator=self.generator) >= self.config.edge_dropout
-        return kept.to(self.channels.user.device)
+        return sent(kept, self.channels.user.device)
 
     def _contrast(self, users: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
         """Each user's positive against the batch's other ones."""
