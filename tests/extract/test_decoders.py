@@ -26,11 +26,7 @@ from mmx.extract.workers.processes import Workers
 from tests.catalogue import plain_catalogue
 from tests.extract.beside import decoders_of, odd_catalogue, run
 from tests.extract.commands import command
-from tests.extract.descendants import (
-    wait_until,
-    wait_until_gone,
-    workers_of,
-)
+from tests.extract.descendants import wait_until, wait_until_gone, workers_of
 
 pytestmark = pytest.mark.usefixtures("none_left")
 

@@ -15,9 +15,7 @@ from mmx.extract.stages import decoders, nursery, slots, takeover
 from mmx.extract.stages.progress import Progress
 from tests.catalogue import plain_catalogue
 from tests.extract.beside import decoders_of, run
-from tests.extract.descendants import (
-    workers_of,
-)
+from tests.extract.descendants import workers_of
 from tests.extract.odd_sources import Broken, Deadly, Stopping
 
 pytestmark = pytest.mark.usefixtures("none_left")
