@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.errors import EncoderError
@@ -25,6 +26,7 @@ from mmx.extract.stages.run import cores
 from tests.catalogue import plain_catalogue, write_items
 from tests.extract.beside import decoders_of, odd_catalogue, run
 from tests.extract.commands import command
+from tests.extract.counting import content
 from tests.extract.descendants import wait_until, wait_until_gone
 from tests.extract.odd_decoding import odd_decoders
 from tests.extract.servers import Misbehaving, serving
@@ -200,6 +202,24 @@ def test_a_picture_over_which_a_decoder_stops(
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_decoder_that_stops_while_it_is_given_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tasks larger than a socket takes the rest waits for the decoder."""
+    monkeypatch.setattr(decoders, "SILENCE", 2.0)
+    data = plain_catalogue(tmp_path / "d", 30)
+    for n in range(30):
+        Image.new("RGB", (600, 500), (n, 0, 0)).save(data / f"images/{n}.png", "BMP")
+    odd_decoders(monkeypatch, data / "images/0.png", signal.SIGSTOP, often=1)
+    data = in_rows(data)
+    run(data, tmp_path / "threads.parquet", 0)
+    report = run(data, tmp_path / "x.parquet", 1, also={"batch_size": 30})
+    assert report.note == "a decoding process made no progress for 2 s and was replaced"
+    found = content(tmp_path / "x.parquet")
+    assert found.equals(content(tmp_path / "threads.parquet"))
+
+
 def test_an_error_of_the_source_is_that_of_the_job(tmp_path: Path) -> None:
     def read(image: str) -> bytes:
         if image.endswith("17.png"):
@@ -211,6 +231,7 @@ def test_an_error_of_the_source_is_that_of_the_job(tmp_path: Path) -> None:
         run(data, tmp_path / "x.parquet", 2, source=read)
 
 
+@pytest.mark.slow
 def test_a_killed_job_leaves_nothing(tmp_path: Path, marked: str) -> None:
     data, shared = in_rows(plain_catalogue(tmp_path / "d", 2000)), set(os.listdir("/dev/shm"))
     words = [*command(data, tmp_path / "x.parquet", "1"), "--decode-processes", "2"]

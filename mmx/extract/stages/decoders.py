@@ -158,6 +158,8 @@ class Decoders:
             process.chunks.append(chunk)
             try:
                 process.line.send_bytes(pickle.dumps(_task(chunk), pickle.HIGHEST_PROTOCOL))
+            except BlockingIOError:  # stopped, before it had taken all of a large task
+                self._give_up(process)
             except OSError:
                 self._lost(process, "died")
 
@@ -167,9 +169,12 @@ class Decoders:
             busy = process.chunks or process.id is None
             process.silent = process.silent + waited if busy and process not in heard else 0.0
             if process.silent > SILENCE:
-                still = f"made no progress for {SILENCE:.0f} s"
-                self.state.remark(f"a decoding process {still} and was replaced")
-                self._lost(process, still)
+                self._give_up(process)
+
+    def _give_up(self, process: _Process) -> None:
+        still = f"made no progress for {SILENCE:.0f} s"
+        self.state.remark(f"a decoding process {still} and was replaced")
+        self._lost(process, still)
 
     def _lost(self, process: _Process, how: str) -> None:
         """Replace a decoder; what it had is done again, what it worked on item by item."""
