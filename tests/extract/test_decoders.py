@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
-from mmx.extract.stages import takeover
+from mmx.extract.stages import decoders, takeover
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.stages.takeover import Seen, too_slow
@@ -47,6 +48,23 @@ def test_the_bytes_are_those_of_threads(tmp_path: Path, processes: int, marked: 
     assert found == (tmp_path / "threads.parquet").read_bytes()
     statuses = pq.read_table(tmp_path / "processes.parquet")["image_status"].to_pylist()
     assert len(set(statuses)) == 6
+
+
+def test_tar_shards_are_read_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, names, tasks = odd_catalogue(tmp_path / "d"), [], []
+    with tarfile.open(tmp_path / "0.tar", "w") as shard:
+        for name in sorted(data.glob("images/*.png")):
+            shard.add(name, name.name)
+            names.append(name.stem)
+    made = decoders._task
+    monkeypatch.setattr(decoders, "_task", lambda chunk: tasks.append(made(chunk)) or tasks[-1])
+    for store, processes in (("threads", 0), ("processes", 2)):
+        report = run(tmp_path / "0.tar", tmp_path / f"{store}.parquet", processes)
+        assert sum(report.failures.values()) == 3
+    assert len(names) == sum(len(inputs) for _, _, inputs, _ in tasks)
+    assert {pictures for _, _, _, pictures in tasks} == {None}
+    stores = [(tmp_path / f"{name}.parquet").read_bytes() for name in ("threads", "processes")]
+    assert stores[0] == stores[1]
 
 
 @pytest.mark.slow

@@ -109,3 +109,13 @@ def test_memory_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.Monk
     assert report.note.startswith("pictures were decoded by threads: no memory can be shared")
     assert report.encoded == 200
     assert workers_of(os.getpid()) == []
+
+
+def test_files_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    data = plain_catalogue(tmp_path / "d", 5)
+    monkeypatch.setattr(os, "eventfd", refused)
+    with pytest.raises(EncoderError, match=r"cannot be started \(Too many open files\); --decode-"):
+        run(data, tmp_path / "x.parquet", 2)

@@ -7,8 +7,8 @@ import pickle
 import selectors
 import signal
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -68,10 +68,11 @@ class Decoders:
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._handing, selectors.EVENT_READ)
 
     def __enter__(self) -> Decoders:
         try:
+            with _refused():
+                self._selector.register(self._handing.begin(), selectors.EVENT_READ)
             for _ in range(self.count):
                 self._spawn()
         except BaseException:
@@ -195,13 +196,8 @@ class Decoders:
         self._spawn()
 
     def _spawn(self) -> None:
-        try:
+        with _refused():
             process = _Process(self._nursery.decoder())
-        except OSError as error:
-            raise EncoderError(
-                f"a decoding process cannot be started ({error.strerror}); "
-                "--decode-processes 0 does without them"
-            ) from error
         self._selector.register(process.line, selectors.EVENT_READ, process)
         self._processes.append(process)
 
@@ -213,6 +209,18 @@ class Decoders:
         self._selector.unregister(process.line)
         process.line.close()
         self._processes.remove(process)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Raise EncoderError for what the system refuses: open files, processes."""
+    try:
+        yield
+    except OSError as error:
+        raise EncoderError(
+            f"a decoding process cannot be started ({error.strerror}); "
+            "--decode-processes 0 does without them"
+        ) from error
 
 
 def _task(chunk: Chunk) -> Task:

@@ -7,7 +7,7 @@ as well until the task is done, for another process if that one dies.
 
 from __future__ import annotations
 
-import socket
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +18,7 @@ from mmx.extract.stages.batches import Inputs, Pending
 from mmx.extract.stages.load import Read
 from mmx.extract.stages.reading import Reading
 
-ROW = 16  # items that a thread reads in a row
+RUN = 16  # items that a thread reads in a row
 TASK = 4 << 20  # bytes of a task: it ends with the picture that exceeds them
 LARGE = 16 << 20  # bytes of a picture that is decoded here, and not copied to a process
 
@@ -42,37 +42,37 @@ class Chunk:
 
 
 class Handing:
-    """Chunks that may be given out; used by the thread that does it.
-
-    A selector of that thread finds it readable when more have been read here.
-    """
+    """Chunks that may be given out; used by the thread that does it."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.anywhere = reading.loader.source.anywhere  # the processes read
         self._ready: SimpleQueue[Chunk | BaseException] = SimpleQueue()
-        self._bell, self._rope = socket.socketpair()
-        for end in (self._bell, self._rope):
-            end.setblocking(False)
+        self._bell: int | None = None  # an eventfd
         self._lock = threading.Lock()  # a thread may come with its last picture after the end
 
-    def fileno(self) -> int:
-        """See selectors."""
-        return self._bell.fileno()
+    def begin(self) -> int:
+        """The number of a file that is readable when more chunks may be given out.
+
+        Raises OSError where the system has none.
+        """
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return self._bell
 
     def end(self) -> None:
         """Nobody will take chunks any more."""
         with self._lock:
-            self._bell.close()
-            self._rope.close()
+            if self._bell is not None:
+                os.close(self._bell)
+            self._bell = None
 
     def ahead(self, tasks: int, size: int) -> int:
         """Items that are read and decoded at a time where ``tasks`` are given out."""
-        return tasks * size + (0 if self.anywhere else self.reading.count * ROW)
+        return tasks * size + (0 if self.anywhere else self.reading.count * RUN)
 
     def submit(self, pending: Pending, size: int) -> None:
         """A batch, in chunks of ``size`` items at most."""
-        for start, inputs in self.reading.cut(pending.inputs, size if self.anywhere else ROW):
+        for start, inputs in self.reading.cut(pending.inputs, size if self.anywhere else RUN):
             chunk = Chunk(pending, start, inputs)
             if self.anywhere:
                 self._ready.put(chunk)
@@ -81,8 +81,9 @@ class Handing:
 
     def take(self) -> Iterator[Chunk]:
         """What may be given out. Raises what went wrong in reading."""
-        with suppress(BlockingIOError):
-            self._bell.recv(1 << 16)
+        if self._bell is not None:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
         with suppress(Empty):
             while True:
                 chunk = self._ready.get_nowait()
@@ -111,8 +112,9 @@ class Handing:
 
     def _put(self, chunk: Chunk | BaseException) -> None:
         self._ready.put(chunk)
-        with self._lock, suppress(OSError):  # it has been rung already, or is at an end
-            self._rope.send(b"+")
+        with self._lock:
+            if self._bell is not None:
+                os.eventfd_write(self._bell, 1)
 
     def _decode_large(self, chunk: Chunk) -> None:
         """Very large pictures here: their pixels go where a process would have written them."""
