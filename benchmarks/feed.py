@@ -3,6 +3,7 @@
     python benchmarks/feed.py --side 16                          # the toy encoder (8 px, exact)
     python benchmarks/feed.py --side 640x480 --size 224 --items 6000
     python benchmarks/feed.py --side 16 --decode-threads 1 2 16 --decode-processes 0 2 16 auto
+    python benchmarks/feed.py --side 16 --source table           # or tar; else files
 
 A whole extraction for each combination, from the check of the store to its merge: pictures a
 second of wall-clock time, CPU seconds of all processes, and which stage was the bottleneck. With
@@ -17,6 +18,7 @@ import io
 import itertools
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +38,7 @@ from mmx.extract.pipeline import extract
 from mmx.extract.stages.progress import Progress
 
 FILES = 2000  # different pictures; the items repeat them
+ROWS = 1000  # of a row group, or of a shard
 
 
 class Mean(Encoder):
@@ -62,6 +65,8 @@ def main() -> None:
     parser.add_argument("--side", default="16", help="of the JPEGs: WIDTH or WIDTHxHEIGHT, pixels")
     parser.add_argument("--size", type=int, help="of the network's input; else the toy encoder")
     parser.add_argument("--items", type=int, default=60_000)
+    parser.add_argument("--source", choices=["files", "table", "tar"], default="files",
+                        help="where the pictures are; table: bytes in its rows")  # fmt: skip
     parser.add_argument("--decode-threads", nargs="+", default=["auto"])
     parser.add_argument("--decode-processes", nargs="+", default=["auto"])
     parser.add_argument("--repeat", type=int, default=1)
@@ -115,18 +120,43 @@ def number(text: str) -> int | None:
 
 
 def draw(folder: Path, options: argparse.Namespace) -> None:
-    """JPEGs of quality 90, soft light with noise, and a table of items over them."""
+    """JPEGs of quality 90, soft light with noise, and items that have them."""
     random = np.random.default_rng(7)
     width, _, height = options.side.partition("x")
     size = (int(width), int(height or width))
     files = min(FILES, options.items)
     kinds = [encoded(random, size) for _ in range(min(files, 50))]
-    for n in range(files):
-        (folder / f"{n}.jpg").write_bytes(kinds[n % len(kinds)])
-    names = [f"{n % files}.jpg" for n in range(options.items)]
-    ids = [str(n) for n in range(options.items)]
-    table = {"item_id": ids, "image": names, "text": pa.nulls(options.items, pa.string())}
-    pq.write_table(pa.table(table), folder / "items.parquet")
+    write = {"files": write_files, "table": write_table, "tar": write_shards}[options.source]
+    write(folder, [kinds[n % len(kinds)] for n in range(files)], options.items)
+
+
+def write_files(folder: Path, pictures: list[bytes], items: int) -> None:
+    for n, picture in enumerate(pictures):
+        (folder / f"{n}.jpg").write_bytes(picture)
+    pq.write_table(
+        table([f"{n % len(pictures)}.jpg" for n in range(items)]), folder / "items.parquet"
+    )
+
+
+def write_table(folder: Path, pictures: list[bytes], items: int) -> None:
+    with pq.ParquetWriter(folder / "items.parquet", table([b""]).schema) as file:
+        for first in range(0, items, ROWS):
+            rows = range(first, min(first + ROWS, items))
+            file.write_table(table([pictures[n % len(pictures)] for n in rows], first))
+
+
+def write_shards(folder: Path, pictures: list[bytes], items: int) -> None:
+    for first in range(0, items, ROWS):
+        with tarfile.open(folder / f"{first // ROWS:05d}.tar", "w") as shard:
+            for n in range(first, min(first + ROWS, items)):
+                member = tarfile.TarInfo(f"{n}.jpg")
+                member.size = len(pictures[n % len(pictures)])
+                shard.addfile(member, io.BytesIO(pictures[n % len(pictures)]))
+
+
+def table(images: list[str] | list[bytes], first: int = 0) -> pa.Table:
+    ids = [str(n) for n in range(first, first + len(images))]
+    return pa.table({"item_id": ids, "image": images, "text": pa.nulls(len(ids), pa.string())})
 
 
 def encoded(random: np.random.Generator, size: tuple[int, int]) -> bytes:

@@ -1,54 +1,17 @@
 """Atomic replacement: the old one or the new one, and nothing that mmx did not make."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mmx import atomic, renaming
-from mmx.atomic import (
-    Kind,
-    check_target,
-    claimed,
-    claimed_name,
-    publishing,
-    replacing,
-    sweep,
-    write_text,
-)
+from mmx.atomic import check_target, claimed, publishing, replacing, sweep, write_text
 from mmx.errors import TargetError
-from mmx.locks import locked
 from mmx.renaming import remove, set_aside
-
-
-def content(path: Path) -> str:
-    """What files there are in a folder, or the words in a file."""
-    return "+".join(p.read_text() for p in path.iterdir()) if path.is_dir() else path.read_text()
-
-
-NOTE = Kind("a note", lambda path: content(path) in ("old", "new"))
-
-
-def make(path: Path, kind: str, text: str) -> None:
-    if kind == "file":
-        path.write_text(text)
-    elif kind == "folder":
-        path.mkdir()
-        (path / f"{text}.txt").write_text(text)
-
-
-def fill(path: Path, kind: str, text: str) -> None:
-    (path / "a" if kind == "folder" else path).write_text(text)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+from tests.notes import NOTE, content, fill, make, names
 
 
 def test_the_old_file_survives_a_failure(tmp_path: Path) -> None:
@@ -252,61 +215,6 @@ def test_all_is_on_the_disk_before_it_gets_its_name(
         assert synced == [("a", False), (temporary.name, False), (tmp_path.name, True)]
         remove(path)
         synced.clear()
-
-
-def test_a_target_belongs_to_one_process(tmp_path: Path) -> None:
-    with (
-        claimed(tmp_path / "x", NOTE),
-        pytest.raises(TargetError, match=r"another process is writing .*x; wait"),
-        claimed(tmp_path / "x", NOTE),
-    ):
-        pass
-    with claimed(tmp_path / "x", NOTE):
-        pass
-    assert names(tmp_path) == []
-
-
-def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from mmx.locks import locked\n"
-        "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "x")], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    with pytest.raises(TargetError, match="another process"), locked(tmp_path / "x"):
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    with locked(tmp_path / "x"):
-        pass
-    assert names(tmp_path) == []
-
-
-def test_names_are_taken_by_one_each(tmp_path: Path) -> None:
-    """Thirty at once, each through a lock of its own file handle."""
-    taken: list[str] = []
-
-    def take() -> None:
-        with claimed_name(tmp_path, "x", NOTE) as claim:
-            time.sleep(0.02)
-            with claim.filled() as temporary:
-                temporary.write_text("new")
-            taken.append(claim.path.name)
-
-    in_threads(take, 30)
-    assert sorted(taken) == names(tmp_path)
-    assert len(set(taken)) == 30
-
-
-def in_threads(work: Callable[[], None], count: int) -> None:
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_a_check_alone_touches_nothing(tmp_path: Path) -> None:

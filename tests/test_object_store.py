@@ -28,6 +28,7 @@ from mmx.extract.pipeline import extract
 from mmx.files import RemotePath
 from mmx.sql import open_sql
 from tests.catalogue import plain_catalogue, random_log, write_interactions, write_items
+from tests.in_bucket import content, names, put, work_of
 from tests.s3 import s3_server
 
 ITEMS = 12
@@ -58,29 +59,9 @@ def bucket(server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     fs.rm(BUCKET, recursive=True)
 
 
-def put(folder: Path, url: str) -> str:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            (RemotePath(url) / path.relative_to(folder).as_posix()).upload(path)
-    return url
-
-
-def names(url: str) -> list[str]:
-    return sorted(path.removeprefix("shop-bucket/") for path in RemotePath(url).fs.find(url))
-
-
-def work_of(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "user-cache/mmx/work"
-    return sorted(p.name for p in folder.rglob("*")) if folder.exists() else []
-
-
 def run(data: Path | str, out: Path | str, **options: object) -> ExtractReport:
     chosen = ExtractOptions(**{"batch_size": 4, "part_size": 5, **options})  # type: ignore[arg-type]
     return extract(load_items(data), open_encoder("toy"), out, chosen)
-
-
-def content(table: pa.Table) -> list[dict]:
-    return table.drop_columns("content_hash").to_pylist()  # of the URL, where there is one
 
 
 @pytest.fixture

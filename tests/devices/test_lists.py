@@ -1,97 +1,34 @@
-"""Lists, evaluations, item graphs and searches on a device equal those of the CPU."""
+"""Lists on a device equal those of the CPU, which ranks where the device has no room."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mmx.devices
-from mmx.errors import OptionError
-from mmx.recommend import products, scoring
+from mmx.recommend import products
 from mmx.recommend.blocks.knn import knn_edges
 from mmx.recommend.device_factors import DeviceFactors
 from mmx.recommend.device_products import products_on, products_there
-from mmx.recommend.features import Features, FeatureSpec
-from mmx.recommend.fit import fit
 from mmx.recommend.interactions import UserItems
-from mmx.recommend.job import TrainJob
-from mmx.recommend.models import bpr
-from mmx.recommend.options import TrainOptions
-from mmx.recommend.protocol import World
-from mmx.recommend.recommend_options import RecommendOptions
-from mmx.recommend.recommendation import recommend_all
-from mmx.recommend.run import open_run
 from mmx.recommend.scoring import Factors, rank
 from mmx.recommend.ties import CLOSE
-from mmx.recommend.training import train
 from mmx.search import on_device
 from mmx.search.on_device import DeviceRows, float32_products
 from mmx.search.searcher import Searcher
 from mmx.search.vectors import vectors_of
-from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
+from tests.devices.there import CUDA, DEVICES, TORCH, here, ids, small, some_features, tables
 from tests.recommend.ranked import check, excluded
-from tests.recommend.short_training import log
 from tests.recommend.slow import slow_rank
-
-TORCH, CUDA = "cpu:0", "cuda"  # torch on the CPU; a pretended GPU
-KEPT = Path(__file__).parents[1] / "recommend/fixtures"
-DEVICES = pytest.mark.parametrize("device", [TORCH, CUDA])
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """What was found of the GPUs, and what was said, is forgotten before and after."""
-    known = mmx.devices._gpu_works, on_device._say_once
-    for kept in known:
-        kept.cache_clear()
-    yield
-    for kept in known:
-        kept.cache_clear()
-
-
-@contextmanager
-def here(device: str) -> Iterator[None]:
-    """The device is there, and no operation is of two."""
-    if device != CUDA:
-        yield
-        return
-    with FakeCuda() as gpu:
-        yield
-    assert gpu.mixed == []
-
-
-@contextmanager
-def small(width: int = 16, cells: int = 64, many: int = 1) -> Iterator[list[str]]:
-    """Also few users and items go to the device, in several blocks; which devices were used."""
-    used: list[str] = []
-    made = DeviceRows.__init__
-
-    def noted(self: DeviceRows, matrix: np.ndarray, device: str, **options: Any) -> None:
-        used.append(device)
-        made(self, matrix, device, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DeviceRows, "__init__", noted)
-        patch.setattr(scoring, "MANY", many)
-        patch.setattr(scoring, "WIDE", 0)
-        patch.setattr(products, "WIDE", 1)
-        patch.setattr(on_device, "WIDTH", width)
-        patch.setattr(on_device, "BLOCK_BYTES", 4 * cells)
-        patch.setattr(on_device, "SENT", 48)
-        yield used
 
 
 @DEVICES
@@ -310,155 +247,3 @@ def test_another_error_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> N
     rows, nothing = np.eye(3, dtype=np.float32), UserItems(np.zeros(4, int), np.zeros(0, int), 3)
     with pytest.raises(RuntimeError, match="illegal"):
         products_on(TORCH, rows, rows, np.arange(3), 1, nothing)
-
-
-def trained(device: str) -> list[dict[str, float]]:
-    data = log()
-    model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
-    options = TrainOptions(epochs=3, batch_size=128, lr=0.01, device=device)
-    with small() as used:
-        found = train(model, data, options)
-    assert set(used) == ({"cuda:0"} if device == CUDA else set())
-    assert len(used) == (3 if device == CUDA else 0)
-    assert found.scorer.device == ("cuda:0" if device == CUDA else "cpu")
-    return [{name: v for name, v in row.items() if "seconds" not in name} for row in found.history]
-
-
-def test_validation_of_an_epoch_is_the_same_on_a_gpu() -> None:
-    expected = trained("cpu")
-    with FakeCuda() as gpu:
-        found = trained(CUDA)
-    assert gpu.mixed == []
-    assert found == expected
-
-
-def test_a_whole_run_ranks_and_mines_its_graph_there(tmp_path: Path) -> None:
-    place = clubs.write_place(tmp_path)
-    runs = []
-    for device in ("cpu", CUDA):
-        with small() as used, here(device):
-            options = TrainOptions(epochs=1, batch_size=1024, device=device)
-            job = TrainJob(place.data, "freedom", [FeatureSpec(place.store)], ["dim=8"],
-                           training=options)  # fmt: skip
-            runs.append(fit(job, tmp_path / f"run-{device.partition(':')[0]}"))
-        both, lists = used.count("cuda"), used.count("cuda:0")  # graphs, and splits
-        assert (both, lists) == ((2, 3) if device == CUDA else (0, 0))
-    for name, value in runs[0].metrics["test"].items():
-        assert runs[1].metrics["test"][name] == pytest.approx(value, abs=1e-6)
-
-
-def test_an_opened_run_evaluates_and_recommends_there() -> None:
-    run = open_run(KEPT / "old-vbpr")
-    lists = pa.concat_tables(recommend_all(run, RecommendOptions(k=5)))
-    expected = mmx.evaluate(run)
-    with small() as used, here(CUDA):
-        placed = open_run(KEPT / "old-vbpr", device=CUDA)
-        found = pa.concat_tables(recommend_all(placed, RecommendOptions(k=5)))
-        measured = mmx.evaluate(run.on("auto"))
-        assert placed.on("cpu").scorer.device == "cpu"  # type: ignore[attr-defined]
-    assert used == ["cuda"] * 2
-    assert found.drop_columns(["score"]) == lists.drop_columns(["score"])
-    np.testing.assert_allclose(found["score"], lists["score"], rtol=1e-5, atol=1e-6)
-    assert measured.means == expected.means
-
-
-def test_a_run_without_embeddings_has_nothing_for_a_gpu() -> None:
-    run = open_run(KEPT / "old-itemknn")
-    with FakeCuda():
-        assert run.on("auto") is run
-        with pytest.raises(OptionError, match=r"--device cuda: .*old-itemknn has no embeddings"):
-            run.on("cuda")
-
-
-def some_features() -> Features:
-    matrix = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
-    present = np.arange(40) % 10 > 0
-    return Features(matrix * present[:, None], present)
-
-
-@DEVICES
-def test_item_graphs_equal_the_cpus(device: str) -> None:
-    for k in (1, 4, 100):
-        expected = knn_edges(some_features(), k)
-        with small(7, 70) as used, here(device):
-            found = knn_edges(replace(some_features(), device=device), k)
-        assert used == [device]
-        assert torch.equal(found.rows, expected.rows)
-        assert torch.equal(found.columns, expected.columns)
-        torch.testing.assert_close(found.similarity, expected.similarity)
-        assert not found.similarity.is_cuda
-
-
-def test_equally_near_items_are_the_cpus() -> None:
-    """Of 30 equal vectors a list has 4; which ones, the CPU's search says."""
-    vectors = np.random.default_rng(1).normal(size=(90, 6)).astype(np.float32)
-    vectors[30:60] = vectors[0]
-    known = Features(vectors, np.ones(90, dtype=bool))
-    expected = knn_edges(known, 4)
-    with small(7, 70), here(CUDA):
-        found = knn_edges(replace(known, device=CUDA), 4)
-    assert torch.equal(found.columns, expected.columns)
-
-
-def ids(count: int) -> pa.Array:
-    return pa.array([f"i{n}" for n in range(count)])
-
-
-def tables(searcher: Searcher, device: str, **options: Any) -> pa.Table:
-    """Of all items; the name of torch's CPU would be that of the usual one."""
-    found = searcher.similar_all(5, device=device, **options)
-    if device != TORCH:
-        return pa.concat_tables(found)
-    with mock.patch("mmx.search.searcher.multiplying_device", lambda name: name):
-        return pa.concat_tables(found)
-
-
-@DEVICES
-@pytest.mark.parametrize("even", [True, False])
-@pytest.mark.parametrize("some", [True, False])
-def test_similar_items_equal_the_cpus(device: str, even: bool, some: bool) -> None:
-    """A third are the same vector, so that lists tie beyond what the product finds."""
-    rng = np.random.default_rng(3)
-    matrix = rng.normal(size=(120, 5)).astype(np.float32)
-    matrix[::3] = matrix[0]
-    if even:
-        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    searcher = Searcher(None, "image", vectors_of(ids(120), matrix))
-    among = [f"i{n}" for n in range(10, 110)] if some else None
-    with small(32, 320) as used, here(device):
-        found = tables(searcher, device, among=among)
-    assert used == [device]
-    assert found == tables(searcher, "cpu", among=among)
-
-
-def test_auto_is_a_gpu_for_many_items_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = np.random.default_rng(3).normal(size=(60, 5)).astype(np.float32)
-    searcher = Searcher(None, "image", vectors_of(ids(60), matrix))
-    expected = tables(searcher, "cpu")
-    with small() as used, here(CUDA):
-        assert tables(searcher, "auto") == expected
-        assert used == []
-        monkeypatch.setattr("mmx.search.searcher.MANY", 60)
-        assert tables(searcher, "auto") == expected
-        assert used == ["cuda"]
-        monkeypatch.setattr(type(searcher._nearest), "exact", False)  # as of an index
-        assert tables(searcher, "auto") == expected
-        assert used == ["cuda"]
-        with pytest.raises(OptionError, match="--device cuda goes with exact search"):
-            tables(searcher, "cuda")
-
-
-def test_the_device_keeps_nothing_after_a_search() -> None:
-    gone: list[weakref.ref[torch.Tensor]] = []
-    best = DeviceRows.best
-
-    def noted(self: DeviceRows, *given: Any) -> Any:
-        gone.append(weakref.ref(self.rows))
-        return best(self, *given)
-
-    matrix = np.random.default_rng(3).normal(size=(60, 5)).astype(np.float32)
-    searcher = Searcher(None, "image", vectors_of(ids(60), matrix))
-    with mock.patch.object(DeviceRows, "best", noted):
-        tables(searcher, TORCH)
-    assert gone
-    assert all(one() is None for one in gone)

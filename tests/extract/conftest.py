@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.extract.descendants import MARK
+from tests.extract.descendants import MARK, limited, wait_until_gone
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,3 +29,12 @@ def marked(monkeypatch: pytest.MonkeyPatch) -> str:
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     return mark
+
+
+@pytest.fixture
+def none_left(marked: str) -> Iterator[None]:
+    """The test ends soon, and with it all that it has started."""
+    limited(120)
+    yield
+    limited(0)
+    wait_until_gone(marked)

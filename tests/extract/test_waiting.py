@@ -26,7 +26,7 @@ from mmx.extract.sources.fetching import Fetcher, PassingError
 from mmx.extract.sources.hosts import Host
 from mmx.extract.sources.source import Source
 from mmx.extract.sources.web import Web
-from mmx.extract.stages import threads as feeding
+from mmx.extract.stages import reading as feeding
 from mmx.extract.stages.feed import Feeder
 from mmx.extract.stages.load import Loaded, Loader, Read
 from mmx.extract.stages.progress import Progress

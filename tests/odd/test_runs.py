@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from mmx.cli.app import app
@@ -25,9 +23,8 @@ from mmx.recommend.options import TrainOptions
 from mmx.recommend.run import open_run
 from tests.cli.conftest import Shop
 from tests.odd.arrow_kinds import KINDS, WORDS
+from tests.odd.edits import Change, copied, edit_json, edit_table, edit_tensors, with_column
 from tests.odd.shop import items_table, log_table, write_shop
-
-Change = Callable[[Any], Any]
 
 
 @pytest.fixture(scope="module")
@@ -47,34 +44,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made["items"] = fit(TrainJob(data, "itemknn"), folder / "items").path
     made["fused"] = fuse([made["factors"], made["items"]], folder / "fused").path
     return made
-
-
-def copied(run: Path, folder: Path) -> Path:
-    """The run without its checksums, which anyone who edits a run would delete too."""
-    path = folder / "edited"
-    shutil.copytree(run, path)
-    edit_json(path / "config.json", lambda config: {**config, "sha256": {}})
-    return path
-
-
-def edit_json(path: Path, change: Change) -> None:
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-
-
-def edit_table(path: Path, change: Change) -> None:
-    table = change(pq.read_table(path))
-    path.unlink()
-    pq.write_table(table, path)
-
-
-def edit_tensors(path: Path, change: Change) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in change(load_file(path)).items()}
-    path.unlink()
-    save_file(tensors, path)
-
-
-def with_column(name: str, column: Callable[[pa.Table], pa.Array]) -> Change:
-    return lambda table: table.set_column(table.column_names.index(name), name, column(table))
 
 
 TEXTS = {

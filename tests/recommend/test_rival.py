@@ -19,12 +19,10 @@ from mmx.experiments.comparison import compare_runs
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
-from mmx.recommend.listed import Listed
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.rival import evaluate_lists
 from mmx.recommend.run import Run, read_table, verify_run
 from mmx.recommend.scoring import rank
-from mmx.recommend.soundness import check_scorer
 from tests.catalogue import random_log, write_interactions, write_items
 
 USERS, ITEMS = 20, 30
@@ -262,25 +260,6 @@ def test_of_a_split_by_users(data: Path, tmp_path: Path) -> None:
     masked, _ = measured(everything, own, tmp_path / "masked")
     number = own.data.users.numbers([tested])
     assert masked.config["source"]["left_out"]["training_items"] == own.data.known.counts[number]
-
-
-@pytest.mark.parametrize(
-    ("indptr", "items", "said"),
-    [
-        ([0, 1, 2, 3], [0, 1, 2], "not those of 2 users"),
-        ([0, 2, 3], [0, 1], "not those of 2 users"),
-        ([0, 3, 2], [0, 1], "not those of 2 users"),
-        ([0.0, 1.0, 2.0], [0, 1], "not those of 2 users"),
-        ([0, 1, 2], [0, 5], "the lists name others than the 5 items"),
-        ([0, 1, 2], [-1, 0], "the lists name others than the 5 items"),
-    ],
-)
-def test_damaged_lists_are_refused(indptr: list, items: list, said: str) -> None:
-    check_scorer(Listed(np.array([0, 1, 2]), np.array([4, 0]), 5), 2, 5)
-    with pytest.raises(ValueError, match=said):
-        check_scorer(Listed(np.array(indptr), np.array(items), 5), 2, 5)
-    with pytest.raises(ValueError, match="and 4 items"):
-        check_scorer(Listed(np.array([0, 1, 2]), np.array([0, 1]), 5), 2, 4)
 
 
 def test_scores_of_lists_are_those_of_the_ranking(own: Run, tmp_path: Path) -> None:

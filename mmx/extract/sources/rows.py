@@ -25,8 +25,9 @@ from mmx.extract.sources.source import Source
 from mmx.files import Place, RemotePath, reaching
 
 STEP = 16  # rows read at once
-WINDOW = 64 << 20  # bytes of pictures kept, and at least LEAST steps
-LEAST = 8  # steps
+WINDOW = 64 << 20  # bytes of pictures kept, and at least those of LEAST rows
+LEAST = 128
+OBJECTS = 512  # bytes that a row takes besides, even without a picture
 
 
 class RowImages(Source):
@@ -39,8 +40,8 @@ class RowImages(Source):
         self._file: Any = None
         self._stream: Iterator[pa.RecordBatch] = iter(())
         self._group, self._next = -1, 0  # the group in the stream, and its next row
-        self._window: OrderedDict[int, list[Any]] = OrderedDict()  # first row → pictures
-        self._bytes = 0
+        self._window: OrderedDict[int, Any] = OrderedDict()  # row → picture, the oldest first
+        self._bytes = 0  # of the window
 
     def __reduce__(self) -> tuple[type[RowImages], tuple[Place]]:
         return RowImages, (self.table,)
@@ -69,16 +70,11 @@ class RowImages(Source):
         return None if found is None else bytes(found), path
 
     def _row(self, row: int) -> Any:
-        first = self._held(row)
-        if first is None:
+        if row not in self._window:
             self._seek(row)
-            while (first := self._held(row)) is None:
+            while row not in self._window:
                 self._advance()
-        return self._window[first][row - first]
-
-    def _held(self, row: int) -> int | None:
-        """The first row of the step in the window that has ``row``."""
-        return next((n for n, rows in self._window.items() if 0 <= row - n < len(rows)), None)
+        return self._window[row]
 
     def _seek(self, row: int) -> None:
         """Put the stream into the row's group, at or before the row."""
@@ -96,18 +92,20 @@ class RowImages(Source):
             )
 
     def _advance(self) -> None:
-        """Take the next step of the stream into the window, and the oldest out."""
+        """Take the next step of the stream into the window, and the oldest rows out."""
         batch = next(self._stream, None)
         if batch is None:
             raise LookupError("the table has no such row")
-        self._window[self._next] = batch["image"].to_pylist()
-        self._next += batch.num_rows
-        self._bytes += batch.nbytes
+        for picture in batch["image"].to_pylist():
+            if self._next in self._window:  # the group is read again
+                self._bytes -= _size(self._window.pop(self._next))
+            self._bytes += _size(picture)
+            self._window[self._next] = picture
+            self._next += 1
         while self._bytes > WINDOW and len(self._window) > LEAST:
-            _, old = self._window.popitem(last=False)
-            self._bytes -= sum(map(_size, old))
+            self._bytes -= _size(self._window.popitem(last=False)[1])
 
 
 def _size(picture: Any) -> int:
     data = picture["bytes"] if isinstance(picture, dict) else picture
-    return len(data or b"")
+    return len(data or b"") + OBJECTS

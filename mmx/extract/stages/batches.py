@@ -38,7 +38,7 @@ class Pending:
     buffer: np.ndarray | None = None  # (batch size, s, s, 3) uint8, where the pixels go
     slot: int = -1  # of the buffer, where processes share it
     chunks: list[Future[None]] = field(default_factory=list)  # that threads make
-    left: int = 0  # chunks that processes have not made yet
+    left: int = 0  # items that processes have not made yet
 
     def __post_init__(self) -> None:
         self.items = [None] * len(self.inputs)

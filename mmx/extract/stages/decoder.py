@@ -1,4 +1,6 @@
-"""A process that reads and decodes for another, and writes the pixels into memory they share.
+"""A process that decodes for another, and writes the pixels into memory they share.
+
+It reads the pictures as well, if it can: files of this machine. Others are given with the task.
 
 Such processes are forks of one, the nursery, which imports what decoding needs (torch, unless it
 is exact) once for all of them and runs no thread. It is a program of its own and no fork of the
@@ -28,12 +30,12 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from mmx.cache.schema import OK
+from mmx.cache.schema import MISSING, OK
 from mmx.extract.lean import torchvision
 from mmx.extract.pictures.images import ImageRule, formats
 from mmx.extract.sources.source import Source
 from mmx.extract.stages.batches import Inputs
-from mmx.extract.stages.load import Loaded, Loader
+from mmx.extract.stages.load import Loaded, Loader, Read
 from mmx.extract.stages.sending import sendable
 from mmx.extract.stages.slots import Shape, mapped
 from mmx.packages import own_this_process
@@ -44,14 +46,16 @@ PROGRAM = (
     "nursery(int(sys.argv[1]), int(sys.argv[2]))"
 )
 
-Task = tuple[int, int, list[Inputs]]  # number of a slot, place of the first item in it, the items
+Picture = tuple[str, bytes | None, str]  # image status, encoded and detail of what the job has read
+# Number of a slot, place of the first item in it, the items, their pictures if they have been read.
+Task = tuple[int, int, list[Inputs], list[Picture] | None]
 
 
 @dataclass(frozen=True)
 class Setup:
     """What a decoder must know."""
 
-    source: Source
+    source: Source  # of what the job has not read
     rule: ImageRule
     takes_text: bool
     shape: Shape  # of a slot
@@ -87,6 +91,11 @@ class Done:
         ):  # fmt: skip
             shown = given if text is None and status == OK else text
             yield Loaded(image, None, status, shown, digest, detail)
+
+    def joined(self, found: list[Read]) -> Iterator[Loaded]:
+        """The items of a task whose pictures the job had ``found``."""
+        for read, status, detail in zip(found, self.image_status, self.detail, strict=True):
+            yield Loaded(status, None, read.text_status, read.text, read.hash, detail)
 
 
 def nursery(control: int, memory: int) -> None:
@@ -164,13 +173,14 @@ class Decoder:
         except OSError:  # the job has ended
             os._exit(0)
 
-    def _made(self, number: int, start: int, inputs: list[Inputs]) -> Done:
+    def _made(
+        self, number: int, start: int, inputs: list[Inputs], pictures: list[Picture] | None
+    ) -> Done:
         if number not in self._slots:
             self._slots[number] = mapped(self.memory, number, self.shape)
         pixels, done = self._slots[number], Done()
         said = before = perf_counter()
-        for place, (image, text) in enumerate(inputs, start):
-            read = self.loader.read(image, text)
+        for place, (read, text) in enumerate(self._read(inputs, pictures), start):
             between, item = perf_counter(), self.loader.decode(read)
             if item.pixels is not None:
                 pixels[place] = item.pixels
@@ -181,3 +191,12 @@ class Decoder:
                 said, done.reading, done.decoding = now, 0.0, 0.0
             before = now
         return done
+
+    def _read(
+        self, inputs: list[Inputs], pictures: list[Picture] | None
+    ) -> Iterator[tuple[Read, str | None]]:
+        """Items and their texts as given; of those that the job has read it has the texts, too."""
+        for image, text in inputs:
+            yield self.loader.read(image, text), text
+        for status, data, detail in pictures or ():
+            yield Read(status, data, MISSING, None, "", detail), None

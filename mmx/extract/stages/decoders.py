@@ -7,8 +7,8 @@ import pickle
 import selectors
 import signal
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -16,29 +16,21 @@ from typing import Any
 
 from mmx.errors import EncoderError
 from mmx.extract.pictures.images import ImageRule
-from mmx.extract.stages.batches import Inputs, Pending
-from mmx.extract.stages.decoder import Done, Setup
+from mmx.extract.sources.source import Source
+from mmx.extract.stages.batches import Pending
+from mmx.extract.stages.decoder import Done, Setup, Task
+from mmx.extract.stages.handing import Chunk, Handing
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.nursery import Nursery
 from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.reading import Reading
 from mmx.extract.stages.slots import Slots
-from mmx.extract.stages.threads import LOOK_AHEAD
 
 CHUNK = 32  # items of a task
 AHEAD = 2  # tasks that a decoder has, the one it works on included
 LIMIT = 3  # decoders in a row that end without a task
 SILENCE = 600.0  # s in which a decoder must read a picture; less than mmx.extract.workers' own
 TICK = 1.0  # s between two looks for decoders that are silent
-
-
-@dataclass
-class Chunk:
-    """Some items of a batch, in a row."""
-
-    pending: Pending
-    start: int  # place of the first
-    inputs: list[Inputs]
-    again: bool = False  # a decoder was lost over it
 
 
 @dataclass
@@ -52,19 +44,25 @@ class _Process:
 
 
 class Decoders:
-    """Processes that read and decode (a Maker, and a context manager that ends them)."""
+    """Processes that decode (a Maker, and a context manager that ends them).
+
+    They read as well where the source can be read anywhere; else threads of this process do.
+    """
 
     def __init__(
-        self, loader: Loader, batch_size: int, count: int, state: Progress, slots: Slots
+        self, reading: Reading, batch_size: int, count: int, state: Progress, slots: Slots
     ) -> None:
         """Entering it starts them; ``ready`` says when they have come."""
         self.batch_size, self.count, self.state, self.slots = batch_size, count, state, slots
+        loader = reading.loader
         rule = loader.image_rule
         assert rule is not None
         self.chunk = min(CHUNK, batch_size)
-        self.depth = LOOK_AHEAD + -(-AHEAD * count * self.chunk // batch_size)
+        self._handing = Handing(reading)
+        self.depth = reading.depth(self._handing.ahead(AHEAD * count, self.chunk), batch_size)
+        source = loader.source if self._handing.anywhere else Source()
         self._nursery = Nursery(
-            Setup(loader.source, rule, loader.takes_text, slots.shape), slots.file, SILENCE
+            Setup(source, rule, loader.takes_text, slots.shape), slots.file, SILENCE
         )
         self._processes: list[_Process] = []
         self._waiting: deque[Chunk] = deque()
@@ -73,6 +71,8 @@ class Decoders:
 
     def __enter__(self) -> Decoders:
         try:
+            with _refused():
+                self._selector.register(self._handing.begin(), selectors.EVENT_READ)
             for _ in range(self.count):
                 self._spawn()
         except BaseException:
@@ -84,6 +84,7 @@ class Decoders:
         for process in list(self._processes):
             self._end(process)
         self._selector.close()
+        self._handing.end()
         self._nursery.end()
 
     def ready(self) -> bool:
@@ -95,12 +96,11 @@ class Decoders:
         """See Maker."""
         if not self._begun:
             self._begun = True
-            for stage in ("reading", "decoding"):
+            for stage in ("reading", "decoding") if self._handing.anywhere else ("decoding",):
                 self.state.staff(stage, self.count)
         pending.slot, pending.buffer = self.slots.take()
-        for start in range(0, len(pending.inputs), self.chunk):
-            self._waiting.append(Chunk(pending, start, pending.inputs[start : start + self.chunk]))
-            pending.left += 1
+        pending.left = len(pending.inputs)
+        self._handing.submit(pending, self.chunk)
         self._give()
 
     def wait(self, pending: Pending) -> None:
@@ -114,7 +114,7 @@ class Decoders:
 
     def _listen(self, timeout: float) -> None:
         start = monotonic()
-        heard = [key.data for key, _ in self._selector.select(timeout)]
+        heard = [key.data for key, _ in self._selector.select(timeout) if key.data is not None]
         self._kill_silent(min(monotonic() - start, TICK), heard)
         for process in heard:
             try:
@@ -133,32 +133,34 @@ class Decoders:
         if kind == "ready":
             process.id = body
         if kind == "alive":
-            self._worked(0, *body)
+            for stage, seconds in zip(("reading", "decoding"), body, strict=True):
+                self.state.worked(stage, 0, seconds)
         if kind == "done":
             self._finish(process.chunks.popleft(), body)
 
     def _finish(self, chunk: Chunk, done: Done) -> None:
         self._lost_in_a_row = 0
-        for place, item in enumerate(done.items(chunk.inputs), chunk.start):
+        items = done.items(chunk.inputs) if chunk.found is None else done.joined(chunk.found)
+        for place, item in enumerate(items, chunk.start):
             chunk.pending.put(place, item, self.state)
-        self._worked(len(chunk.inputs), done.reading, done.decoding)
-        chunk.pending.left -= 1
-
-    def _worked(self, items: int, reading: float, decoding: float) -> None:
-        self.state.worked("reading", items, reading)
-        self.state.worked("decoding", items, decoding)
+        self._handing.let_go(chunk)
+        self.state.worked("reading", len(chunk.inputs) if chunk.found is None else 0, done.reading)
+        self.state.worked("decoding", len(chunk.inputs), done.decoding)
+        chunk.pending.left -= len(chunk.inputs)
 
     def _give(self) -> None:
         """Give what waits to those who have least; one that is not ready yet gets nothing."""
+        self._waiting.extend(self._handing.take())
         while self._waiting:
             free = [p for p in self._processes if p.id is not None and len(p.chunks) < AHEAD]
             if not free:
                 return
             process, chunk = min(free, key=lambda p: len(p.chunks)), self._waiting.popleft()
             process.chunks.append(chunk)
-            task = (chunk.pending.slot, chunk.start, chunk.inputs)
             try:
-                process.line.send_bytes(pickle.dumps(task, pickle.HIGHEST_PROTOCOL))
+                process.line.send_bytes(pickle.dumps(_task(chunk), pickle.HIGHEST_PROTOCOL))
+            except BlockingIOError:  # stopped, before it had taken all of a large task
+                self._give_up(process)
             except OSError:
                 self._lost(process, "died")
 
@@ -168,9 +170,12 @@ class Decoders:
             busy = process.chunks or process.id is None
             process.silent = process.silent + waited if busy and process not in heard else 0.0
             if process.silent > SILENCE:
-                still = f"made no progress for {SILENCE:.0f} s"
-                self.state.remark(f"a decoding process {still} and was replaced")
-                self._lost(process, still)
+                self._give_up(process)
+
+    def _give_up(self, process: _Process) -> None:
+        still = f"made no progress for {SILENCE:.0f} s"
+        self.state.remark(f"a decoding process {still} and was replaced")
+        self._lost(process, still)
 
     def _lost(self, process: _Process, how: str) -> None:
         """Replace a decoder; what it had is done again, what it worked on item by item."""
@@ -181,7 +186,7 @@ class Decoders:
         elif chunks[0].again:
             raise EncoderError(_blamed(chunks[0], how))
         else:
-            chunks[:1] = _singly(chunks[0])
+            chunks[:1] = chunks[0].singly()
         self._waiting.extendleft(reversed(chunks))
         if self._lost_in_a_row == LIMIT:
             raise EncoderError(
@@ -191,13 +196,8 @@ class Decoders:
         self._spawn()
 
     def _spawn(self) -> None:
-        try:
+        with _refused():
             process = _Process(self._nursery.decoder())
-        except OSError as error:
-            raise EncoderError(
-                f"a decoding process cannot be started ({error.strerror}); "
-                "--decode-processes 0 does without them"
-            ) from error
         self._selector.register(process.line, selectors.EVENT_READ, process)
         self._processes.append(process)
 
@@ -211,13 +211,23 @@ class Decoders:
         self._processes.remove(process)
 
 
-def _singly(chunk: Chunk) -> list[Chunk]:
-    """The items of a chunk as chunks of their own."""
-    chunk.pending.left += len(chunk.inputs) - 1
-    return [
-        Chunk(chunk.pending, place, [pair], again=True)
-        for place, pair in enumerate(chunk.inputs, chunk.start)
-    ]
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Raise EncoderError for what the system refuses: open files, processes."""
+    try:
+        yield
+    except OSError as error:
+        raise EncoderError(
+            f"a decoding process cannot be started ({error.strerror}); "
+            "--decode-processes 0 does without them"
+        ) from error
+
+
+def _task(chunk: Chunk) -> Task:
+    place = (chunk.pending.slot, chunk.start)
+    if chunk.found is None:
+        return *place, chunk.inputs, None
+    return *place, [], [(item.image_status, item.data, item.detail) for item in chunk.found]
 
 
 def _blamed(chunk: Chunk, how: str) -> str:
@@ -229,13 +239,11 @@ def _blamed(chunk: Chunk, how: str) -> str:
 
 
 def obstacle(loader: Loader) -> str | None:
-    """Why processes cannot read and decode for this loader; None where they can."""
+    """Why processes cannot decode for this loader; None where they can."""
     if not hasattr(os, "memfd_create"):
         return "decoding processes need Linux"
     if type(loader) is not Loader or type(loader.image_rule) is not ImageRule:
         return "the encoder takes no pictures"
     if loader.jpegs is not None:
         return "JPEGs are decoded on the GPU"
-    if not loader.source.anywhere:
-        return "pictures from a network, a table's rows or code of yours are read by threads"
     return None

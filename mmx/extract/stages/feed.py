@@ -60,8 +60,9 @@ class Feeder:
 
     def _maker(self) -> Maker:
         """Who makes the next batch."""
-        decoders = self.takeover.maker() if self.takeover is not None else None
-        return self._threads if decoders is None else decoders
+        if self.takeover is None:
+            return self._threads
+        return self.takeover.maker(self._threads.reading) or self._threads
 
     def _finished(self, maker: Maker, pending: Pending) -> Batch:
         with self.state.waiting("decoding"):

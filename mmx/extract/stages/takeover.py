@@ -19,6 +19,7 @@ from mmx.errors import EncoderError, OptionError
 from mmx.extract.stages.decoders import Decoders, obstacle
 from mmx.extract.stages.load import Loader
 from mmx.extract.stages.progress import Progress
+from mmx.extract.stages.reading import Reading
 from mmx.extract.stages.slots import Slots
 
 SPAN = 1.0  # s of the job that are looked at together
@@ -100,18 +101,18 @@ class Takeover:
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def maker(self) -> Decoders | None:
-        """The processes, if they are to make the next batch.
+    def maker(self, reading: Reading) -> Decoders | None:
+        """The processes, if they are to make the next batch; ``reading`` reads what they cannot.
 
         Raises EncoderError where they cannot start, unless it was decided here that they should.
         """
         if self._decided:
-            self._decoders = self._decoders or self._start()
+            self._decoders = self._decoders or self._start(reading)
             return self._decoders
         if self._never or not (self._decoders or self._due()):
             return None
         try:
-            self._decoders = self._decoders or self._start()
+            self._decoders = self._decoders or self._start(reading)
             self._decided = self._decoders.ready()
         except EncoderError as error:  # threads can do without them
             self.state.remark(f"pictures were decoded by threads: {error}")
@@ -134,11 +135,11 @@ class Takeover:
         rule = self.loader.image_rule
         return START.get(rule.decode, IMPORT) if rule is not None else 0.0
 
-    def _start(self) -> Decoders:
+    def _start(self, reading: Reading) -> Decoders:
         rule = self.loader.image_rule
         assert rule is not None
         shape = (self.batch_size, rule.size, rule.size, 3)
         slots = self._resources.enter_context(Slots(shape, self.page_locked))
-        decoders = Decoders(self.loader, self.batch_size, self.count, self.state, slots)
+        decoders = Decoders(reading, self.batch_size, self.count, self.state, slots)
         slots.reserve(decoders.depth)
         return self._resources.enter_context(decoders)
