@@ -24,6 +24,7 @@ from mmx.data.formats.options import ImportOptions
 from mmx.data.splits import SplitRule
 from mmx.errors import DataError, OptionError, StoreError, TargetError
 from mmx.recommend.exporting import export_dataset
+from tests.cache.stores import make_store
 from tests.catalogue import random_log
 
 ODD = ["007", ' "q" x', "é|:", "a,b", "'", "NA"]
@@ -246,6 +247,31 @@ def test_the_rating_is_that_of_the_row_that_counts(tmp_path: Path) -> None:
         lines = (out / f"{out.name}.inter").read_text().splitlines()[1:]
         assert {float(line.split("\t")[2]) for line in lines} == rating
         assert len(lines) == 12
+
+
+def test_names_that_yaml_and_headers_have_a_use_for(tmp_path: Path, data: Path) -> None:
+    items = pq.read_table(data / "items.parquet")
+    for name in ("a:b", "it's"):
+        items = items.append_column(name, pa.array(range(len(items))))
+    pq.write_table(items, data / "items.parquet")
+    store, vectors = features(tmp_path, items["item_id"].to_pylist())
+    done = export_dataset(data, "recbole", tmp_path / "o'neil", [store])
+    assert done.columns_left_out == ["tags", "a:b"]
+    assert done.missing == {"image": 20 - len(vectors.keys() - {"nobody"})}
+    settings = yaml.safe_load((tmp_path / "o'neil/o'neil.yaml").read_text())
+    assert settings["load_col"]["item"] == ["item_id", "text", "year", "it's"]
+    assert settings["additional_feat_suffix"] == ["imageemb"]
+    assert settings["alias_of_item_id"] == ["imageemb_id"]
+    export_dataset(data, "mmrec", tmp_path / "d'or", [store])
+    settings = yaml.safe_load((tmp_path / "d'or/d'or.yaml").read_text())
+    assert settings["inter_file_name"] == "d'or.inter"
+
+
+def test_mmrec_takes_no_other_modality(tmp_path: Path, data: Path) -> None:
+    card = EncoderCard("fake", "mmx", "fake", "none", {"audio": 2}, False, "float32")
+    store = make_store(tmp_path / "a.parquet", ODD, card=card, audio_status=["ok"] * len(ODD))
+    with pytest.raises(OptionError, match="MMRec takes image and text, not audio; leave it out"):
+        export_dataset(data, "mmrec", tmp_path / "x", [store.path])
 
 
 def test_items_that_the_table_lacks(tmp_path: Path, data: Path) -> None:
