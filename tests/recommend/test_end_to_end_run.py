@@ -71,6 +71,7 @@ def test_the_run_keeps_the_encoder_it_trained_and_its_embeddings(
     assert run.config["end_to_end"]["encoder"] == "clip:mini"
     assert not any(name.startswith("encoder") for name in load_file(run.path / "model.safetensors"))
     assert open_run(tmp_path / "run").metrics == run.metrics
+    assert "encoder/model.safetensors" in run.config["sha256"]
 
 
 def test_shuffled_tables_give_the_same_run(data: Path, tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from mmx.cache.mmrec_features import store_of
 from mmx.cache.parts import write_vectors
 from mmx.cache.schema import metadata, store_schema
 from mmx.cache.store import open_store
+from mmx.data.csvs.format import CsvFormat
 from mmx.data.formats.importing import import_dataset
 from mmx.data.formats.options import ImportOptions
 from mmx.data.splits import SplitRule
 from mmx.errors import DataError, OptionError, StoreError, TargetError
 from mmx.recommend.exporting import export_dataset
+from tests.cache.stores import make_store
 from tests.catalogue import random_log
 
 ODD = ["007", ' "q" x', "é|:", "a,b", "'", "NA"]
@@ -222,6 +224,8 @@ def test_filters_and_refusals(tmp_path: Path, data: Path) -> None:
     export_dataset(data, "mmrec", out, overwrite=True)
     with pytest.raises(OptionError, match="neither MMRec nor RecBole reads a split by users"):
         export_dataset(data, "recbole", tmp_path / "x", rule=SplitRule("users"))
+    with pytest.raises(OptionError, match="--delimiter is for CSV files"):
+        export_dataset(data, "recbole", tmp_path / "x", csv=CsvFormat(delimiter=";"))
     with pytest.raises(OptionError, match="--to recbol is unknown; did you mean 'recbole'"):
         export_dataset(data, "recbol", tmp_path / "x")
     table = pq.read_table(data / "interactions.parquet").to_pydict()
@@ -232,20 +236,29 @@ def test_filters_and_refusals(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_the_rating_is_that_of_the_row_that_counts(tmp_path: Path) -> None:
-    pairs = [(f"u{u}", f"i{i}") for u in range(3) for i in range(4)]
-    table = {"user_id": ["u0", *(u for u, _ in pairs)], "item_id": ["i0", *(i for _, i in pairs)]}
-    table |= {"rating": [1.0] + [5.0] * 12, "timestamp": list(range(13))}
-    (tmp_path / "data").mkdir()
-    pq.write_table(pa.table(table), tmp_path / "data/interactions.parquet")
-    items = pa.table({"item_id": [f"i{n}" for n in range(4)]})
-    pq.write_table(items, tmp_path / "data/items.parquet")
-    for least, rating in ((None, {1.0, 5.0}), (2, {5.0})):
-        out = tmp_path / f"toy{least}"
-        export_dataset(tmp_path / "data", "mmrec", out, rule=SplitRule(min_rating=least))
-        lines = (out / f"{out.name}.inter").read_text().splitlines()[1:]
-        assert {float(line.split("\t")[2]) for line in lines} == rating
-        assert len(lines) == 12
+def test_names_that_yaml_and_headers_have_a_use_for(tmp_path: Path, data: Path) -> None:
+    items = pq.read_table(data / "items.parquet")
+    for name in ("a:b", "it's"):
+        items = items.append_column(name, pa.array(range(len(items))))
+    pq.write_table(items, data / "items.parquet")
+    store, vectors = features(tmp_path, items["item_id"].to_pylist())
+    done = export_dataset(data, "recbole", tmp_path / "o'neil", [store])
+    assert done.columns_left_out == ["tags", "a:b"]
+    assert done.missing == {"image": 20 - len(vectors.keys() - {"nobody"})}
+    settings = yaml.safe_load((tmp_path / "o'neil/o'neil.yaml").read_text())
+    assert settings["load_col"]["item"] == ["item_id", "text", "year", "it's"]
+    assert settings["additional_feat_suffix"] == ["imageemb"]
+    assert settings["alias_of_item_id"] == ["imageemb_id"]
+    export_dataset(data, "mmrec", tmp_path / "d'or", [store])
+    settings = yaml.safe_load((tmp_path / "d'or/d'or.yaml").read_text())
+    assert settings["inter_file_name"] == "d'or.inter"
+
+
+def test_mmrec_takes_no_other_modality(tmp_path: Path, data: Path) -> None:
+    card = EncoderCard("fake", "mmx", "fake", "none", {"audio": 2}, False, "float32")
+    store = make_store(tmp_path / "a.parquet", ODD, card=card, audio_status=["ok"] * len(ODD))
+    with pytest.raises(OptionError, match="MMRec takes image and text, not audio; leave it out"):
+        export_dataset(data, "mmrec", tmp_path / "x", [store.path])
 
 
 def test_items_that_the_table_lacks(tmp_path: Path, data: Path) -> None:

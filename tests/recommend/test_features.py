@@ -17,6 +17,8 @@ def test_specs_are_parsed(tmp_path: Path) -> None:
     assert FeatureSpec.parse("cache/clip.parquet") == FeatureSpec(Path("cache/clip.parquet"))
     chosen = FeatureSpec.parse("cache/clip.parquet:image, text")
     assert chosen == FeatureSpec(Path("cache/clip.parquet"), ("image", "text"))
+    for place in ("s3://bucket/clip.parquet", "a:b/clip.parquet"):
+        assert FeatureSpec.parse(place).modalities == ()
     odd = tmp_path / "a:b.parquet"
     odd.touch()
     assert FeatureSpec.parse(str(odd)) == FeatureSpec(odd)
@@ -71,6 +73,14 @@ def test_what_cannot_be_a_vector_is_refused(tmp_path: Path, vector: list, said: 
     with pytest.raises(StoreError, match=rf"a.parquet: the image vector of item c {said}; look"):
         load_features([spec], Vocabulary(["a", "c", "b"]))
     assert load_features([spec], Vocabulary(["a", "b"]))  # it is not of this dataset
+
+
+def test_zeros_are_no_usual_length(tmp_path: Path) -> None:
+    """Where most vectors are zero, one is still compared with the others."""
+    image = [[0.0] * 3] * 5 + [[1.0, 2.0, 3.0]] * 2 + [[8e9, 1.0, 2.0]]
+    path = make_store(tmp_path / "a", 8, image=image, image_status=["ok"] * 8).path
+    with pytest.raises(StoreError, match=r"item i7 has norm 8e\+09, the median is 3.74"):
+        load_features([FeatureSpec(path, ("image",))], Vocabulary([f"i{n}" for n in range(8)]))
 
 
 def test_the_encoder_card_says_of_what_length_vectors_are(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mmx.recommend.recommend_options import RecommendOptions
 from mmx.recommend.recommendation import recommend, recommend_from
 from mmx.recommend.run import Run, open_run
 from mmx.recommend.scoring import Factors
+from mmx.recommend.serialize import pack, unpack
 from tests.catalogue import random_log, write_interactions, write_items
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, toy_train
 
@@ -163,6 +164,45 @@ def test_without_validation_all_weigh_alike() -> None:
     nothing = UserItems(np.zeros(121, np.int64), np.zeros(0, np.int64), 150)
     blind = Interactions(data.users, data.items, data.train, nothing, data.test)
     assert learned_weights([a, b, noise, noise], blind) == [0.25] * 4
+
+
+def test_of_equal_rounds_the_earliest_counts() -> None:
+    """One part is enough; a second vote for the same part, or for its copy, brings nothing."""
+    data, a, _, _ = world()
+    assert learned_weights([a, a], data) == [1, 0]
+
+
+def test_the_seed_draws_whom_the_weights_are_learned_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, a, b, _ = world()
+    users: list[list[int]] = []
+    slow = fusion._candidates
+    monkeypatch.setattr(fusion, "USERS", 9)
+    monkeypatch.setattr(
+        fusion, "_candidates", lambda p, u, d: (users.append(u.tolist()), slow(p, u, d))[1]
+    )
+    for seed in (0, 0, 1):
+        learned_weights([a, b], data, seed)
+    assert users[0] == users[1] != users[2]
+    assert [len(set(drawn)) for drawn in users] == [9, 9, 9]
+
+
+def test_what_no_part_knows_is_not_recommended() -> None:
+    """Item 4 is known to one of two parts, item 5 to none, user 2 to one, and user 3 to none."""
+    left, right = drawn(1), drawn(2)
+    for part, items, users in ((left, [4, 5], [2, 3]), (right, [5], [3])):
+        part.items[items], part.users[users] = 0, 0
+    scores = Ensemble((left, right), (0.5, 0.5), toy_train()).scores(np.arange(N_USERS))
+    unknown = np.zeros(scores.shape, dtype=bool)
+    unknown[:, 5], unknown[3] = True, True
+    np.testing.assert_array_equal(np.isneginf(scores), unknown)
+
+
+def test_more_than_ten_parts_are_kept_apart() -> None:
+    """The names of the second one's arrays begin as those of the eleventh and the twelfth."""
+    fused = Ensemble(tuple(drawn(n) for n in range(12)), (1 / 12,) * 12, toy_train())
+    again = unpack(*pack(fused), toy_train())
+    everyone = np.arange(N_USERS)
+    np.testing.assert_array_equal(again.scores(everyone), fused.scores(everyone))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,12 @@ import pytest
 
 from mmx.data.csvs.format import CsvFormat
 from mmx.errors import DataError
+from mmx.recommend.api import top_k
 from mmx.recommend.diversity import pool_size
 from mmx.recommend.histories import read_histories
+from mmx.recommend.run import open_run
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def test_ids_are_texts_and_other_columns_are_left_out(tmp_path: Path) -> None:
@@ -45,3 +49,13 @@ def test_a_table_in_memory_is_called_by_the_option() -> None:
 
 def test_how_many_candidates_diversity_has() -> None:
     assert [pool_size(k) for k in (1, 20, 21, 100)] == [100, 100, 105, 500]
+
+
+def test_a_file_of_histories_has_its_own_marks(tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("user_id;item_id\nx;i1\nx;i2\ny;i3\n")
+    run = open_run(FIXTURES / "old-bpr")
+    table = read_histories(file, CsvFormat(delimiter=";"))
+    expected = top_k(run, histories=table, k=3)
+    assert top_k(run, histories=file, k=3, csv=CsvFormat(delimiter=";")).equals(expected)
+    assert expected["user_id"].to_pylist() == ["x"] * 3 + ["y"] * 3

@@ -73,6 +73,30 @@ def test_transposed(of: list[tuple[int, int]]) -> None:
     assert (turned.n_users, turned.n_items) == (ITEMS, USERS)
 
 
+def test_weights_stay_with_their_pairs() -> None:
+    pairs, weights = np.array([(0, 3), (2, 1), (0, 3), (2, 0)]).T, np.array([1.0, 2.0, 4.0, 8.0])
+    made = UserItems.from_pairs(*pairs, USERS, ITEMS, weights)
+    assert made.values().tolist() == [5, 8, 2]  # of (0, 3) twice, (2, 0) and (2, 1)
+    assert made.user_sums().tolist() == [5, 0, 10, 0, 0]
+    assert made.user_sums(2).tolist() == [25, 0, 68, 0, 0]
+    assert made.item_sums().tolist() == [8, 2, 0, 5, 0, 0, 0, 0]
+    assert made.widened(20).values().tolist() == [5, 8, 2]
+    assert made.transposed().values().tolist() == [8, 2, 5]
+    assert made.rows(np.array([2, 0, 2])).values().tolist() == [8, 2, 5, 8, 2]
+    plain = UserItems.from_pairs(np.array([0, 1]), np.array([3, 3]), USERS, ITEMS)
+    for both in (made | plain, plain | made):
+        assert both.values().tolist() == [6, 1, 8, 2]
+    assert (plain | plain).weights is None
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), None])
+def test_a_weight_is_a_number_above_0(weight: float | None) -> None:
+    rows = table([("a", "x", "train"), ("a", "y", "train")])
+    rows = rows.append_column("weight", pa.array([2.0, weight]))
+    with pytest.raises(ValueError, match="some weight is not a number above 0"):
+        Interactions.from_table(rows, pa.array(["x", "y"]))
+
+
 def table(rows: list[tuple[str, str, str]]) -> pa.Table:
     users, items, split = zip(*rows, strict=True)
     return pa.table({"user_id": users, "item_id": items, "split": split})

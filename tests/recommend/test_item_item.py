@@ -12,6 +12,7 @@ from mmx.recommend.blocks.item_item import ItemItem, SparseRows, co_occurrences,
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.models.ease import sparser
 from mmx.recommend.scoring import rank
+from mmx.recommend.serialize import numbers_in
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, toy_train
 
 
@@ -118,3 +119,11 @@ def test_sparser_keeps_what_is_largest_in_size() -> None:
         best = np.argsort(-np.abs(w[row]))[:3]
         assert set(np.flatnonzero(found[row])) == set(best)
         np.testing.assert_array_equal(found[row, best], w[row, best])
+
+
+def test_the_numbers_of_a_scorer_are_its_fractions() -> None:
+    """Which item a weight is of is no number that was found."""
+    train, w = toy_train(), np.zeros((N_ITEMS, N_ITEMS), np.float32)
+    w[0, [3, 5]] = w[4, 1] = 1
+    assert numbers_in(ItemItem(w, train)) == N_ITEMS**2
+    assert numbers_in(ItemItem(sparser(w, N_ITEMS), train)) == 3

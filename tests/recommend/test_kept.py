@@ -62,3 +62,12 @@ def test_a_copy_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(state[name], value)
         assert state[name].data_ptr() != value.data_ptr()
+
+
+def test_numbers_of_another_kind_stay_what_they_are(tmp_path: Path) -> None:
+    model = torch.nn.Module()
+    model.register_buffer("edges", torch.arange(2**40, 2**40 + 80).reshape(10, 8))
+    kept, state = Kept(Space(tmp_path, 300)), {}
+    kept.state(state, model)
+    assert state["edges"].dtype == torch.int64
+    assert torch.equal(state["edges"], model.get_buffer("edges"))

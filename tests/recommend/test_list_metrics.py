@@ -133,3 +133,24 @@ def test_nobody_to_measure(run: Run) -> None:
     assert {row["users"] for row in rows} == {0, None}
     assert all(np.isnan(row["recall@5"]) for row in rows)
     assert np.isnan(beyond_accuracy(empty, "valid", 5)["gini@5"])
+
+
+def test_held_out_users_are_measured_by_what_is_folded_in(run: Run) -> None:
+    """None of it is in training: it is masked, it says how active they are, and is their profile.
+
+    Item 0 was taken twice in training and item 1 once; lower numbers come first.
+    """
+    rows = [("a", 0, "train"), ("a", 1, "train"), ("b", 0, "train"), ("c", 0, "fold-in"),
+            ("c", 5, "test"), ("d", 1, "fold-in"), ("d", 2, "fold-in"), ("d", 6, "test"),
+            *(("e", n, "fold-in") for n in range(3)), ("e", 7, "test")]  # fmt: skip
+    users, items, split = zip(*rows, strict=True)
+    table = pa.table({"user_id": users, "item_id": [f"i{n}" for n in items], "split": split})
+    data = Interactions.from_table(table, run.items["item_id"])
+    scorer = Factors(np.ones((5, 1), np.float32), -np.arange(1, N_ITEMS + 1, dtype="f4")[:, None])
+    held_out = Run(run.path, run.config, {}, data, run.items, scorer)
+    found = beyond_accuracy(held_out, at=2)  # of the items 1 and 2; 0 and 3; 3 and 4
+    assert found["popularity@2"] == pytest.approx((1 / 2 + 2 / 2 + 0) / 3)
+    profiles = (2 + (1 + 0) / 2 + (2 + 1 + 0) / 3) / 3
+    assert found["popularity-lift@2"] == pytest.approx((1 / 2 - profiles) / profiles)
+    active = [(row["group"], row["least"], row["most"]) for row in by_group(held_out, at=2)[:3]]
+    assert active == [("few", 1, 1), ("some", 2, 2), ("many", 3, 3)]

@@ -134,6 +134,16 @@ def test_changed_features_start_over(
     assert not list(tmp_path.glob(".run.*.checkpoint"))
 
 
+def test_what_goes_on_does_not_start_over(data: Path, tmp_path: Path) -> None:
+    """Though another job was killed with the same ``--out``."""
+    encode(data)
+    for work in (job(data), replace(job(data), settings=["reg=0.3"])):
+        killed(work, tmp_path / "run")
+    epochs, said = epochs_that_follow(work, tmp_path / "run")
+    assert epochs == [3]
+    assert "starts over" not in said
+
+
 def test_a_renamed_user_starts_over(data: Path, tmp_path: Path) -> None:
     """Whose split stays what it was: it is given."""
     table = pq.read_table(data / "interactions.parquet")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mmx.errors import RunError
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
@@ -62,3 +63,11 @@ def test_the_epoch_is_chosen_by_validation(twins: list[list[Run]]) -> None:
 def test_the_weights_of_a_fusion_are_of_validation(twins: list[list[Run]]) -> None:
     weights = [[part["weight"] for part in runs[2].config["parts"]] for runs in twins]
     assert weights[0] == weights[1]
+
+
+def test_runs_that_are_tested_on_other_items_are_not_fused(
+    twins: list[list[Run]], tmp_path: Path
+) -> None:
+    """Though all that they were trained and chosen by is the same."""
+    with pytest.raises(RunError, match="different test interactions"):
+        fuse([twins[0][0], twins[1][1]], tmp_path / "never")

@@ -11,7 +11,7 @@ import torch
 
 from mmx.errors import OptionError, RunError
 from mmx.recommend import checkpoint, training
-from mmx.recommend.interactions import Interactions
+from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import bpr
 from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.protocol import World
@@ -108,6 +108,20 @@ def test_a_scorer_is_not_changed_by_further_training(bias: bool) -> None:
     np.testing.assert_array_equal(scorer.items, items)
 
 
+def test_nor_is_one_whose_factors_are_a_buffer() -> None:
+    """As a mean of the weights over the steps would be."""
+
+    class Averaged(bpr.Model):
+        def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.mean, self.item
+
+    model = Averaged(bpr.Config(dim=8), World(log().train), torch.Generator().manual_seed(0))
+    model.register_buffer("mean", model.user.detach().clone())
+    scorer = training.score(model)
+    model.mean += 1  # type: ignore[operator]
+    np.testing.assert_array_equal(scorer.users, model.user.detach().numpy())
+
+
 def test_without_validation_the_last_epoch_counts() -> None:
     data = log()
     nobody = data.valid.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
@@ -193,3 +207,70 @@ def test_options_are_checked() -> None:
     for bad in ({"epochs": 0}, {"lr": 0.0}, {"lr_decay": 1.5}, {"precision": "int8"}):
         with pytest.raises(OptionError):
             TrainOptions(**bad)  # type: ignore[arg-type]
+
+
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every evaluation finds the same."""
+    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": 0.5})
+
+
+def test_of_equal_epochs_the_first_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike(monkeypatch)
+    assert run(log(), epochs=3).best_epoch == 1
+
+
+@pytest.mark.parametrize("options", [{"patience": 2}, {}])
+def test_patience_is_in_evaluations(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best epoch is the third; two more evaluations are those of the sixth and the ninth."""
+    alike(monkeypatch)
+    monkeypatch.setattr(training, "EVALUATIONS", 2)
+    monkeypatch.setattr(training, "STEPS", 1)
+    trained = run(log(), epochs=40, eval_every=3, **options)
+    assert (trained.best_epoch, len(trained.history)) == (3, 9)
+
+
+def without_validation() -> Interactions:
+    """The last epoch is the one that counts."""
+    nobody = UserItems.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
+    return replace(log(), valid=nobody)
+
+
+def test_the_learning_rate_decays_from_epoch_to_epoch() -> None:
+    data = without_validation()
+    one, three = run(data, epochs=1), run(data, epochs=3, lr_decay=1e-12)
+    torch.testing.assert_close(three.state["user"], one.state["user"], rtol=0, atol=1e-8)
+    assert not same(one, run(data, epochs=3))
+
+
+def test_negatives_are_drawn_by_the_rule_and_the_seed_of_the_options() -> None:
+    data, ends = without_validation(), []
+    for changed in ({}, {}, {"negatives": "popularity"}, {"seed": 1}):
+        model = bpr.Model(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+        ends.append(train(model, data, TrainOptions(epochs=1, lr=0.01, **changed)))  # type: ignore[arg-type]
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+    assert not same(ends[0], ends[3])
+
+
+def test_after_a_kill_the_best_epoch_is_the_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every later epoch is worse, and no better than the one before the kill."""
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    worse = iter([1 / n for n in range(1, 99)])
+    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": next(worse)})
+    data, path = log(), tmp_path / "checkpoint"
+    first = run(data, path, epochs=1)
+    resumed = run(data, path, epochs=4)
+    assert (resumed.best, resumed.best_epoch, len(resumed.history)) == (1, 1, 4)
+    assert same(first, resumed)
+    np.testing.assert_array_equal(resumed.scorer.users, first.scorer.users)
+
+
+def test_what_a_kill_left_of_a_checkpoint_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    (tmp_path / ".checkpoint.999999999.tmp").touch()
+    run(log(), tmp_path / "checkpoint", epochs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]

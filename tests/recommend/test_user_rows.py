@@ -102,6 +102,9 @@ def test_a_model_of_ones_own_with_misleading_names(square: Path, tmp_path: Path)
     user = run.data.users.ids[3].as_py()
     with pytest.raises(OptionError, match=r"its code is needed: --code mine\.py"):
         forget_user(run.path, user)
+    other = written(tmp_path / "changed", MISNAMED + "# changed\n")
+    with pytest.raises(RunError, match=r"has changed since .* restore it, or train again"):
+        forget_user(run.path, user, code=other)  # rather than to go by sizes and names
     assert user in mmx.open_run(run.path).data.users
     shapes = {"user": (15, 4), "item": (16, 4), "for_users": (2, 16), "item_like": (15,)}
     _cut(run, shapes, code=code)

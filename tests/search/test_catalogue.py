@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmx.data.csvs.format import CsvFormat
@@ -65,3 +66,9 @@ def test_what_is_no_catalogue(tmp_path: Path) -> None:
         with pytest.raises(MmxError) as caught:
             ItemsTable(place)
         assert "\n" not in str(caught.value)
+
+
+def test_a_row_without_an_id_is_no_item(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"item_id": ["a", None], "size": [1, 2]}), tmp_path / "items.parquet")
+    with ItemsTable(tmp_path) as items:
+        assert items.matching("size > 0").to_pylist() == ["a"]

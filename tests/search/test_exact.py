@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,26 @@ def test_queries_together_find_what_each_finds_alone() -> None:
         alone = searcher.others(rows[place : place + 1], 20)
         np.testing.assert_array_equal(alone.places[0], together.places[place], str(row))
         np.testing.assert_array_equal(alone.scores[0], together.scores[place])
+
+
+def test_lengths_that_are_nearly_even_do_not_count_where_all_is_far() -> None:
+    """The products are negative: those of the shortest rows are the largest."""
+    rng = np.random.default_rng(6)
+    rows = np.float32([1, 0, 0]) + 0.1 * rng.normal(size=(200, 3))
+    rows *= (rng.uniform(1, 1.009, 200) / np.linalg.norm(rows, axis=1))[:, None]
+    items: dict[str, list[float] | None] = {
+        f"i{n}": row.tolist() for n, row in enumerate(rows.astype(np.float32))
+    }
+    found = in_memory(items).search(np.float32([-1, 0, 0]), 5)
+    assert pairs(found) == nearest(items, [-1.0, 0.0, 0.0], 5)
+
+
+def test_pictures_are_searched_where_no_modality_is_named(tmp_path: Path) -> None:
+    for number, (dimensions, first) in enumerate(
+        [({"text": 2, "image": 3}, "image"), ({"text": 2}, "text")]
+    ):
+        card = replace(CARD, dimensions=dimensions)
+        columns = {f"{name}_status": ["ok"] * 3 for name in dimensions}
+        columns |= {name: [[1.0] * d] * 3 for name, d in dimensions.items()}
+        store = make_store(tmp_path / f"{number}.parquet", 3, card=card, **columns)
+        assert open_searcher(store).modality == first

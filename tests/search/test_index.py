@@ -71,6 +71,24 @@ def test_what_gets_no_index(tmp_path: Path) -> None:
         with_index(small, "hsnw")
 
 
+def test_an_index_is_of_its_kind_and_leaves_the_searcher_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And there is one for so many items, but not for one less."""
+    exact, said = clustered(tmp_path / "s.parquet"), list[str]()
+    monkeypatch.setattr(module, "LEAST", ITEMS + 1)
+    with pytest.raises(OptionError, match=f"an index is for {ITEMS + 1} and more"):
+        with_index(exact, "hnsw")
+    monkeypatch.setattr(module, "LEAST", ITEMS)
+    found = with_index(exact, "hnsw", log=said.append)
+    assert (found._nearest.exact, exact._nearest.exact) == (False, True)
+    kept = tmp_path / "s.parquet.image.hnsw.index"
+    kept.rename(tmp_path / "s.parquet.image.ivf.index")
+    said.clear()
+    assert with_index(exact, "ivf", log=said.append)._nearest.index.kind == "ivf"  # type: ignore[attr-defined]
+    assert said[0].startswith("building the ivf index")
+
+
 def test_a_folder_that_cannot_be_written_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

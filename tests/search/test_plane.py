@@ -47,6 +47,7 @@ def test_of_a_store(tmp_path) -> None:
     part = map_of(store, "image", most=10, seed=1)
     assert len(part.ids) == 10
     assert part.total == whole.total
+    assert part.ids.to_pylist() == [i for i in whole.ids.to_pylist() if i in part.ids.to_pylist()]
     assert part.ids.to_pylist() == map_of(store, "image", most=10, seed=1).ids.to_pylist()
     assert part.ids.to_pylist() != map_of(store, "image", most=10, seed=2).ids.to_pylist()
     with pytest.raises(OptionError, match="--modality"):

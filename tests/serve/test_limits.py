@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,6 +178,14 @@ def test_what_a_signature_sees(tmp_path: Path) -> None:
         before = signature(options)
         (run / name).write_text("{ }")  # of another size
         assert signature(options) != before, name
+    file, other = data / "items.csv", data / "other"
+    for change in (lambda: file.write_text("[ ]"), lambda: os.replace(other, file)):
+        other.write_text("( )")
+        for path, now in ((file, 1), (other, 1)):
+            os.utime(path, (now, now))
+        before = signature(options)
+        change()  # of the same size; and the second one's time of change is that of the first
+        assert signature(options) != before
     before = signature(options)
     (data / "items.csv").unlink()
     assert signature(options) != before

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from mmx.opened import open_store
+from mmx.recommend import diversity as diversity_module
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.recommendation import RecommendOptions, recommend
 from mmx.recommend.run import open_run
-from mmx.serve.ranking import Wanted
+from mmx.serve.filters import Filter
+from mmx.serve.ranking import Chooser, Wanted
 from tests.serve.conftest import Shop
 from tests.serve.world import IDS, ITEMS, Served, listed, served
 
@@ -81,6 +83,34 @@ def test_a_cap_counts_items_of_a_value(api: Served) -> None:
     assert unbounded == plain
 
 
+def test_a_cap_looks_at_as_many_candidates_as_it_needs(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the best few are all of one category."""
+    wanted = [{"items": ["i0"], "k": k, "per": {"column": "category", "most": most}}
+              for k in (2, 4, 6) for most in (1, 2, 3)]  # fmt: skip
+    whole = [listed(post(api, **one)) for one in wanted]
+    monkeypatch.setattr(diversity_module, "LEAST", 1)
+    monkeypatch.setattr(diversity_module, "POOL", 1)
+    assert [listed(post(api, **one)) for one in wanted] == whole
+
+
+def test_what_is_popular_is_not_what_somebody_took(api: Served) -> None:
+    now = api.service.snapshot
+    chooser = Chooser(now, now.first, Wanted(200), None)
+    everything = chooser.popular("", np.zeros(0, np.int64)).ids
+    taken = np.array([now.first.items[one] for one in everything[:3]])
+    assert chooser.popular("", taken).ids == everything[3:]
+
+
+def test_items_without_a_value_are_not_capped(api: Served) -> None:
+    """Item 12 has no title; no other has none. Two items have one category, and none has bytes."""
+    found = listed(post(api, items=["i0"], k=200, per={"column": "title", "most": 1}))
+    assert found == listed(post(api, items=["i0"], k=200))
+    answer = api.client.post("/recommend", json={"per": {"column": "raw", "most": 1}})
+    assert (answer.status_code, "'raw' is not a column" in answer.text) == (422, True)
+
+
 def test_diversity_without_vectors_says_what_is_missing(shop: Shop) -> None:
     bare = served(shop.runs[1])
     assert "--store" in bare.refused(409, "/recommend/u0", diversity=0.5)
@@ -104,3 +134,13 @@ def test_requests_together_are_answered_as_one_by_one(
         return lists, [await api.service.similar(one, 9, None, []) for one in IDS[:9]]
 
     assert asyncio.run(all_at_once()) == asyncio.run(each())
+
+
+def test_requests_together_get_what_each_wants() -> None:
+    """Lists are made together for those who want the same."""
+    per = ("category", 1)
+    wanted = [Wanted(5), Wanted(6), Wanted(5, explain=True), Wanted(5, diversity=0.5),
+              Wanted(5, per=per), Wanted(5, run="b"),
+              Wanted(5, (Filter(column="n", op="=", value=1),))]  # fmt: skip
+    assert len({one.key for one in wanted}) == len(wanted)
+    assert Wanted(5, per=per).key == Wanted(5, per=("category", 1)).key

@@ -7,6 +7,7 @@ import os
 import shutil
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -216,3 +217,42 @@ def test_what_is_served_is_not_looked_at_for_garbage_and_what_was_served_goes(
         assert not watcher.look()
     finally:
         gc.unfreeze()
+
+
+def test_whatever_a_load_raises_the_watch_goes_on(
+    own: tuple[Served, Watcher, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, watcher, folder = own
+
+    def full(*_: object) -> None:
+        raise MemoryError("no memory is left")
+
+    os.utime(folder / "runs/mine/config.json", (1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "load", full)
+        assert not watcher.look()
+    assert api.get("/health")["problem"] == "no memory is left"
+    os.utime(folder / "runs/mine/config.json", (2, 2))
+    assert watcher.look()
+    assert api.get("/health")["status"] == "ok"
+
+
+def test_what_was_taken_is_not_taken_again(
+    own: tuple[Served, Watcher, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it changed while it was read, and was read twice."""
+    api, watcher, folder = own
+    config, times = folder / "runs/mine/config.json", []
+    load = watch.load
+
+    def changing(*arguments: Any) -> Any:
+        times.append(1)
+        if len(times) == 1:
+            os.utime(config, (9, 9))
+        return load(*arguments)
+
+    monkeypatch.setattr(watch, "load", changing)
+    os.utime(config, (1, 1))
+    assert watcher.look()
+    assert not watcher.look()
+    assert (len(times), api.get("/health")["swaps"]) == (2, 1)

@@ -54,6 +54,10 @@ def test_they_answer_what_the_api_answers(agent: Served) -> None:
         "/search", q="word word", k=3)  # fmt: skip
     assert call(agent, "similar", item_id="i0", k=5, filters=where) == agent.get(
         "/similar/i0", k=5, filters=text)  # fmt: skip
+    assert call(agent, "search", words="word", filters=where) == agent.get(
+        "/search", q="word", k=10, filters=text)  # fmt: skip
+    assert call(agent, "recommend", user_id="u0", k=5, filters=where) == agent.get(
+        "/recommend/u0", k=5, filters=text)  # fmt: skip
     assert call(agent, "recommend", user_id="a/b", k=5) == agent.get("/recommend/a%2Fb", k=5)
     assert listed(call(agent, "recommend", item_ids=["i0"], k=2))
     assert "popular" in call(agent, "recommend")["note"]
@@ -98,6 +102,10 @@ def test_sql_does_nothing_else(agent: Served, query: str) -> None:
 def test_answers_of_sql_are_bounded(agent: Served) -> None:
     many = call(agent, "sql", query="select a.item_id from items a, items b")
     assert (len(many["rows"]), many["cut"]) == (200, True)
+    query = "select a.item_id from items a, items b limit"
+    assert [call(agent, "sql", query=f"{query} {n}")["cut"] for n in (200, 201)] == [False, True]
+    few = call(agent, "sql", query=f"select {' || '.join(['text'] * 100)} from items")
+    assert (0 < len(few["rows"]) < ITEMS, few["cut"]) == (True, True)
     wide = call(agent, "sql", query="select i.*, t.* from items i, toy t, items x")
     assert wide["cut"]
     assert len(json.dumps(wide)) < 150_000
