@@ -1,4 +1,4 @@
-"""What the references of DRAGON and DualGNN share: a modality's network, users who share items."""
+"""What references of DRAGON's family share: a modality's network, users who share items."""
 
 from __future__ import annotations
 
@@ -25,14 +25,23 @@ def sharing(count: int) -> torch.Tensor:
     return full
 
 
+def contents(p: Parameters, name: str, normalise: bool) -> list[torch.Tensor]:
+    """Items' vectors of a modality through two layers; those of ``id`` are the model's ids."""
+    rows, at = [], "of_ids" if name == "id" else f"content.{name}"
+    for i in range(N_ITEMS):
+        if name == "id":
+            inner = linear(p, f"{at}.0", p["ids"][i])
+        else:
+            f = feature(p[f"{at}.project.content.default"], name, i, normalise)
+            inner = p[f"{at}.project.weight"] @ f + p[f"{at}.project.offset"]
+        inner = torch.where(inner > 0, inner, 0.01 * inner)
+        rows.append(linear(p, f"{at}.2" if name == "id" else f"{at}.out", inner))
+    return rows
+
+
 def modality(p: Parameters, name: str, layers: int, normalise: bool) -> list[torch.Tensor]:
     """The sum of a modality's layers, users first."""
-    rows, at = [p[f"user.{name}"][u] for u in range(N_USERS)], f"content.{name}"
-    for i in range(N_ITEMS):
-        f = feature(p[f"{at}.project.content.default"], name, i, normalise)
-        inner = p[f"{at}.project.weight"] @ f + p[f"{at}.project.offset"]
-        inner = torch.where(inner > 0, inner, 0.01 * inner)
-        rows.append(linear(p, f"{at}.out", inner))
+    rows = [p[f"user.{name}"][u] for u in range(N_USERS)] + contents(p, name, normalise)
     layer = [row / row.norm() for row in rows]
     total = list(layer)
     for _ in range(layers):

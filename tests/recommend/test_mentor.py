@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from mmx.errors import OptionError
-from tests.recommend.loops import cosine, linear
-from tests.recommend.slow import feature, frozen_rows, step
+from tests.recommend.loops import cosine
+from tests.recommend.sharing import contents
+from tests.recommend.slow import frozen_rows, step
 from tests.recommend.toy import N_ITEMS, N_USERS, TAKEN, same_scores, same_step, toy_model, triples
 
 Parameters = Mapping[str, torch.Tensor]
@@ -29,16 +30,8 @@ SHARES = {
 
 def start(p: Parameters, name: str, normalise: bool) -> Rows:
     """A modality's nodes at norm 1, users first; ``id`` has a table instead of contents."""
-    at = "of_ids" if name == "id" else f"content.{name}"
     rows = [p["own" if name == "id" else f"user.{name}"][u] for u in range(N_USERS)]
-    for i in range(N_ITEMS):
-        if name == "id":
-            inner = linear(p, f"{at}.0", p["ids"][i])
-        else:
-            f = feature(p[f"{at}.project.content.default"], name, i, normalise)
-            inner = p[f"{at}.project.weight"] @ f + p[f"{at}.project.offset"]
-        inner = torch.where(inner > 0, inner, 0.01 * inner)
-        rows.append(linear(p, f"{at}.2" if name == "id" else f"{at}.out", inner))
+    rows += contents(p, name, normalise)
     return [row / row.norm() for row in rows]
 
 

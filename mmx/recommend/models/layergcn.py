@@ -14,7 +14,6 @@ mean, of BPR and regulariser alike, which leaves Adam's steps the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +23,9 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.blocks.pruning import pruned
+from mmx.recommend.blocks.refined import refined
+from mmx.recommend.blocks.unit import unit
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
-
-SMALL = 1e-8  # least norm that a vector is divided by
 
 
 @dataclass(frozen=True)
@@ -87,32 +86,10 @@ class Model(GradientModel):
 
     def _final(self, graph: Sparse) -> torch.Tensor:
         """e of every node → (users + items, k)."""
-        x, total = self.nodes, torch.zeros_like(self.nodes)
-        own = F.normalize(self.nodes, eps=SMALL)  # x^0 at length 1
+        x: torch.Tensor = self.nodes
+        total = torch.zeros_like(x)
+        own = unit(self.nodes)  # x^0 at length 1
         for _ in range(self.config.layers):
-            x = _Refined.apply(graph(x), own)  # (nodes, k)
+            x = refined(graph(x), own)  # (nodes, k)
             total = total + x
         return total
-
-
-class _Refined(torch.autograd.Function):
-    """y = c z with c = z·e/‖z‖ row by row, of (nodes, k) z and e of norm 1; a zero row stays zero.
-
-    With s = g·z/‖z‖ of the gradient g: ∂z = c g + s (e - c z/‖z‖) and ∂e = s z. Written out,
-    since a cosine of the library makes many more passes over all nodes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
-        inverse = 1 / torch.linalg.vector_norm(z, dim=1, keepdim=True).clamp_(min=SMALL)
-        cosine = (z * e).sum(1, keepdim=True) * inverse  # (nodes, 1)
-        ctx.save_for_backward(z, e, inverse, cosine)
-        return z * cosine
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        (g,) = gradients
-        z, e, inverse, cosine = ctx.saved_tensors
-        s = (g * z).sum(1, keepdim=True) * inverse  # (nodes, 1)
-        to_z = (g * cosine).addcmul_(e, s).addcmul_(z, s * cosine * inverse, value=-1)
-        return to_z, z * s
