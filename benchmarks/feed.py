@@ -6,9 +6,9 @@
     python benchmarks/feed.py --side 16 --source table           # or tar; else files
 
 A whole extraction for each combination, from the check of the store to its merge: pictures a
-second of wall-clock time, CPU seconds of all processes, and which stage was the bottleneck. With
---size the pictures are decoded for a network of so many pixels, the fast way, and its pass is a
-mean.
+second of wall-clock time, CPU seconds of all processes, which stage was the bottleneck, and CPU
+seconds of this process alone, whose lock bounds what many cores can do. With --size the pictures
+are decoded for a network of so many pixels, the fast way, and its pass is a mean.
 """
 
 from __future__ import annotations
@@ -90,21 +90,22 @@ def measure(folder: Path, options: argparse.Namespace, threads: str, processes: 
         chosen = ExtractOptions(
             decode_threads=number(threads), decode_processes=number(processes), overwrite=True
         )
-    seen: list[tuple[float, int]] = []
+    seen: list[tuple[float, float, int]] = []  # s, CPU s of this process, pictures
 
     def note(state: Progress) -> None:
         if state.stage == "encode":
-            seen.append((time.perf_counter(), state.done))
+            seen.append((time.perf_counter(), time.process_time(), state.done))
 
     before = used()
     report = extract(
         load_items(folder), encoder or Mean(options.size), folder / "store.parquet", chosen, note
     )
-    (start, first), (end, last) = seen[len(seen) // 2], seen[-1]
+    (start, cpu, first), (end, cpu_end, last) = seen[len(seen) // 2], seen[-1]
     print(f"threads {threads:>4s}, processes {processes:>4s}: "
           f"{report.items / report.seconds:8.0f} a second, "
           f"{(last - first) / (end - start):8.0f} in the second half, "
-          f"{1e6 * (used() - before) / report.items:6.0f} CPU µs a picture; {report.bottleneck}, "
+          f"{1e6 * (used() - before) / report.items:6.0f} CPU µs a picture, of this process "
+          f"{1e6 * (cpu_end - cpu) / (last - first):.0f} in the second half; {report.bottleneck}, "
           f"waited {({name: round(s, 1) for name, s in report.waited.items()})}",
           flush=True)  # fmt: skip
 
