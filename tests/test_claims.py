@@ -22,6 +22,7 @@ from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
+from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
@@ -191,6 +192,9 @@ def test_what_a_run_is_made_from_is_not_replaced_by_it(
             fuse([one, two], out, overwrite=True)
     with pytest.raises(OptionError, match=r"--out one contains one, which this job reads"):
         fit(TrainJob("one", "popularity"), one, overwrite=True)
+    along = TrainJob("data", end_to_end=EndToEndJob("clip:mini"), images="two/pictures")
+    with pytest.raises(OptionError, match=r"--out two contains two/pictures, which this job reads"):
+        fit(along, two, overwrite=True)
 
 
 def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:

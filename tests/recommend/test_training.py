@@ -229,6 +229,11 @@ def test_patience_is_in_evaluations(options: dict, monkeypatch: pytest.MonkeyPat
     assert (trained.best_epoch, len(trained.history)) == (3, 9)
 
 
+def test_the_last_epoch_is_evaluated_too() -> None:
+    rows = run(log(), epochs=5, eval_every=3).history
+    assert [row["epoch"] for row in rows if "valid_recall@20" in row] == [3, 5]
+
+
 def without_validation() -> Interactions:
     """The last epoch is the one that counts."""
     nobody = UserItems.from_pairs(np.zeros(0, int), np.zeros(0, int), 60, 90)
