@@ -206,6 +206,10 @@ def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="is not a run of"):
         fit(job, run, overwrite=True)
     assert (run / "encoder" / "1.jpg").exists()
+    (run / "encoder").rename(run / "lists.parquet")  # a name of the run's, and no file of it
+    with pytest.raises(TargetError, match="is not a run of"):
+        fit(job, run, overwrite=True)
+    assert (run / "lists.parquet" / "1.jpg").exists()
 
 
 def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:
@@ -223,6 +227,10 @@ def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:
     model = run / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1] + b"\x01")
     with pytest.raises(RunError, match=r"model.safetensors is not what was written; train it"):
+        open_run(run)
+    with (run / "metrics.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(RunError, match=r"metrics.json is not what was written; train it again"):
         open_run(run)
 
 
