@@ -22,6 +22,7 @@ from mmx.errors import OptionError, RunError, StoreError, TargetError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
+from mmx.recommend.end_to_end import EndToEndJob
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
 from mmx.recommend.job import TrainJob
@@ -191,6 +192,9 @@ def test_what_a_run_is_made_from_is_not_replaced_by_it(
             fuse([one, two], out, overwrite=True)
     with pytest.raises(OptionError, match=r"--out one contains one, which this job reads"):
         fit(TrainJob("one", "popularity"), one, overwrite=True)
+    along = TrainJob("data", end_to_end=EndToEndJob("clip:mini"), images="two/pictures")
+    with pytest.raises(OptionError, match=r"--out two contains two/pictures, which this job reads"):
+        fit(along, two, overwrite=True)
 
 
 def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:
@@ -202,6 +206,10 @@ def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="is not a run of"):
         fit(job, run, overwrite=True)
     assert (run / "encoder" / "1.jpg").exists()
+    (run / "encoder").rename(run / "lists.parquet")  # a name of the run's, and no file of it
+    with pytest.raises(TargetError, match="is not a run of"):
+        fit(job, run, overwrite=True)
+    assert (run / "lists.parquet" / "1.jpg").exists()
 
 
 def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:
@@ -219,6 +227,10 @@ def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:
     model = run / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1] + b"\x01")
     with pytest.raises(RunError, match=r"model.safetensors is not what was written; train it"):
+        open_run(run)
+    with (run / "metrics.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(RunError, match=r"metrics.json is not what was written; train it again"):
         open_run(run)
 
 

@@ -90,6 +90,20 @@ def test_mistakes(run: Run, tmp_path: Path) -> None:
             call(run, at=0)
 
 
+def test_items_of_the_tail_are_those_with_at_most_so_many(run: Run) -> None:
+    counts, said = run.data.train.item_counts, list[str]()
+    for tail in (0, 1, 2):
+        alone = evaluate_scorer(
+            run.scorer, run.data.test, run.data.train, cutoffs=(2, K), targets=counts <= tail
+        )
+        found = evaluate(run, at=[K, 2, K], tail=tail, log=said.append)
+        assert (list(found.means), found.means) == (list(alone.means), alone.means)
+    assert said == []
+    cold = evaluate(run, at=K, cold=True, log=said.append)
+    assert cold.means == evaluate(run, at=K, tail=0).means
+    assert said == ["bpr cannot score items that nobody took: their order is random"]
+
+
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_groups_equal_separate_evaluations(run: Run, split: str) -> None:
     rows = {row["group"]: row for row in by_group(run, split, K)}

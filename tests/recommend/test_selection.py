@@ -71,3 +71,10 @@ def test_runs_that_are_tested_on_other_items_are_not_fused(
     """Though all that they were trained and chosen by is the same."""
     with pytest.raises(RunError, match="different test interactions"):
         fuse([twins[0][0], twins[1][1]], tmp_path / "never")
+
+
+def test_what_has_no_epochs_has_its_validation_in_one_row(twins: list[list[Run]]) -> None:
+    for run in twins[0][1:]:
+        (row,) = pq.read_table(run.path / "history.parquet").to_pylist()
+        expected = {f"valid_{n}": v for n, v in run.metrics["valid"].items() if n.endswith("@20")}
+        assert {name: value for name, value in row.items() if name != "seconds"} == expected

@@ -209,24 +209,24 @@ def test_options_are_checked() -> None:
             TrainOptions(**bad)  # type: ignore[arg-type]
 
 
-def alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every evaluation finds the same."""
-    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": 0.5})
+def test_a_model_trains_in_the_one_mode_and_is_scored_in_the_other() -> None:
+    """By which dropout knows what it has to do."""
+    modes: dict[str, list[bool]] = {"trained": [], "scored": []}
 
+    class Noted(bpr.Model):
+        def loss(self, *batch: torch.Tensor) -> torch.Tensor:
+            modes["trained"].append(self.training)
+            return super().loss(*batch)
 
-def test_of_equal_epochs_the_first_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    alike(monkeypatch)
-    assert run(log(), epochs=3).best_epoch == 1
+        def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+            if not torch.is_grad_enabled():
+                modes["scored"].append(self.training)
+            return super().factors()
 
-
-@pytest.mark.parametrize("options", [{"patience": 2}, {}])
-def test_patience_is_in_evaluations(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best epoch is the third; two more evaluations are those of the sixth and the ninth."""
-    alike(monkeypatch)
-    monkeypatch.setattr(training, "EVALUATIONS", 2)
-    monkeypatch.setattr(training, "STEPS", 1)
-    trained = run(log(), epochs=40, eval_every=3, **options)
-    assert (trained.best_epoch, len(trained.history)) == (3, 9)
+    data = log()
+    model = Noted(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+    train(model, data, TrainOptions(epochs=2, batch_size=1000))
+    assert modes == {"trained": [True] * 2, "scored": [False] * 3}  # and before the first epoch
 
 
 def without_validation() -> Interactions:
@@ -250,21 +250,6 @@ def test_negatives_are_drawn_by_the_rule_and_the_seed_of_the_options() -> None:
     assert same(ends[0], ends[1])
     assert not same(ends[0], ends[2])
     assert not same(ends[0], ends[3])
-
-
-def test_after_a_kill_the_best_epoch_is_the_one_of_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every later epoch is worse, and no better than the one before the kill."""
-    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
-    worse = iter([1 / n for n in range(1, 99)])
-    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": next(worse)})
-    data, path = log(), tmp_path / "checkpoint"
-    first = run(data, path, epochs=1)
-    resumed = run(data, path, epochs=4)
-    assert (resumed.best, resumed.best_epoch, len(resumed.history)) == (1, 1, 4)
-    assert same(first, resumed)
-    np.testing.assert_array_equal(resumed.scorer.users, first.scorer.users)
 
 
 def test_what_a_kill_left_of_a_checkpoint_goes(

@@ -166,6 +166,23 @@ def test_the_watch_looks_until_it_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     assert not watcher._thread.is_alive()
 
 
+def test_what_was_taken_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, calls, over = iter([False, True, False]), list[str](), threading.Event()
+
+    def look() -> bool:
+        calls.append("look")
+        if (found := next(answers, None)) is None:
+            over.set()
+        return bool(found)
+
+    watcher = Watcher(SimpleNamespace(), (), print, every=0.001)  # type: ignore[arg-type]
+    monkeypatch.setattr(watcher, "look", look)
+    monkeypatch.setattr(watch, "settle", lambda: calls.append("settle"))
+    with watcher.watching():
+        assert over.wait(30)
+    assert calls[:5] == ["look", "look", "settle", "look", "look"]
+
+
 def test_what_a_signature_sees(tmp_path: Path) -> None:
     run, data = tmp_path / "run", tmp_path / "data"
     for folder in (run, data):
