@@ -1,4 +1,4 @@
-"""Items' contents through two layers, as DRAGON and MENTOR have them for each modality."""
+"""Items' contents through two layers, as DRAGON, MENTOR and COHESION have them for a modality."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The graph of users who took the same items, each joined to those it shares most with.
 
 Wang et al., "DualGNN: Dual Graph Neural Network for Multimedia Recommendation", TMM 2023;
-DRAGON has the same.
+DRAGON and COHESION have the same.
 """
 
 from __future__ import annotations

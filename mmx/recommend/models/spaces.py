@@ -153,6 +153,10 @@ SPACES: dict[str, Space] = {
         "align_weight": Range(1e-3, 10.0, log=True),
         "noise_weight": Range(1e-6, 1e-2, log=True),
     },
+    "cohesion": LR | LAYERS | REG | {
+        "pruned": DROPPED,
+        "user_neighbours": Range(10, 80, log=True),
+    },
     "pgl": LR | SSL | TEMPERATURE | {"pruned": Range(0.3, 0.95), "dropout": DROPPED},
     "alpharec": LR | LAYERS | TEMPERATURE | {"hidden": (256, 512, 1024)},
 }  # fmt: skip

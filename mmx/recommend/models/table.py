@@ -180,6 +180,14 @@ MODELS = {
             cold_items=True,
         ),
         ModelRecord(
+            "cohesion",
+            "COHESION: ids mixed into contents, over graphs of users and items, of users, of items",
+            "mmx.recommend.models.cohesion",
+            "required",
+            "Xu et al., COHESION: Composite Graph Convolutional Network with Dual-Stage Fusion "
+            "for Multimodal Recommendation, SIGIR 2025",
+        ),
+        ModelRecord(
             "pgl",
             "PGL: contents alone over the principal part of the graph",
             "mmx.recommend.models.pgl",
