@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
-import selectors
-import signal
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from time import monotonic
-from typing import Any
+from dataclasses import dataclass
 
 from mmx.errors import EncoderError
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.stages.batches import Inputs, Pending
 from mmx.extract.stages.decoder import Done, Setup
 from mmx.extract.stages.load import Loader
-from mmx.extract.stages.nursery import Nursery
+from mmx.extract.stages.pool import TICK, Fork, ForkPool
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.slots import Slots
 from mmx.extract.stages.threads import LOOK_AHEAD
@@ -28,7 +20,6 @@ CHUNK = 32  # items of a task
 AHEAD = 2  # tasks that a decoder has, the one it works on included
 LIMIT = 3  # decoders in a row that end without a task
 SILENCE = 600.0  # s in which a decoder must read a picture; less than mmx.extract.workers' own
-TICK = 1.0  # s between two looks for decoders that are silent
 
 
 @dataclass
@@ -39,16 +30,6 @@ class Chunk:
     start: int  # place of the first
     inputs: list[Inputs]
     again: bool = False  # a decoder was lost over it
-
-
-@dataclass
-class _Process:
-    """A decoder and what it has been given."""
-
-    line: Connection
-    id: int | None = None  # of the process; None: it is not ready
-    chunks: deque[Chunk] = field(default_factory=deque)  # it works on the first
-    silent: float = 0.0  # s without a word, while it had work and we were listening
 
 
 class Decoders:
@@ -63,13 +44,10 @@ class Decoders:
         assert rule is not None
         self.chunk = min(CHUNK, batch_size)
         self.depth = LOOK_AHEAD + -(-AHEAD * count * self.chunk // batch_size)
-        self._nursery = Nursery(
-            Setup(loader.source, rule, loader.takes_text, slots.shape), slots.file, SILENCE
-        )
-        self._processes: list[_Process] = []
+        setup = Setup(loader.source, rule, loader.takes_text, slots.shape)
+        self._forks: ForkPool[Chunk] = ForkPool(setup, slots.file, SILENCE)
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
-        self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Decoders:
         try:
@@ -81,15 +59,12 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in list(self._processes):
-            self._end(process)
-        self._selector.close()
-        self._nursery.end()
+        self._forks.end()
 
     def ready(self) -> bool:
         """Whether there is one. Raises EncoderError when they end before that."""
         self._listen(0)
-        return any(process.id is not None for process in self._processes)
+        return bool(self._forks.ready)
 
     def submit(self, pending: Pending) -> None:
         """See Maker."""
@@ -113,29 +88,20 @@ class Decoders:
         self.slots.give_back(pending.slot)
 
     def _listen(self, timeout: float) -> None:
-        start = monotonic()
-        heard = [key.data for key, _ in self._selector.select(timeout)]
-        self._kill_silent(min(monotonic() - start, TICK), heard)
-        for process in heard:
-            try:
-                kind, body = pickle.loads(process.line.recv_bytes())
-            except (EOFError, OSError) as error:
-                if not isinstance(error, BlockingIOError):  # it has ended: its id is not its own
-                    process.id = None
-                self._lost(process, "died")
-                continue
-            self._take(process, kind, body)
+        for fork, kind, body in self._forks.listen(timeout):
+            if kind == "error":
+                raise body
+            if kind == "alive":
+                self._worked(0, *body)
+            if kind == "done":
+                self._finish(fork.tasks.popleft(), body)
+            if kind == "died":
+                self._lost(fork, kind)
+            if kind == "silent":
+                still = f"made no progress for {SILENCE:.0f} s"
+                self.state.remark(f"a decoding process {still} and was replaced")
+                self._lost(fork, still)
         self._give()
-
-    def _take(self, process: _Process, kind: str, body: Any) -> None:
-        if kind == "error":
-            raise body
-        if kind == "ready":
-            process.id = body
-        if kind == "alive":
-            self._worked(0, *body)
-        if kind == "done":
-            self._finish(process.chunks.popleft(), body)
 
     def _finish(self, chunk: Chunk, done: Done) -> None:
         self._lost_in_a_row = 0
@@ -151,31 +117,18 @@ class Decoders:
     def _give(self) -> None:
         """Give what waits to those who have least; one that is not ready yet gets nothing."""
         while self._waiting:
-            free = [p for p in self._processes if p.id is not None and len(p.chunks) < AHEAD]
+            free = [fork for fork in self._forks.ready if len(fork.tasks) < AHEAD]
             if not free:
                 return
-            process, chunk = min(free, key=lambda p: len(p.chunks)), self._waiting.popleft()
-            process.chunks.append(chunk)
+            fork, chunk = min(free, key=lambda fork: len(fork.tasks)), self._waiting.popleft()
             task = (chunk.pending.slot, chunk.start, chunk.inputs)
-            try:
-                process.line.send_bytes(pickle.dumps(task, pickle.HIGHEST_PROTOCOL))
-            except OSError:
-                self._lost(process, "died")
+            if not self._forks.give(fork, chunk, task):
+                self._lost(fork, "died")
 
-    def _kill_silent(self, waited: float, heard: Sequence[_Process]) -> None:
-        """End decoders silent for too long; time in which we were stopped does not count."""
-        for process in list(self._processes):
-            busy = process.chunks or process.id is None
-            process.silent = process.silent + waited if busy and process not in heard else 0.0
-            if process.silent > SILENCE:
-                still = f"made no progress for {SILENCE:.0f} s"
-                self.state.remark(f"a decoding process {still} and was replaced")
-                self._lost(process, still)
-
-    def _lost(self, process: _Process, how: str) -> None:
+    def _lost(self, fork: Fork[Chunk], how: str) -> None:
         """Replace a decoder; what it had is done again, what it worked on item by item."""
-        self._end(process)
-        chunks = list(process.chunks)
+        self._forks.kill(fork)
+        chunks = list(fork.tasks)
         if not chunks:
             self._lost_in_a_row += 1
         elif chunks[0].again:
@@ -192,23 +145,12 @@ class Decoders:
 
     def _spawn(self) -> None:
         try:
-            process = _Process(self._nursery.decoder())
+            self._forks.spawn()
         except OSError as error:
             raise EncoderError(
                 f"a decoding process cannot be started ({error.strerror}); "
                 "--decode-processes 0 does without them"
             ) from error
-        self._selector.register(process.line, selectors.EVENT_READ, process)
-        self._processes.append(process)
-
-    def _end(self, process: _Process) -> None:
-        """Kill it, and forget it."""
-        if process.id is not None:
-            with suppress(ProcessLookupError):
-                os.kill(process.id, signal.SIGKILL)
-        self._selector.unregister(process.line)
-        process.line.close()
-        self._processes.remove(process)
 
 
 def _singly(chunk: Chunk) -> list[Chunk]:
