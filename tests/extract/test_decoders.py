@@ -161,7 +161,8 @@ def test_a_decoder_that_makes_no_progress_is_replaced(
     data = plain_catalogue(tmp_path / "d", 30)
     run(data, tmp_path / "threads.parquet", 0)
     report = run(data, tmp_path / "x.parquet", 2, source=Stopping(data, "17.png", often=1))
-    assert report.note == "a decoding process made no progress for 2 s and was replaced"
+    said = set(report.note.split("; "))  # on a busy machine a start may take so long, too
+    assert said == {"a decoding process made no progress for 2 s and was replaced"}
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 
 
