@@ -20,6 +20,7 @@ from mmx.cli.options import (
     of_input,
     of_output,
     of_speed,
+    whole_or_auto,
 )
 from mmx.cli.output import (
     AsJson,
@@ -203,10 +204,10 @@ def extract(
     without_pandas()
     data = chosen_data(data)
     options = ExtractOptions(
-        batch_size=_number("batch-size", batch_size),
-        decode_threads=_number("decode-threads", decode_threads),
-        decode_processes=_number("decode-processes", decode_processes),
-        part_size=_number("part-size", part_size),
+        batch_size=whole_or_auto("batch-size", batch_size),
+        decode_threads=whole_or_auto("decode-threads", decode_threads),
+        decode_processes=whole_or_auto("decode-processes", decode_processes),
+        part_size=whole_or_auto("part-size", part_size),
         precision=precision,
         compile=compile_,
         dtype=dtype,
@@ -260,15 +261,6 @@ def _way_to_decode(exact: bool, gpu: bool, device: str, engine: str) -> str:
     elif gpu and not all(place.startswith("cuda") for place in device.split(",")):
         raise OptionError(f"--gpu-decode with --device {device}: --device cuda, or drop it")
     return "gpu" if gpu else "exact" if exact else "fast"
-
-
-def _number(name: str, text: str) -> int | None:
-    from mmx.errors import OptionError
-
-    try:
-        return None if text == "auto" else int(text)
-    except ValueError:
-        raise OptionError(f"--{name} {text}: a whole number or auto is expected") from None
 
 
 def _triple(name: str, text: str | None) -> tuple[float, ...] | None:

@@ -19,6 +19,7 @@ from mmx.cli.options import (
     of_output,
     of_speed,
     of_training,
+    whole_or_auto,
 )
 from mmx.cli.output import AsJson, Debug, Quiet, keeps, note, print_json, progress_bar
 
@@ -72,6 +73,13 @@ def finetune(
         bool, of_speed("--checkpointing", help="Needs less memory and a third more time.")
     ] = False,
     precision: Annotated[str, of_speed(help="Of the passes: float32 or bfloat16.")] = "float32",
+    decode_processes: Annotated[
+        str,
+        of_speed(
+            help="Processes that augment pictures beside the training, at most one a core; 0: "
+            "none; auto: with a GPU."
+        ),
+    ] = "auto",
     allow_private: AllowPrivate = False,
     out: Annotated[
         Path | None, of_output(help="Run directory.", show_default="runs/MODEL-tuned")
@@ -110,8 +118,9 @@ def finetune(
         report = run(
             place, model, out, options, images=images, csv=csv,
             weights=weights, tokenizer=tokenizer, device=device, unknown_items=unknown_items,
-            web=Web(allow_private=allow_private), overwrite=overwrite,
-            progress=_drawer(bar, epochs), log=note,
+            web=Web(allow_private=allow_private),
+            decode_processes=whole_or_auto("decode-processes", decode_processes),
+            overwrite=overwrite, progress=_drawer(bar, epochs), log=note,
         )  # fmt: skip
     if as_json:
         reached = {"valid": report.valid, "best_epoch": report.best_epoch}

@@ -76,3 +76,13 @@ Folds = Annotated[
 Fold = Annotated[int, of_input(help="Which of --folds is the test, from 0.")]
 MinRating = Annotated[float | None, of_input(help="Least rating that counts.")]
 KCore = Annotated[int, of_input(help="Fewest interactions of a user and of an item that stay in.")]
+
+
+def whole_or_auto(name: str, text: str) -> int | None:
+    """The number that an option has; None for auto. Raises OptionError."""
+    from mmx.errors import OptionError
+
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError:
+        raise OptionError(f"--{name} {text}: a whole number or auto is expected") from None

@@ -120,8 +120,9 @@ class Artifacts:
         encoder = self._encoder(spec)
         pixels = self.out / "cache" / "pixels"
         tune_encoder(
-            items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress
-        )
+            items, encoder, run, spec.options, split=split, pixels=pixels, progress=progress,
+            log=self.log,
+        )  # fmt: skip
 
     def _log(self, dataset: str, entry: Dataset) -> Any:
         return load_interactions(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mmx.cache.store import open_store
 from mmx.data.dataset import Items, load_items
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
-from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, finetune
+from mmx.extract.encoders.hardware import Hardware
+from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, ahead, finetune
+from mmx.extract.finetune.ahead import Ahead, Piece
 from mmx.extract.finetune.options import OBJECTIVES
 from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import fit
@@ -56,8 +60,9 @@ def clip() -> Encoder:
 
 
 def mixed(
-    items: Items, opened: Callable[[], Encoder], out: Path, *, stop: bool = False, **options: Any
-) -> list[str]:
+    items: Items, opened: Callable[[], Encoder], out: Path, *, stop: bool = False,
+    processes: int | None = 0, **options: Any,
+) -> list[str]:  # fmt: skip
     """What one epoch of two steps would fail at on a GPU, and what it would leave on the CPU."""
 
     def progress(state: FinetuneProgress) -> None:
@@ -68,7 +73,8 @@ def mixed(
     with FakeCuda() as gpu:
         encoder: Any = opened()
         try:
-            finetune(items, encoder, out, chosen, pixels=out.parent / "pixels", progress=progress)
+            finetune(items, encoder, out, chosen, pixels=out.parent / "pixels", progress=progress,
+                     decode_processes=processes)  # fmt: skip
         except KeyboardInterrupt:
             assert stop
         held = [*encoder.model.named_parameters(), *encoder.model.named_buffers()]
@@ -101,6 +107,35 @@ def test_a_resumed_one(items: Items, vlmo: Callable[[], Encoder], tmp_path: Path
         chosen = {"epochs": 2, "objectives": OBJECTIVES, "stop": stop}
         assert mixed(items, vlmo, out, **chosen) == []
         assert out.exists() is not stop
+
+
+def test_one_whose_pictures_are_augmented_beside_it(
+    items: Items, vlmo: Callable[[], Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default, since there is a GPU; its memory is page-locked while it is used."""
+    locked, start = [], Ahead._start
+
+    def started(self: Ahead, *given: Any) -> Any:
+        found = start(self, *given)
+        while len(self._forks.ready) < 2:  # type: ignore[union-attr]
+            self._listen(0.1)
+        return found
+
+    @contextmanager
+    def lock(self: Hardware, pixels: np.ndarray) -> Iterator[None]:
+        locked.append(pixels.shape)
+        yield
+        locked.append(None)
+
+    def never(piece: Piece) -> None:
+        raise AssertionError("augmented in this process")
+
+    monkeypatch.setattr(Ahead, "_start", started)
+    monkeypatch.setattr(Hardware, "page_locked", lock)
+    monkeypatch.setattr(ahead, "cores", lambda: 3)
+    monkeypatch.setattr(Piece, "make", never)
+    assert mixed(items, vlmo, tmp_path / "run", objectives=OBJECTIVES, processes=None) == []
+    assert locked == [(9, 48, 48, 3)] * 4 + [None] * 4  # pairs and partners of two batches
 
 
 @pytest.mark.parametrize("refresh", ["batch", "epoch"])

@@ -32,7 +32,7 @@ def run(
 
 def decoders_of(mark: str) -> list[int]:
     """The nursery and the decoders of a test."""
-    return [p for p in alive(mark) if "stages.decoder" in command_of(p)]
+    return [p for p in alive(mark) if "stages.forked" in command_of(p)]
 
 
 def odd_catalogue(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmx.extract.pictures.images import ImageRule
-from mmx.extract.stages import decoder, load, nursery
+from mmx.extract.stages import forked, load, nursery
 
 
 def odd_decoders(patch: pytest.MonkeyPatch, picture: Path, number: int, often: int = 10**6) -> None:
@@ -16,7 +16,7 @@ def odd_decoders(patch: pytest.MonkeyPatch, picture: Path, number: int, often: i
     begin = (
         f"from tests.extract.odd_decoding import arm; arm({str(picture)!r}, {number}, {often}); "
     )
-    patch.setattr(nursery, "PROGRAM", decoder.PROGRAM.replace("from mmx", begin + "from mmx", 1))
+    patch.setattr(nursery, "PROGRAM", forked.PROGRAM.replace("from mmx", begin + "from mmx", 1))
 
 
 def arm(picture: str, number: int, often: int) -> None:

@@ -17,10 +17,10 @@ from mmx.data.dataset import Items, load_items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.finetune import FinetuneOptions, finetune
-from mmx.extract.finetune.augment import CLIP, VLMO
 from mmx.extract.finetune.losses import co_interaction, itc
 from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.finetune.trainable import unit
+from mmx.extract.pictures.augment import CLIP, VLMO, Augmentation
 from mmx.sample.catalogue import write_sample
 from tests.extract.tiny_objective import QUICK, objective
 
@@ -34,7 +34,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
 
 def gradients(items: Items, **options: object) -> dict[str, torch.Tensor]:
     found = objective(items, **options)
-    found.loss(torch.from_numpy(found.pairs.train[:12])).backward()
+    found.loss(found.draw(torch.from_numpy(found.pairs.train[:12]))).backward()
     return {n: p.grad for n, p in found.trainable.model.named_parameters() if p.grad is not None}
 
 
@@ -52,6 +52,19 @@ def test_augmentation_follows_its_seed(how) -> None:  # type: ignore[no-untyped-
     assert not torch.equal(once, other)
 
 
+@pytest.mark.parametrize("how", [CLIP, VLMO])
+def test_augmentation_is_the_same_on_any_threads_and_in_bfloat16(how: Augmentation) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 224, 224, 3), np.uint8)
+    seeds, found = torch.arange(24), []
+    for threads, half in ((1, False), (3, False), (1, True)):
+        torch.set_num_threads(threads)
+        with torch.autocast("cpu", torch.bfloat16, half):
+            found.append(how(torch.from_numpy(pictures), seeds))
+    torch.set_num_threads(1)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_a_crop_keeps_at_least_its_share() -> None:
     """A picture whose left half is black: 90 % of the area cannot be all black or all white."""
     picture = torch.zeros(1, 40, 40, 3, dtype=torch.uint8)
@@ -65,8 +78,8 @@ def test_validation_and_no_augment_see_the_pictures_as_they_are(items: Items) ->
     plain, altered = objective(items, augment=False), objective(items)
     rows = torch.from_numpy(plain.pairs.train[:4])
     places = torch.arange(4)
-    assert torch.equal(plain._draw(rows).pixels(places), plain.pairs.pixels(rows))
-    assert not torch.equal(altered._draw(rows).pixels(places), plain.pairs.pixels(rows))
+    assert torch.equal(plain.draw(rows).pairs.pictures(places), plain.pairs.pixels(rows))
+    assert not torch.equal(altered.draw(rows).pairs.pictures(places), plain.pairs.pixels(rows))
 
 
 def test_chunks_and_checkpointed_blocks_give_the_same_gradients(items: Items) -> None:
@@ -116,7 +129,7 @@ from safetensors.torch import save_file
 from mmx.data.dataset import load_items
 from tests.extract.tiny_objective import objective
 found = objective(load_items(Path(sys.argv[1])))
-found.loss(torch.from_numpy(found.pairs.train[:13])).backward()
+found.loss(found.draw(torch.from_numpy(found.pairs.train[:13]))).backward()
 parameters = dict(found.trainable.model.named_parameters())
 found.sum_gradients([p for p in parameters.values() if p.requires_grad])
 if found.processes.is_main:

@@ -53,6 +53,7 @@ def finetune(
     unknown_items: str | None = None,
     pixels: Path | str = Path("cache/pixels"),
     web: Web | None = None,
+    decode_processes: int | None = None,
     overwrite: bool = False,
     progress: Callable[[FinetuneProgress], None] = lambda state: None,
     log: Callable[[str], None] = log_line,
@@ -66,6 +67,7 @@ def finetune(
     ``out`` is by default ``runs/MODEL-tuned``. The objective co-interaction reads the dataset's
     interactions, and ``unknown_items`` ("error" or "drop") is what those mean whose item is not
     in the table. Decoded pictures are kept in ``pixels``; ``web`` says how pictures are fetched.
+    ``decode_processes`` augment them beside the training; 0: none, None: by cores on a GPU.
 
     Validation loss picks the epoch. A killed run continues with the same call; with ``overwrite``
     an existing run at ``out`` is replaced when the new one is done. ``progress`` is called after
@@ -94,7 +96,7 @@ def finetune(
     log(f"{encoder.card.name} on {described(encoder.hardware.device)}, {options.precision}")
     config = tune_encoder(
         items, encoder, target, options, overwrite=overwrite, split=split, pixels=pixels, web=web,
-        progress=progress,
+        decode_processes=decode_processes, progress=progress, log=log,
     )  # fmt: skip
     metrics = parse_json((target / "metrics.json").read_bytes())
     counts = (config[name] for name in ("train_pairs", "valid_pairs", "truncated_share"))

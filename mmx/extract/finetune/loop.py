@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,17 @@ from mmx.atomic import Claim, claimed
 from mmx.data.dataset import Items
 from mmx.errors import OptionError, RunError
 from mmx.extract.encoder import Encoder
+from mmx.extract.finetune.ahead import Ahead, process_count
 from mmx.extract.finetune.keeper import TUNED, Keeper, State
 from mmx.extract.finetune.losses import found_at
 from mmx.extract.finetune.objective import Objective
 from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
-from mmx.extract.finetune.pairs import Pairs, load_pairs
+from mmx.extract.finetune.pairs import DrawnBatch, Pairs, load_pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import choose_parameters, open_trainable
 from mmx.extract.sources.web import Web
 from mmx.files import as_path
+from mmx.logs import log_line
 from mmx.processes import Processes
 
 
@@ -39,13 +43,17 @@ def tune_encoder(
     split: pa.Table | None = None,
     pixels: Path | str = Path("cache/pixels"),
     web: Web | None = None,
+    decode_processes: int | None = None,
     progress: Callable[[FinetuneProgress], None] = lambda p: None,
+    log: Callable[[str], None] = log_line,
 ) -> dict[str, Any]:
     """Fine-tune ``encoder`` on the pictures and texts of ``items``; the run's config.
 
     ``split`` (user_id, item_id, split) is needed by the co-interaction objective;
-    ``web`` says how pictures are fetched. Validation loss picks the epoch. A killed run continues
-    with the same call; an existing run at ``out`` is replaced, with ``overwrite``, when the new
+    ``web`` says how pictures are fetched. ``decode_processes`` augment pictures beside the training
+    (0: none; None: automatic, see ``process_count``) and change no number. ``log`` is called with
+    lines on what went wrong there. Validation loss picks the epoch. A killed run continues with the
+    same call; an existing run at ``out`` is replaced, with ``overwrite``, when the new
     one is done. Raises OptionError for encoders or objectives that do not go together,
     TargetError when ``out`` must not be touched, DataError when there are too few pairs that
     differ in picture and text, and RunError when a loss is not finite or what a killed run kept
@@ -54,6 +62,7 @@ def tune_encoder(
     out, pixels = as_path(out), as_path(pixels)
     trainable = open_trainable(encoder)
     processes = Processes(str(trainable.hardware.device))
+    count = process_count(decode_processes, processes.device, augment=options.augment)
     with processes.claim(claimed(out, TUNED, overwrite=overwrite)) as target:
         partners = _partners(items, split, options)
         torch.manual_seed(options.seed)  # adapters and stochastic depth draw from torch's own
@@ -66,20 +75,22 @@ def tune_encoder(
         generator = torch.Generator().manual_seed(options.seed)
         objective = Objective(trainable, pairs, options, partners, generator, processes)
         config = _config(encoder, items, options, pairs, partners)
-        _run(objective, parameters, config, target, progress)
+        with Ahead(count, trainable.hardware, log) as ahead:
+            _run(objective, parameters, ahead, config, target, progress)
     return config
 
 
 def _run(
     objective: Objective,
     parameters: list[torch.nn.Parameter],
+    ahead: Ahead,
     config: dict[str, Any],
     target: Claim,
     progress: Callable[[FinetuneProgress], None],
 ) -> None:
     """All epochs, then the run directory."""
     options, processes = objective.options, objective.processes
-    steps, state = TuneSteps(objective, parameters), State()
+    steps, state = TuneSteps(objective, parameters, ahead), State()
     keeper = Keeper(target.path, config, objective.trainable, steps.optimiser, steps.schedule,
                     objective.generator)  # fmt: skip
     keeper.load(state)
@@ -105,9 +116,11 @@ def _run(
 class TuneSteps:
     """The gradient steps of a fine-tuning."""
 
-    def __init__(self, objective: Objective, parameters: list[torch.nn.Parameter]) -> None:
+    def __init__(
+        self, objective: Objective, parameters: list[torch.nn.Parameter], ahead: Ahead
+    ) -> None:
         options, pairs = objective.options, len(objective.pairs.train)
-        self.objective, self.parameters = objective, parameters
+        self.objective, self.parameters, self.ahead = objective, parameters, ahead
         self.batches = max(1, pairs // options.batch_size)  # of an epoch; a short one is left out
         steps = -(-self.batches // options.accumulate)
         self.optimiser = torch.optim.AdamW(
@@ -122,19 +135,22 @@ class TuneSteps:
         train = objective.pairs.train
         order = torch.from_numpy(train)[torch.randperm(len(train), generator=objective.generator)]
         parts = order[: self.batches * size].split(size)
+        drawn = [objective.draw(rows) for rows in parts]  # all at once: none waits for a step
         together, losses = objective.options.accumulate, []
-        for first in range(0, len(parts), together):
-            losses += self._step(parts[first : first + together])
+        with closing(self.ahead.each(drawn)) as batches:
+            for first in range(0, len(drawn), together):
+                count = min(together, len(drawn) - first)
+                losses += self._step(islice(batches, count), count)
         return sum(losses) / self.batches
 
-    def _step(self, group: Sequence[torch.Tensor]) -> list[float]:
-        """One step by the mean gradient of some batches, (B,) item rows each; their losses."""
+    def _step(self, group: Iterable[DrawnBatch], count: int) -> list[float]:
+        """One step by the mean gradient of ``count`` batches; their losses."""
         objective, losses = self.objective, []
         self.optimiser.zero_grad(set_to_none=True)
-        for rows in group:
-            loss = objective.loss(rows)
-            (loss / len(group)).backward()
-            losses.append(loss.item())
+        for drawn in group:
+            loss = objective.loss(drawn)
+            (loss / count).backward()
+            losses.append(loss.item())  # waits for a GPU: the pixels have been read
         objective.sum_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()

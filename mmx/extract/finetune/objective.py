@@ -11,7 +11,7 @@ import torch
 from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.losses import Alike, co_interaction, itc, itc_in_blocks
-from mmx.extract.finetune.pairs import PairBatch, Pairs
+from mmx.extract.finetune.pairs import AugmentedBatch, DrawnBatch, PairBatch, Pairs
 from mmx.extract.finetune.partners import Partners
 from mmx.extract.finetune.trainable import Trainable, unit
 from mmx.processes import Processes
@@ -33,20 +33,40 @@ class Objective:
     generator: torch.Generator
     processes: Processes
 
-    def loss(self, rows: torch.Tensor) -> torch.Tensor:
-        """The sum of the objectives over (B,) item rows.
+    def draw(self, rows: torch.Tensor) -> DrawnBatch:
+        """A batch of (B,) item rows, with the seeds of its pictures, and their partners."""
+        mine = self._share(len(rows))
+        fused = {"itm", "mlm"} & set(self.options.objectives)  # every process computes all of it
+        batch = self._seeded(rows, torch.arange(len(rows)) if fused else mine)
+        if self.partners is None:
+            return DrawnBatch(batch)
+        others = self._having(self.partners.draw(rows, self.generator), rows)
+        return DrawnBatch(batch, self._seeded(others, mine))
+
+    def _seeded(self, rows: torch.Tensor, places: torch.Tensor) -> PairBatch:
+        """Pairs whose pictures at ``places`` are looked at."""
+        if not self.options.augment:
+            return PairBatch(self.pairs, rows)
+        seeds = torch.randint(2**62, rows.shape, generator=self.generator)
+        return AugmentedBatch(self.pairs, rows, self.trainable.augmentation, seeds, places)
+
+    def _having(self, others: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Partners; one without a pair is replaced by the item itself."""
+        return torch.where(torch.from_numpy(self.pairs.known[others.numpy()]), others, rows)
+
+    def loss(self, drawn: DrawnBatch) -> torch.Tensor:
+        """The sum of the objectives over a batch.
 
         Where several processes train, each encodes its share of the rows and all contrast all
         of them: summed over processes, the encoders' gradients are those of one process.
         """
-        batch = self._draw(rows)
+        batch, rows = drawn.pairs, drawn.pairs.rows
         images, texts = self.embed(batch)
         scale, total = self.trainable.log_scale.exp(), images.new_zeros(())
         if "itc" in self.options.objectives:
             total = total + itc(images, texts, scale, self._alike(rows))
-        if self.partners is not None:
-            others = self.partners.draw(rows, self.generator)
-            total = total + self._co_interaction(rows, others, images + texts, scale)
+        if drawn.partners is not None:
+            total = total + self._co_interaction(rows, drawn.partners, images + texts, scale)
         if {"itm", "mlm"} & set(self.options.objectives):
             from mmx.extract.finetune.vlmo import fused_losses
 
@@ -65,10 +85,15 @@ class Objective:
 
     def embed(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """B pairs → pictures (B, d) and texts (B, d) of length 1, with gradients if on."""
-        (mine,), _ = self.processes.share(torch.arange(len(batch.rows)))
+        mine = self._share(len(batch.rows))
         both = (in_chunks(encode, mine, self.options.chunk) for encode in self._encoders(batch))
         images, texts = (self.processes.whole(part, len(batch.rows)) for part in both)
         return images, texts
+
+    def _share(self, size: int) -> torch.Tensor:
+        """The places in a batch that this process encodes."""
+        (mine,), _ = self.processes.share(torch.arange(size))
+        return mine
 
     def _encoders(self, batch: PairBatch) -> tuple[Encode, Encode]:
         """Places in the batch → pictures and texts (n, d) of length 1."""
@@ -76,7 +101,7 @@ class Objective:
 
         def image(places: torch.Tensor) -> torch.Tensor:
             with self._autocast():
-                return unit(trainable.images(batch.pixels(places)).float())
+                return unit(trainable.images(batch.pictures(places)).float())
 
         def text(places: torch.Tensor) -> torch.Tensor:
             tokens = trainable.encoder.tokenize(batch.words(places)).tokens
@@ -97,24 +122,22 @@ class Objective:
             total = total + itc_in_blocks(images, texts, scale, self.alike_among(rows))
         if self.partners is not None:
             same = torch.Generator().manual_seed(self.options.seed)  # partners of every epoch
-            others = self.partners.draw(rows, same)
-            total = total + self._co_interaction(rows, others, images + texts, scale, still=True)
+            others = PairBatch(self.pairs, self._having(self.partners.draw(rows, same), rows))
+            both = images + texts
+            total = total + self._co_interaction(rows, others, both, scale, in_blocks=True)
         return images, texts, total
 
     def _co_interaction(
         self,
         rows: torch.Tensor,
-        others: torch.Tensor,
+        partners: PairBatch,
         both: torch.Tensor,
         scale: torch.Tensor,
         *,
-        still: bool = False,
+        in_blocks: bool = False,
     ) -> torch.Tensor:
-        known = torch.from_numpy(self.pairs.known[others.numpy()])
-        others = torch.where(known, others, rows)  # a partner without a pair: the item itself
-        batch = PairBatch(self.pairs, others) if still else self._draw(others)
-        more = unit(torch.stack(self.embed(batch)).sum(0))
-        if not still:
+        more, others = unit(torch.stack(self.embed(partners)).sum(0)), partners.rows
+        if not in_blocks:
             alike = self._alike(rows, others) | self._alike(others)
             return co_interaction(unit(both), more, scale, alike)
         one, two = self.alike_among(rows, others), self.alike_among(others)
@@ -127,10 +150,6 @@ class Objective:
 
     def _alike(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
         return self.pairs.alike(rows, others).to(self.trainable.hardware.device)
-
-    def _draw(self, rows: torch.Tensor) -> PairBatch:
-        how = self.trainable.augmentation if self.options.augment else None
-        return PairBatch.drawn(self.pairs, rows, how, self.generator)
 
     def _autocast(self) -> torch.autocast:
         device = self.trainable.hardware.device.type

@@ -14,10 +14,12 @@ import torch
 from mmx.data.dataset import Items
 from mmx.errors import DataError
 from mmx.extract.encoder import Encoder
-from mmx.extract.finetune.augment import Augmentation
+from mmx.extract.pictures.augment import Augmentation
 from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.load import clean_text
+
+PIECE = 16  # pictures that are augmented together
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,67 @@ class Pairs:
         return (mine[:, None, 0] == other[None, :, 0]) | (mine[:, None, 1] == other[None, :, 1])
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class PairBatch:
     """Pairs that are contrasted with each other; places in it count from 0."""
 
     pairs: Pairs
     rows: torch.Tensor  # (B,) item rows
-    augmentation: Augmentation | None = None
-    seeds: torch.Tensor | None = None  # (B,) of the augmentation
 
-    @classmethod
-    def drawn(
-        cls, pairs: Pairs, rows: torch.Tensor, how: Augmentation | None, generator: torch.Generator
-    ) -> PairBatch:
-        """With a seed for each picture, so that encoding it again sees the same alteration."""
-        seeds = torch.randint(2**62, rows.shape, generator=generator) if how else None
-        return cls(pairs, rows, how, seeds)
-
-    def pixels(self, places: torch.Tensor) -> torch.Tensor:
+    def pictures(self, places: torch.Tensor) -> torch.Tensor:
         """(n,) places → (n, s, s, 3) uint8."""
-        found = self.pairs.pixels(self.rows[places])
-        if self.augmentation is None or self.seeds is None:
-            return found
-        return self.augmentation(found, self.seeds[places])
+        return self.pairs.pixels(self.rows[places])
 
     def words(self, places: torch.Tensor) -> list[str]:
         """(n,) places → texts."""
         return self.pairs.words(self.rows[places])
+
+
+@dataclass(eq=False)
+class AugmentedBatch(PairBatch):
+    """Pairs whose pictures are altered, each by its seed; those at ``places`` are looked at."""
+
+    augmentation: Augmentation
+    seeds: torch.Tensor  # (B,) int64
+    places: torch.Tensor  # (n,), ascending
+    pixels: torch.Tensor | None = None  # (n, s, s, 3) uint8 of the places, kept while they are used
+
+    def augmented(self, part: slice) -> torch.Tensor:
+        """Some of the places → their pixels (k, s, s, 3) uint8, altered."""
+        places = self.places[part]
+        return self.augmentation(super().pictures(places), self.seeds[places])
+
+    def augment(self) -> None:
+        """Make all pixels, in this process."""
+        shape = (len(self.places), *self.pairs.images.shape[1:])
+        self.pixels = torch.empty(shape, dtype=torch.uint8)
+        for start in range(0, shape[0], PIECE):
+            part = slice(start, start + PIECE)
+            self.pixels[part] = self.augmented(part)
+
+    def pictures(self, places: torch.Tensor) -> torch.Tensor:
+        """(n,) of the places → (n, s, s, 3) uint8."""
+        if self.pixels is None:
+            self.augment()
+        assert self.pixels is not None
+        found = torch.searchsorted(self.places, places)
+        first, stop = int(found[0]), int(found[-1]) + 1
+        in_a_row = torch.equal(found, torch.arange(first, stop))
+        return self.pixels[first:stop] if in_a_row else self.pixels[found]
+
+
+@dataclass
+class DrawnBatch:
+    """A batch of training: all that is drawn for it but what VLMo's own losses draw."""
+
+    pairs: PairBatch
+    partners: PairBatch | None = None  # of the co-interaction objective
+
+    @property
+    def augmented(self) -> list[AugmentedBatch]:
+        """What of it is augmented."""
+        both = (self.pairs, self.partners)
+        return [batch for batch in both if isinstance(batch, AugmentedBatch)]
 
 
 def load_pairs(

@@ -14,8 +14,8 @@ from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
 from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder, normalised_pixels
 from mmx.extract.encoders.vlmo import VLMoEncoder
-from mmx.extract.finetune.augment import CLIP, VLMO, Augmentation
 from mmx.extract.finetune.tune import blocks_of, check_tune
+from mmx.extract.pictures.augment import CLIP, VLMO, Augmentation
 
 LORA_RANK = 8
 LORA_LAYERS = ("out_proj", "c_fc", "c_proj", "qkv", "proj", "fc1", "fc2")  # linear maps of blocks

@@ -37,7 +37,7 @@ def fused_losses(
     chunks = [c for c in torch.arange(size).split(options.chunk) if len(c) > 1]
     for chunk in chunks:
         assert encoder.image_rule is not None
-        pixels = batch.pixels(chunk).numpy()
+        pixels = batch.pictures(chunk).numpy()
         images = normalised_pixels(pixels, encoder.image_rule, trainable.hardware)
         tokens = to_device(encoder.tokenize(batch.words(chunk)).tokens, trainable.hardware.device)
         ids, mask, weight = tokens["ids"], tokens["mask"], len(chunk) / size

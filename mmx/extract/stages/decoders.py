@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
-import selectors
-import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from time import monotonic
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmx.errors import EncoderError
 from mmx.extract.pictures.images import ImageRule
@@ -21,7 +14,7 @@ from mmx.extract.stages.batches import Pending
 from mmx.extract.stages.decoder import Done, Setup, Task
 from mmx.extract.stages.handing import Chunk, Handing
 from mmx.extract.stages.load import Loader
-from mmx.extract.stages.nursery import Nursery
+from mmx.extract.stages.pool import TICK, Fork, ForkPool
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.reading import Reading
 from mmx.extract.stages.slots import Slots
@@ -30,17 +23,6 @@ CHUNK = 32  # items of a task
 AHEAD = 2  # tasks that a decoder has, the one it works on included
 LIMIT = 3  # decoders in a row that end without a task
 SILENCE = 600.0  # s in which a decoder must read a picture; less than mmx.extract.workers' own
-TICK = 1.0  # s between two looks for decoders that are silent
-
-
-@dataclass
-class _Process:
-    """A decoder and what it has been given."""
-
-    line: Connection
-    id: int | None = None  # of the process; None: it is not ready
-    chunks: deque[Chunk] = field(default_factory=deque)  # it works on the first
-    silent: float = 0.0  # s without a word, while it had work and we were listening
 
 
 class Decoders:
@@ -61,18 +43,15 @@ class Decoders:
         self._handing = Handing(reading)
         self.depth = reading.depth(self._handing.ahead(AHEAD * count, self.chunk), batch_size)
         source = loader.source if self._handing.anywhere else Source()
-        self._nursery = Nursery(
-            Setup(source, rule, loader.takes_text, slots.shape), slots.file, SILENCE
-        )
-        self._processes: list[_Process] = []
+        setup = Setup(source, rule, loader.takes_text, slots.shape)
+        self._forks: ForkPool[Chunk] = ForkPool(setup, slots.file, SILENCE)
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
-        self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Decoders:
         try:
             with _refused():
-                self._selector.register(self._handing.begin(), selectors.EVENT_READ)
+                self._forks.wake_by(self._handing.begin())
             for _ in range(self.count):
                 self._spawn()
         except BaseException:
@@ -81,16 +60,13 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in list(self._processes):
-            self._end(process)
-        self._selector.close()
+        self._forks.end()
         self._handing.end()
-        self._nursery.end()
 
     def ready(self) -> bool:
         """Whether there is one. Raises EncoderError when they end before that."""
         self._listen(0)
-        return any(process.id is not None for process in self._processes)
+        return bool(self._forks.ready)
 
     def submit(self, pending: Pending) -> None:
         """See Maker."""
@@ -113,30 +89,17 @@ class Decoders:
         self.slots.give_back(pending.slot)
 
     def _listen(self, timeout: float) -> None:
-        start = monotonic()
-        heard = [key.data for key, _ in self._selector.select(timeout) if key.data is not None]
-        self._kill_silent(min(monotonic() - start, TICK), heard)
-        for process in heard:
-            try:
-                kind, body = pickle.loads(process.line.recv_bytes())
-            except (EOFError, OSError) as error:
-                if not isinstance(error, BlockingIOError):  # it has ended: its id is not its own
-                    process.id = None
-                self._lost(process, "died")
-                continue
-            self._take(process, kind, body)
+        for fork, kind, body in self._forks.listen(timeout):
+            if kind == "error":
+                raise body
+            if kind == "alive":
+                for stage, seconds in zip(("reading", "decoding"), body, strict=True):
+                    self.state.worked(stage, 0, seconds)
+            if kind == "done":
+                self._finish(fork.tasks.popleft(), body)
+            if kind in ("died", "silent"):
+                self._gone(fork, kind)
         self._give()
-
-    def _take(self, process: _Process, kind: str, body: Any) -> None:
-        if kind == "error":
-            raise body
-        if kind == "ready":
-            process.id = body
-        if kind == "alive":
-            for stage, seconds in zip(("reading", "decoding"), body, strict=True):
-                self.state.worked(stage, 0, seconds)
-        if kind == "done":
-            self._finish(process.chunks.popleft(), body)
 
     def _finish(self, chunk: Chunk, done: Done) -> None:
         self._lost_in_a_row = 0
@@ -152,42 +115,21 @@ class Decoders:
         """Give what waits to those who have least; one that is not ready yet gets nothing."""
         self._waiting.extend(self._handing.take())
         while self._waiting:
-            free = [p for p in self._processes if p.id is not None and len(p.chunks) < AHEAD]
+            free = [fork for fork in self._forks.ready if len(fork.tasks) < AHEAD]
             if not free:
                 return
-            process, chunk = min(free, key=lambda p: len(p.chunks)), self._waiting.popleft()
-            process.chunks.append(chunk)
-            try:
-                process.line.send_bytes(pickle.dumps(_task(chunk), pickle.HIGHEST_PROTOCOL))
-            except BlockingIOError:  # stopped, before it had taken all of a large task
-                self._give_up(process)
-            except OSError:
-                self._lost(process, "died")
+            fork, chunk = min(free, key=lambda fork: len(fork.tasks)), self._waiting.popleft()
+            if kind := self._forks.give(fork, chunk, _task(chunk)):
+                self._gone(fork, kind)
 
-    def _kill_silent(self, waited: float, heard: Sequence[_Process]) -> None:
-        """End decoders silent for too long; time in which we were stopped does not count."""
-        for process in list(self._processes):
-            busy = process.chunks or process.id is None
-            process.silent = process.silent + waited if busy and process not in heard else 0.0
-            if process.silent > SILENCE:
-                self._give_up(process)
-
-    def _give_up(self, process: _Process) -> None:
-        still = f"made no progress for {SILENCE:.0f} s"
-        self.state.remark(f"a decoding process {still} and was replaced")
-        self._lost(process, still)
-
-    def _lost(self, process: _Process, how: str) -> None:
-        """Replace a decoder; what it had is done again, what it worked on item by item."""
-        self._end(process)
-        chunks = list(process.chunks)
-        if not chunks:
-            self._lost_in_a_row += 1
-        elif chunks[0].again:
-            raise EncoderError(_blamed(chunks[0], how))
-        else:
-            chunks[:1] = chunks[0].singly()
-        self._waiting.extendleft(reversed(chunks))
+    def _gone(self, fork: Fork[Chunk], kind: str) -> None:
+        """Replace a decoder that has died or is silent; what it had is done again."""
+        how = "died"
+        if kind == "silent":
+            how = f"made no progress for {SILENCE:.0f} s"
+            self.state.remark(f"a decoding process {how} and was replaced")
+        self._forks.kill(fork)
+        self._waiting.extendleft(reversed(self._again(list(fork.tasks), how)))
         if self._lost_in_a_row == LIMIT:
             raise EncoderError(
                 f"{LIMIT} decoding processes {how} before they had decoded a picture; "
@@ -195,20 +137,18 @@ class Decoders:
             )
         self._spawn()
 
+    def _again(self, chunks: list[Chunk], how: str) -> list[Chunk]:
+        """The chunks of one that is gone: what it worked on item by item."""
+        if not chunks:
+            self._lost_in_a_row += 1
+            return []
+        if chunks[0].again:
+            raise EncoderError(_blamed(chunks[0], how))
+        return [*chunks[0].singly(), *chunks[1:]]
+
     def _spawn(self) -> None:
         with _refused():
-            process = _Process(self._nursery.decoder())
-        self._selector.register(process.line, selectors.EVENT_READ, process)
-        self._processes.append(process)
-
-    def _end(self, process: _Process) -> None:
-        """Kill it, and forget it."""
-        if process.id is not None:
-            with suppress(ProcessLookupError):
-                os.kill(process.id, signal.SIGKILL)
-        self._selector.unregister(process.line)
-        process.line.close()
-        self._processes.remove(process)
+            self._forks.spawn()
 
 
 @contextmanager

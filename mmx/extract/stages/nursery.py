@@ -1,4 +1,4 @@
-"""The job's end of the nursery (mmx.extract.stages.decoder), which decoders are forks of."""
+"""The job's end of the nursery (mmx.extract.stages.forked), whose forks work for the job."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from mmx.extract.stages.decoder import PROGRAM, Setup
+from mmx.extract.stages.forked import PROGRAM, Work
 from mmx.extract.stages.slots import inherited
 
 PATIENCE = 1.0  # s that it may take to end; it may be importing
 
 
 class Nursery:
-    """The process that decoders are forks of; started again where it has died."""
+    """The process that is forked; started again where it has died."""
 
-    def __init__(self, setup: Setup, memory: int, silence: float) -> None:
+    def __init__(self, work: Work, memory: int, silence: float) -> None:
         """``memory`` is the file of slots; a line is given up after ``silence`` s in one call."""
-        self._setup, self._memory = pickle.dumps(setup), memory
+        self._work, self._memory = pickle.dumps(work), memory
         self._silence = struct.pack("ll", max(1, int(silence)), 0)  # a C timeval
         self._program: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def decoder(self) -> Connection:
-        """A line to a new decoder, which will say that it is ready."""
+    def line(self) -> Connection:
+        """A line to a new fork, which will say that it is ready. Raises OSError."""
         ours, theirs = socket.socketpair()
-        for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped decoder must not stop us
+        for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped fork must not stop us
             ours.setsockopt(socket.SOL_SOCKET, way, self._silence)
         with theirs:
             try:
@@ -76,4 +76,4 @@ class Nursery:
             os.close(line)
         assert self._program.stdin is not None
         with suppress(OSError), self._program.stdin as given:  # it has died: its lines will end
-            given.write(self._setup)
+            given.write(self._work)

@@ -34,7 +34,8 @@ class Augmentation:
     def __call__(self, pixels: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
         """(n, s, s, 3) uint8 and a seed for each → the same shape; equal seeds do the same."""
         pairs = zip(pixels.permute(0, 3, 1, 2), seeds.tolist(), strict=True)
-        altered = [self._one(picture, np.random.default_rng(seed)) for picture, seed in pairs]
+        with torch.autocast("cpu", enabled=False):  # also within passes in bfloat16
+            altered = [self._one(picture, np.random.default_rng(seed)) for picture, seed in pairs]
         return torch.stack(altered).permute(0, 2, 3, 1).contiguous()
 
     def _one(self, picture: Picture, rng: Rng) -> Picture:
