@@ -45,7 +45,7 @@ def test_after_a_kill_the_best_epoch_is_the_one_of_before(
     worse = iter([1 / n for n in range(1, 99)])
     monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": next(worse)})
     data, path = log(), tmp_path / "checkpoint"
-    first = run(data, path, epochs=1)
+    first = run(data, path, epochs=2)
     resumed = run(data, path, epochs=4)
     assert (resumed.best, resumed.best_epoch, len(resumed.history)) == (1, 1, 4)
     for name, value in first.state.items():

@@ -114,7 +114,11 @@ def test_the_encoder_of_the_best_epoch_is_written(data: Path, tmp_path: Path) ->
 
 
 def test_refresh_epoch_leaves_the_encoder_bit_for_bit(data: Path, tmp_path: Path) -> None:
-    run = fit(job(data, refresh="epoch"), tmp_path / "run")
+    """And lists are kept beside it."""
+    plain = job(data, refresh="epoch")
+    kept = replace(plain, training=replace(plain.training, keep_lists=2))
+    run = fit(kept, tmp_path / "run")
+    assert pq.read_table(run.path / "lists.parquet")["rank"].unique().to_pylist() == [1, 2]
     trained, before = encoder_of(run), pretrained()
     assert all(torch.equal(trained[name], before[name]) for name in before)
 

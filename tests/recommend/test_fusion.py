@@ -135,11 +135,14 @@ def test_learned_weights_see_nothing_of_the_test_split() -> None:
     assert learned_weights([a, b, noise], blind) == learned_weights([a, b, noise], data)
 
 
+@pytest.mark.parametrize("known", [150, 12])
 def test_the_reported_recall_is_that_of_the_whole_catalogue(
-    monkeypatch: pytest.MonkeyPatch,
+    known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The candidates hold all that the search may find: its recall is the evaluation's."""
     data, a, b, _ = world()
+    for part in (a, b):
+        part.items[known:] = 0
     reached: list[float] = []
     slow = fusion._recall
     monkeypatch.setattr(fusion, "_recall", lambda s, r: reached.append(slow(s, r)) or reached[-1])
@@ -166,10 +169,12 @@ def test_without_validation_all_weigh_alike() -> None:
     assert learned_weights([a, b, noise, noise], blind) == [0.25] * 4
 
 
-def test_of_equal_rounds_the_earliest_counts() -> None:
-    """One part is enough; a second vote for the same part, or for its copy, brings nothing."""
-    data, a, _, _ = world()
-    assert learned_weights([a, a], data) == [1, 0]
+def test_of_equal_rounds_the_earliest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two users, two items; both are found by the parts' sum, and by one of twice the second."""
+    monkeypatch.setattr(fusion, "CUTOFF", 1)
+    monkeypatch.setattr(fusion, "VOTES", 3)
+    scores = np.array([[[1, 0], [0.6, 0]], [[0, 0.4], [0, 1]]], np.float32)
+    assert fusion._elected(scores, np.eye(2, dtype=np.float32)).tolist() == [1, 1]
 
 
 def test_the_seed_draws_whom_the_weights_are_learned_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,4 @@ def test_keys_sort_as_scores_then_by_falling_item() -> None:
     assert (np.diff(keys) > 0).all()
     np.testing.assert_array_equal(scores_of(keys), scores)
     assert keys_of(scores[:1], np.array([3])) < keys_of(scores[:1], np.array([2]))
+    assert keys_of(scores[3:4], np.array([4])) > keys_of(scores[4:5], np.array([9]))  # both are 0

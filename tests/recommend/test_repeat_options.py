@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from mmx.data.csvs.format import CsvFormat
 from mmx.data.splits import SplitRule
+from mmx.errors import RunError
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.options import TrainOptions
@@ -57,3 +60,14 @@ def test_another_number_of_folds_has_another_fold(run: Path) -> None:
 
 def test_a_url_that_the_command_names_may_be_opened(run: Path) -> None:
     assert str(repeat(run, data="s3://bucket/data").data) == "s3://bucket/data"
+
+
+def test_other_ratings_are_other_interactions(job: TrainJob, run: Path, tmp_path: Path) -> None:
+    """Though as many are high enough."""
+    data = shutil.copytree(job.data, tmp_path / "data")
+    config = json.loads((run / "config.json").read_text()) | {"data": str(data)}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    log = (data / "interactions.csv").read_text()
+    (data / "interactions.csv").write_text(log.replace(";4\n", ";5\n", 1))
+    with pytest.raises(RunError, match="interactions: other values of rating; give what it was"):
+        fit(repeat(tmp_path / "config.json"), tmp_path / "again")

@@ -167,6 +167,21 @@ def test_one_who_took_everything_stops_nobody_and_is_said_once(negatives: str) -
     assert np.isfinite(trained.scorer.scores(np.arange(60))).all()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_of_the_forward_pass_are_of_the_precision(precision: str) -> None:
+    kinds = set()
+
+    class Noted(bpr.Model):
+        def loss(self, *batch: torch.Tensor) -> torch.Tensor:
+            kinds.add((self.user @ self.item.T).dtype)
+            return super().loss(*batch)
+
+    data = log()
+    model = Noted(bpr.Config(dim=8), World(data.train), torch.Generator().manual_seed(0))
+    train(model, data, TrainOptions(epochs=1, precision=precision))
+    assert kinds == {getattr(torch, precision)}
+
+
 def test_bfloat16_trains_too() -> None:
     trained = run(log(), epochs=20, precision="bfloat16")
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]

@@ -212,7 +212,7 @@ def test_queries_together_find_what_each_finds_alone() -> None:
 def test_lengths_that_are_nearly_even_do_not_count_where_all_is_far() -> None:
     """The products are negative: those of the shortest rows are the largest."""
     rng = np.random.default_rng(6)
-    rows = np.float32([1, 0, 0]) + 0.1 * rng.normal(size=(200, 3))
+    rows = np.float32([1, 0, 0]) + 0.03 * rng.normal(size=(200, 3))
     rows *= (rng.uniform(1, 1.009, 200) / np.linalg.norm(rows, axis=1))[:, None]
     items: dict[str, list[float] | None] = {
         f"i{n}": row.tolist() for n, row in enumerate(rows.astype(np.float32))
@@ -223,7 +223,7 @@ def test_lengths_that_are_nearly_even_do_not_count_where_all_is_far() -> None:
 
 def test_pictures_are_searched_where_no_modality_is_named(tmp_path: Path) -> None:
     for number, (dimensions, first) in enumerate(
-        [({"text": 2, "image": 3}, "image"), ({"text": 2}, "text")]
+        [({"audio": 2, "image": 3}, "image"), ({"audio": 2, "text": 2}, "audio")]
     ):
         card = replace(CARD, dimensions=dimensions)
         columns = {f"{name}_status": ["ok"] * 3 for name in dimensions}

@@ -54,10 +54,15 @@ def test_they_answer_what_the_api_answers(agent: Served) -> None:
         "/search", q="word word", k=3)  # fmt: skip
     assert call(agent, "similar", item_id="i0", k=5, filters=where) == agent.get(
         "/similar/i0", k=5, filters=text)  # fmt: skip
-    assert call(agent, "search", words="word", filters=where) == agent.get(
-        "/search", q="word", k=10, filters=text)  # fmt: skip
-    assert call(agent, "recommend", user_id="u0", k=5, filters=where) == agent.get(
-        "/recommend/u0", k=5, filters=text)  # fmt: skip
+    dear = [{"column": "price", "op": ">", "value": 8}]
+    for tool, arguments, place, query in (
+        ("search", {"words": "word"}, "/search", {"q": "word"}),
+        ("recommend", {"user_id": "u0"}, "/recommend/u0", {}),
+    ):
+        found = call(agent, tool, **arguments, filters=dear)
+        assert found == agent.get(place, **query, k=10, filters=json.dumps(dear))
+        assert found["items"]
+        assert found != call(agent, tool, **arguments)
     assert call(agent, "recommend", user_id="a/b", k=5) == agent.get("/recommend/a%2Fb", k=5)
     assert listed(call(agent, "recommend", item_ids=["i0"], k=2))
     assert "popular" in call(agent, "recommend")["note"]
