@@ -133,3 +133,14 @@ def _try(device: torch.device) -> None:
         raise OptionError(
             f"--device {device} cannot be used ({reason}); here: {_here()}"
         ) from error
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The same numbers on the device; no GPU is waited for.
+
+    They are page-locked on the way, since a copy from other memory may wait until the GPU has done
+    all that it was given before.
+    """
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -119,17 +119,23 @@ class Processes:
             return None
         return torch.stack(parts, 1).flatten()[:length].cpu().numpy()
 
-    def overwrite(self, matrix: np.ndarray) -> None:
-        """Give a (rows, columns) matrix of every process the numbers of the first one's."""
+    def of_first(self, matrix: np.ndarray) -> np.ndarray:
+        """Of a (rows, columns) matrix of each process the first one's, in all of them.
+
+        The others' are overwritten, where they can be written.
+        """
         if self.size == 1:
-            return
+            return matrix
         from torch.distributed import broadcast
 
+        if not (self.is_main or matrix.flags.writeable):
+            matrix = matrix.copy()
         for rows in in_blocks(matrix):
-            block = torch.from_numpy(matrix[rows]).to(self.device)
+            block = torch.tensor(np.ascontiguousarray(matrix[rows]), device=self.device)
             broadcast(block, 0)
             if not self.is_main:
                 matrix[rows] = block.cpu().numpy()
+        return matrix
 
     def agree(self, value: float) -> float:
         """The first process's value, so that all decide alike."""

@@ -121,7 +121,7 @@ def test_auto_needs_a_gpu_for_each_process_of_torchrun(
 def test_each_process_of_torchrun_opens_the_encoder_on_its_own_gpu_and_waits_long(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The first process evaluates and writes for longer than the ten minutes of NCCL."""
+    """The first process writes for longer than the ten minutes of NCCL."""
     given: dict[str, Any] = {}
 
     class State:

@@ -19,7 +19,7 @@ from mmx.recommend.best import Best
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.products import best_products, lengths_of
 from mmx.recommend.ties import SPARE, UserItemVectors, settled
-from mmx.search.on_device import DeviceRows, fetched, tried
+from mmx.search.on_device import DeviceRows, tried
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def products_there(
     device = str(items.device)
     found = tried(device, there)
     if found is None:
-        found = best_products(fetched(users, which), items.cpu().numpy(), pool, k, hidden)
+        found = best_products(users.cpu().numpy()[which], items.cpu().numpy(), pool, k, hidden)
     return found
 
 

@@ -24,13 +24,12 @@ def evaluate_together(
 ) -> dict[str, Evaluation]:
     """``evaluate_splits`` of the first process's scorer, in that process; the others get nothing.
 
-    Embeddings of the others are overwritten with the first one's, as their last digits may differ
-    on GPUs. Item-item weights are solved on the CPU, by each process alike.
+    All take the embeddings of the first one, as the last digits of the others' may differ on GPUs.
+    Item-item weights are solved on the CPU, by each process alike.
     """
     if isinstance(scorer, Factors) and processes.size > 1:
-        for matrix in (scorer.users, scorer.items):
-            processes.overwrite(matrix)
-        scorer = replace(scorer)  # without what was computed from the numbers before
+        users, items = (processes.of_first(x) for x in (scorer.users, scorer.items))
+        scorer = replace(scorer, users=users, items=items)
     found = {
         name: _together(scorer, held_out, data.known, processes)
         for name, held_out in evaluated_splits(data).items()

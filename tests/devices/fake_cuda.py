@@ -199,7 +199,7 @@ class FakeCuda(TorchDispatchMode):
         )  # fmt: skip
         yield from patch(ThreadPoolExecutor, submit=self._followed())
         yield from patch(torch, empty=_not_page_locked)
-        # asks whether a CUDA graph is being captured
+        yield from patch(torch.Tensor, pin_memory=lambda x: x)
         yield from patch(torch.optim.Optimizer, _accelerator_graph_capture_health_check=nothing)
 
     def _followed(self) -> Callable[..., Future[Any]]:

@@ -17,7 +17,7 @@ from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
 from mmx.extract.finetune import FinetuneOptions, FinetuneProgress, ahead, finetune
-from mmx.extract.finetune.ahead import Ahead, Piece
+from mmx.extract.finetune.ahead import Ahead, Share
 from mmx.extract.finetune.options import OBJECTIVES
 from mmx.recommend.end_to_end import EndToEndJob, EndToEndOptions
 from mmx.recommend.fit import fit
@@ -127,13 +127,13 @@ def test_one_whose_pictures_are_augmented_beside_it(
         yield
         locked.append(None)
 
-    def never(piece: Piece) -> None:
+    def never(share: Share) -> None:
         raise AssertionError("augmented in this process")
 
     monkeypatch.setattr(Ahead, "_start", started)
     monkeypatch.setattr(Hardware, "page_locked", lock)
     monkeypatch.setattr(ahead, "cores", lambda: 3)
-    monkeypatch.setattr(Piece, "make", never)
+    monkeypatch.setattr(Share, "make", never)
     assert mixed(items, vlmo, tmp_path / "run", objectives=OBJECTIVES, processes=None) == []
     assert locked == [(9, 48, 48, 3)] * 4 + [None] * 4  # pairs and partners of two batches
 

@@ -230,6 +230,7 @@ def test_without_room_beside_the_embeddings_they_are_copied(
     expected = products.best_products(left[20:90], right, pool, 3, hidden.rows(np.arange(20, 90)))
     full = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory."))
     monkeypatch.setattr(DeviceRows, "_best", full)
+    monkeypatch.setattr(on_device, "_rows_there", full)
     with caplog.at_level("INFO", logger="mmx"), FakeCuda():
         tensors = [torch.from_numpy(x).to(CUDA) for x in (left, right)]
         found = products_there(

@@ -60,7 +60,7 @@ def started(self, batch):
         self._listen(0.1)
     return found
 Ahead._start = started
-ahead.Piece.make = None  # nothing is augmented here where there are processes
+ahead.Share.make = None  # nothing is augmented here where there are processes
 tune_encoder(items, open_encoder("clip:mini"), out, FinetuneOptions(**QUICK),
              pixels=items.directory / "pixels", decode_processes=count)
 """

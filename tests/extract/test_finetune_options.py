@@ -56,11 +56,14 @@ def test_augmentation_follows_its_seed(how) -> None:  # type: ignore[no-untyped-
 def test_augmentation_is_the_same_on_any_threads_and_in_bfloat16(how: Augmentation) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (24, 224, 224, 3), np.uint8)
     seeds, found = torch.arange(24), []
-    for threads, half in ((1, False), (3, False), (1, True)):
-        torch.set_num_threads(threads)
-        with torch.autocast("cpu", torch.bfloat16, half):
-            found.append(how(torch.from_numpy(pictures), seeds))
-    torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    try:
+        for threads, half in ((1, False), (3, False), (1, True)):
+            torch.set_num_threads(threads)
+            with torch.autocast("cpu", torch.bfloat16, half):
+                found.append(how(torch.from_numpy(pictures), seeds))
+    finally:
+        torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 

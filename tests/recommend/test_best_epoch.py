@@ -14,7 +14,7 @@ from tests.recommend.short_training import log, run
 
 def alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every evaluation finds the same."""
-    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": 0.5})
+    monkeypatch.setattr(training, "validated", lambda *_: {"recall@20": 0.5})
 
 
 def test_of_equal_epochs_the_first_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_after_a_kill_the_best_epoch_is_the_one_of_before(
     """Every later epoch is worse, and no better than the one before the kill."""
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     worse = iter([1 / n for n in range(1, 99)])
-    monkeypatch.setattr(training, "_validated", lambda *_: {"recall@20": next(worse)})
+    monkeypatch.setattr(training, "validated", lambda *_: {"recall@20": next(worse)})
     data, path = log(), tmp_path / "checkpoint"
     first = run(data, path, epochs=2)
     resumed = run(data, path, epochs=4)

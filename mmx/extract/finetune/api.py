@@ -16,6 +16,7 @@ from mmx.devices import AUTO, described
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder, check_encoder
 from mmx.extract.encoders import open_encoder, refuse_own
+from mmx.extract.finetune.ahead import check_process_count
 from mmx.extract.finetune.keeper import TUNED
 from mmx.extract.finetune.loop import tune_encoder
 from mmx.extract.finetune.options import FinetuneOptions, FinetuneProgress
@@ -80,6 +81,7 @@ def finetune(
         ("progress", progress, Callable), ("log", log, Callable), ("overwrite", overwrite, bool),
     ):  # fmt: skip
         must_be(name, value, kind)
+    check_process_count(decode_processes, augment=options.augment)
     if not isinstance(model, str):
         check_encoder(model)
     target = _target(out, model, weights)

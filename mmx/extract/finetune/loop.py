@@ -70,6 +70,12 @@ def tune_encoder(
         pairs = load_pairs(
             items, encoder, pixels, valid_share=options.valid_share, seed=options.seed, web=web
         )
+        if min(options.batch_size, len(pairs.train)) < processes.size:
+            raise OptionError(
+                f"{processes.size} processes of torchrun share batches of "
+                f"{min(options.batch_size, len(pairs.train))} pairs; start fewer, "
+                "or raise --batch-size where there are more pairs"
+            )
         if options.checkpointing:
             trainable.checkpoint_blocks()
         generator = torch.Generator().manual_seed(options.seed)

@@ -19,7 +19,7 @@ from mmx.extract.pixels import cached_pixels
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.load import clean_text
 
-PIECE = 16  # pictures that are augmented together
+TOGETHER = 16  # pictures that are augmented together
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class AugmentedBatch(PairBatch):
         """Make all pixels, in this process."""
         shape = (len(self.places), *self.pairs.images.shape[1:])
         self.pixels = torch.empty(shape, dtype=torch.uint8)
-        for start in range(0, shape[0], PIECE):
-            part = slice(start, start + PIECE)
+        for start in range(0, shape[0], TOGETHER):
+            part = slice(start, start + TOGETHER)
             self.pixels[part] = self.augmented(part)
 
     def pictures(self, places: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,8 @@ class Decoders:
         self.depth = reading.depth(self._handing.ahead(AHEAD * count, self.chunk), batch_size)
         source = loader.source if self._handing.anywhere else Source()
         setup = Setup(source, rule, loader.takes_text, slots.shape)
-        self._forks: ForkPool[Chunk] = ForkPool(setup, slots.file, SILENCE)
+        with _refused():
+            self._forks: ForkPool[Chunk] = ForkPool(setup, slots.file, SILENCE)
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
 

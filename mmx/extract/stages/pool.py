@@ -63,7 +63,8 @@ class ForkPool(Generic[T]):
             fork.connection.send_bytes(pickle.dumps(task, pickle.HIGHEST_PROTOCOL))
         except BlockingIOError:  # stopped, before it had taken all of a large task
             return "silent"
-        except OSError:
+        except OSError:  # it has ended: its id is not its own
+            fork.id = None
             return "died"
         return None
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mmx.recommend.blocks.batch import unique_padded
+from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, contrast_of_nodes, l2_of_batch
 
 Triples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # users, positives, negatives, (B,) each
@@ -15,16 +16,24 @@ Parts = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def side_loss(
-    triples: Triples, n_users: int, parts: Parts, reg: float, ssl_weight: float, temperature: float
+    triples: Triples,
+    graph: UserItemGraph,
+    parts: Parts,
+    reg: float,
+    ssl_weight: float,
+    temperature: float,
 ) -> torch.Tensor:
     """BPR, L2, and InfoNCE of what contents add with the behaviour.
 
-    ``parts`` makes both, (n, k) each, of (n,) node numbers, users first. A user or item that is in
+    ``parts`` makes both, (n, k) each, of (n,) nodes of ``graph``. A user or item that is in
     several rows of the batch is in the contrast as often.
     """
-    found = [unique_padded(part) for part in triples]
+    counts = (graph.n_users, graph.n_items, graph.n_items)
+    found = [unique_padded(part, n) for part, n in zip(triples, counts, strict=True)]
     sizes = [len(nodes) for nodes, _, _ in found]
-    side, behaviour = parts(torch.cat([found[0][0], *(part[0] + n_users for part in found[1:])]))
+    side, behaviour = parts(
+        torch.cat([found[0][0], *(part[0] + graph.n_users for part in found[1:])])
+    )
     final = (behaviour + side).split(sizes)
     u, i, j = (F.embedding(place, part)
                for (_, place, _), part in zip(found, final, strict=True))  # fmt: skip

@@ -36,9 +36,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import Content
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import bias, linear, xavier
 from mmx.recommend.blocks.naming import module_key

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import ProjectedContent, projections
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.naming import module_key
@@ -90,8 +90,8 @@ class Model(GradientModel):
     ) -> torch.Tensor:
         """The users and positives of (B,) triples predict each other; negatives play no part."""
         all_users, all_items = self._final()
-        who, of_user, _ = unique_padded(users)  # (m,), (B,)
-        what, of_item, counts = unique_padded(positives)  # (n,), (B,), (n,)
+        who, of_user, _ = unique_padded(users, self.graph.n_users)  # (m,), (B,)
+        what, of_item, counts = unique_padded(positives, self.graph.n_items)
         u, i = F.embedding(who, all_users), F.embedding(what, all_items)  # (m, k), (n, k)
         to_user, to_item = self._target(u), self._target(i)
         # reconstruction of the graph: each pair both ways

@@ -115,7 +115,7 @@ class Model(GradientModel):
         own = F.embedding(items + self.graph.n_users, final)  # (2B, k)
         loss = _bpr(u, own + F.embedding(items, similar))
         if self.config.content_weight:
-            different, place, _ = unique_padded(items)  # (n,), (2B,)
+            different, place, _ = unique_padded(items, self.graph.n_items)  # (n,), (2B,)
             for name, content in self.content.items():
                 projected = F.embedding(place, content(self.project[name], different))  # (2B, k)
                 loss = loss + self.config.content_weight * _bpr(u, projected)

@@ -34,9 +34,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.fuser import fused
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import linear, xavier
@@ -118,7 +118,8 @@ class Model(GradientModel):
             raise OptionError(
                 "gume needs item features; give --features, or choose --model lightgcn"
             )
-        self.config, k, self.n_users = config, config.dim, world.n_users
+        self.config, k = config, config.dim
+        self.n_users, self.n_items = world.n_users, world.n_items
         tables = [xavier(rows, k, generator).data for rows in (world.n_users, world.n_items)]
         self.nodes = nn.Parameter(torch.cat(tables))  # ids
         drawn = [xavier(world.n_users, k, generator).data for _ in world.features]
@@ -146,7 +147,8 @@ class Model(GradientModel):
 
         A user or item that is in several rows of the batch is in a contrast as often.
         """
-        config, found = self.config, [unique_padded(part) for part in (users, positives, negatives)]
+        config, found = self.config, [unique_padded(users, self.n_users)]
+        found += [unique_padded(part, self.n_items) for part in (positives, negatives)]
         numbers = [found[0][0], *(part + self.n_users for part, _, _ in found[1:])]
         views = self._explicit()  # (nodes, M k)
         parts = self._rows(views, numbers)

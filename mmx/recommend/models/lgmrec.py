@@ -32,10 +32,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import Content
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier
 from mmx.recommend.blocks.losses import against_all, bpr_loss
@@ -263,7 +263,7 @@ class Model(GradientModel):
             across = one.edges @ other.edges.T  # (hyperedges, hyperedges)
             both = (self.graph.split(x.unit_members()) for x in (one, other))
             for rows, a, b in zip((users, positives), *both, strict=True):
-                found, _, counts = unique_padded(rows)
+                found, _, counts = unique_padded(rows, len(a))
                 mine = F.embedding(found, a) @ across.to(a.dtype)  # (n, hyperedges)
                 total = total + against_all(mine, b, self.config.temperature, found, counts)
         return total

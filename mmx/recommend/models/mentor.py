@@ -31,10 +31,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content_net import HIDDEN, ContentNet
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import UserItemGraph
 from mmx.recommend.blocks.initial import linear, xavier_normal
@@ -185,7 +185,7 @@ class Model(GradientModel):
         one, other = (self._joined(self._noised(x, sent(noise, x.device))) for noise in self.draw())
         total = x.new_zeros(())
         for rows, left, right in zip((users, positives), one, other, strict=True):
-            found, _, counts = unique_padded(rows)
+            found, _, counts = unique_padded(rows, len(left))
             mine, every = F.normalize(F.embedding(found, left)), F.normalize(right)
             weights = counts / len(rows)
             total = total + against_all(mine, every, self.config.temperature, found, weights)

@@ -108,7 +108,7 @@ class Model(GradientModel):
             return self._fused(views, behaviour), behaviour
 
         return side_loss(
-            (users, positives, negatives), self.graph.n_users, parts,
+            (users, positives, negatives), self.graph, parts,
             config.reg, config.ssl_weight, config.temperature,
         )  # fmt: skip
 

@@ -106,7 +106,8 @@ class Model(GradientModel):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """BPR over (B,) triples with L2 on layer 0; contents of the batch's items are projected."""
-        items, place, _ = unique_padded(torch.cat([positives, negatives]))  # (n,), (2B,)
+        both = torch.cat([positives, negatives])  # (2B,)
+        items, place, _ = unique_padded(both, self.graph.n_items)  # (n,), (2B,)
         final = self._final(self._pruned)
         fused = self._fused(F.embedding(items + self.graph.n_users, final), items)  # (n, k)
         u = F.embedding(users, final)  # (B, k)

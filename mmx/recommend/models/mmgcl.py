@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Channels
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.naming import module_key

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.initial import xavier

@@ -87,7 +87,7 @@ class Model(GradientModel):
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
         """InfoNCE of (B,) users and items, the batch's other items being the negatives."""
-        items, place, counts = unique_padded(positives)  # (n,), (B,), (n,)
+        items, place, counts = unique_padded(positives, self.channels.graph.n_items)
         of_users, of_items = self.channels.rows(users, items)  # (B, width), (n, width)
         z_u, z_i = F.normalize(self.fuse_user(of_users)), F.normalize(self.fuse_item(of_items))
         main = in_batch(z_u, z_i, self.config.temperature, place, counts)

@@ -29,9 +29,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.graph import UserItemGraph, histories
 from mmx.recommend.blocks.initial import linear, xavier
 from mmx.recommend.blocks.item_graph import cosine_graph, largest_of
@@ -124,7 +124,7 @@ class Model(GradientModel):
             return self._side(views, behaviour, drop=config.dropout > 0), behaviour
 
         return side_loss(
-            (users, positives, negatives), self.graph.n_users, parts,
+            (users, positives, negatives), self.graph, parts,
             config.reg, config.ssl_weight, config.temperature,
         )  # fmt: skip
 

@@ -181,7 +181,7 @@ MODELS = {
         ),
         ModelRecord(
             "cohesion",
-            "COHESION: ids mixed into contents, over graphs of users and items, of users, of items",
+            "COHESION: ids mixed into contents; user-item, user-user and item-item graphs",
             "mmx.recommend.models.cohesion",
             "required",
             "Xu et al., COHESION: Composite Graph Convolutional Network with Dual-Stage Fusion "

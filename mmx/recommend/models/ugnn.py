@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 
 from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.channels import Channels
-from mmx.recommend.blocks.draws import sent
 from mmx.recommend.blocks.initial import linear
 from mmx.recommend.blocks.losses import bpr_loss, in_batch
 from mmx.recommend.blocks.naming import module_key
@@ -119,7 +119,7 @@ class Model(GradientModel):
         graph = self.channels.graph
         edges = graph.values_of(graph.weights(self.draw()))
         of_users, of_items = self.channels.propagate(self.channels.starts(), edges)
-        items, place, counts = unique_padded(positives)  # (n,), (B,), (n,)
+        items, place, counts = unique_padded(positives, graph.n_items)  # (n,), (B,), (n,)
         z_u = F.normalize(self.read_user(F.embedding(users, of_users)))  # (B, k)
         z_i = F.normalize(self.read_item(F.embedding(items, of_items)))  # (n, k)
         return in_batch(z_u, z_i, self.config.temperature, place, counts)

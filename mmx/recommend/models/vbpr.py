@@ -91,7 +91,8 @@ class Model(GradientModel):
     ) -> torch.Tensor:
         """BPR-Opt over (B,) triples (section 3.3); each item's content is projected once."""
         batch = len(users)
-        items, place, _ = unique_padded(torch.cat([positives, negatives]))  # (n,), (2B,)
+        both = torch.cat([positives, negatives])  # (2B,)
+        items, place, _ = unique_padded(both, len(self.item))  # (n,), (2B,)
         content, content_bias = self._content(items)  # (n, c), (n,)
         u, t = F.embedding(users, self.user), F.embedding(users, self.taste)  # (B, k), (B, c)
         own = F.embedding(items, self.item)  # (n, k)
