@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from mmx.errors import EncoderError
-from mmx.extract.stages import decoders, nursery, slots, takeover
+from mmx.extract.stages import decoders, nursery, pool, slots, takeover
 from mmx.extract.stages.progress import Progress
 from tests.catalogue import plain_catalogue
 from tests.extract.beside import decoders_of, run
@@ -111,11 +113,29 @@ def test_memory_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.Monk
     assert workers_of(os.getpid()) == []
 
 
-def test_files_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("which", ["eventfd", "selector"])
+def test_files_that_the_system_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
     def refused(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     data = plain_catalogue(tmp_path / "d", 5)
-    monkeypatch.setattr(os, "eventfd", refused)
+    if which == "eventfd":
+        monkeypatch.setattr(os, "eventfd", refused)
+    else:
+        monkeypatch.setattr(pool.selectors, "DefaultSelector", refused)
     with pytest.raises(EncoderError, match=r"cannot be started \(Too many open files\); --decode-"):
         run(data, tmp_path / "x.parquet", 2)
+
+
+def test_the_number_of_a_process_that_has_ended_is_forgotten() -> None:
+    """It may be another process's soon."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    fork: pool.Fork[int] = pool.Fork(Connection(ours.detach()), id=os.getpid())
+    forks: pool.ForkPool[int] = pool.ForkPool("no work", 0, 1.0)
+    assert forks.give(fork, 1, "a task") == "died"
+    assert fork.id is None
+    fork.connection.close()
+    forks.end()

@@ -128,3 +128,16 @@ def test_users_are_shared_evenly() -> None:
     assert sorted(np.concatenate([part.users for part in parts])) == whole.users.tolist()
     assert max(len(part.users) for part in parts) - min(len(part.users) for part in parts) <= 1
     assert {part.unscored for part in parts} == {whole.unscored}
+
+
+def test_embeddings_that_cannot_be_written_are_taken_from_the_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected, turns = evaluate_splits(drawn(), DATA), Turns(2, monkeypatch)
+    for mine in turns.all():
+        scorer = drawn(mine.rank)
+        for matrix in (scorer.users, scorer.items):
+            matrix.flags.writeable = False
+        turns.begin(mine)
+        found = evaluate_together(scorer, DATA, mine)
+    assert found["test"].means == expected["test"].means
