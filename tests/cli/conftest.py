@@ -41,8 +41,12 @@ class Shop:
 
 @pytest.fixture(autouse=True)
 def not_quiet_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What --quiet sets for the process is taken back after a test that has commands in its own."""
+    """What --quiet sets for the process is taken back after a test that has commands in its own.
+
+    So is that the process is the program's, in which --quiet sets environment variables, too.
+    """
     monkeypatch.setattr("mmx.cli.output.settings.quiet", False)
+    monkeypatch.setattr("mmx.cli.output.settings.program", False)
 
 
 @pytest.fixture(scope="session")
