@@ -206,10 +206,12 @@ def test_pictures_in_a_run_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="is not a run of"):
         fit(job, run, overwrite=True)
     assert (run / "encoder" / "1.jpg").exists()
-    (run / "encoder").rename(run / "lists.parquet")  # a name of the run's, and no file of it
-    with pytest.raises(TargetError, match="is not a run of"):
-        fit(job, run, overwrite=True)
-    assert (run / "lists.parquet" / "1.jpg").exists()
+    there = run / "encoder"
+    for name in ("lists.parquet", "features.parquet"):  # of the run, and neither file nor store
+        there = there.rename(run / name)
+        with pytest.raises(TargetError, match="is not a run of"):
+            fit(job, run, overwrite=True)
+        assert (there / "1.jpg").exists()
 
 
 def test_a_flipped_bit_in_a_run_is_noticed(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import accelerate
 import pytest
 import torch
 
 import mmx.devices
-from mmx.devices import described, multiplying_device, usable_device
+from mmx.devices import described, multiplying_device, sent, usable_device
 from mmx.errors import OptionError
 from mmx.extract.workers.processes import spread
 from mmx.extract.workers.ray_cluster import takes_gpus
@@ -166,3 +167,12 @@ def test_an_encoder_of_the_cpu_takes_auto_on_a_machine_with_gpus(tmp_path: Path)
 
 def test_a_device_of_torch_is_one_by_its_name() -> None:
     assert usable_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_what_is_sent_to_a_gpu_is_page_locked_first() -> None:
+    """From other memory a copy may wait for the GPU, whatever ``non_blocking`` says."""
+    tensor, gpu = mock.Mock(spec=torch.Tensor), torch.device("cuda", 1)
+    assert sent(tensor, gpu) is tensor.pin_memory.return_value.to.return_value
+    tensor.pin_memory.return_value.to.assert_called_once_with(gpu, non_blocking=True)
+    numbers = torch.arange(3)
+    assert sent(numbers, torch.device("cpu")) is numbers

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mmx.atomic import Claim, Kind, claimed, claimed_name
+from mmx.cache.kind import is_store_like
 from mmx.errors import OptionError
 from mmx.files import Place
 
@@ -23,7 +24,10 @@ def _is_run(path: Path) -> bool:
         return False
     there = {inner.name for inner in path.iterdir()}
     encoder = {inner.name for inner in (path / "encoder").glob("*")}
-    plain = all((path / name).is_file() for name in there - {"encoder", "features.parquet"})
+    folders = {"encoder"}
+    if is_store_like(path / "features.parquet"):
+        folders.add("features.parquet")
+    plain = all((path / name).is_file() for name in there - folders)
     own = plain and encoder <= {"config.json", "model.safetensors"}
     return own and {"metrics.json", "users.parquet"} <= there <= FILES
 

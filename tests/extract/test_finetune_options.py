@@ -13,23 +13,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmx.data.dataset import Items, load_items
+from mmx.data.dataset import Items
 from mmx.errors import OptionError
 from mmx.extract.encoders import open_encoder
-from mmx.extract.finetune import FinetuneOptions, finetune
+from mmx.extract.finetune import FinetuneOptions, finetune, loop, tune_encoder
 from mmx.extract.finetune.losses import co_interaction, itc
 from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.finetune.trainable import unit
 from mmx.extract.pictures.augment import CLIP, VLMO, Augmentation
-from mmx.sample.catalogue import write_sample
+from mmx.processes import Processes
+from tests.extract.augmentations import small_items
 from tests.extract.tiny_objective import QUICK, objective
 
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
-    directory = tmp_path_factory.mktemp("sample")
-    write_sample(directory, items=60, users=20, seed=3)
-    return load_items(directory)
+    return small_items(tmp_path_factory.mktemp("sample"))
 
 
 def gradients(items: Items, **options: object) -> dict[str, torch.Tensor]:
@@ -177,3 +176,22 @@ def test_validation_counts_the_partners(items: Items) -> None:
         expected = itc(images, texts, scale, found.pairs.alike(rows))
         expected = expected + co_interaction(mine, theirs, scale, alike)
     torch.testing.assert_close(loss, expected)
+
+
+def test_a_batch_is_shared_by_no_more_processes_than_it_has_pairs(
+    items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Many(Processes):
+        def __init__(self, device: str) -> None:
+            super().__init__(device)
+            self.size = 17
+
+        def _broadcast(self, value: object) -> object:
+            return value
+
+    monkeypatch.setattr(loop, "Processes", Many)
+    options = FinetuneOptions(batch_size=16)
+    said = r"17 processes of torchrun share batches of 16 pairs; start fewer, or raise --batch-size"
+    with pytest.raises(OptionError, match=said):
+        tune_encoder(items, open_encoder("clip:mini"), tmp_path / "run", options, pixels=tmp_path)
+    assert not (tmp_path / "run").exists()

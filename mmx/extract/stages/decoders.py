@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mmx.errors import EncoderError
 from mmx.extract.pictures.images import ImageRule
@@ -17,8 +15,9 @@ from mmx.extract.stages.load import Loader
 from mmx.extract.stages.pool import TICK, Fork, ForkPool
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.reading import Reading
-from mmx.extract.stages.slots import Slots
+from mmx.extract.stages.slots import Slots, refused
 
+NOT_STARTED = "a decoding process cannot be started"
 CHUNK = 32  # items of a task
 AHEAD = 2  # tasks that a decoder has, the one it works on included
 LIMIT = 3  # decoders in a row that end without a task
@@ -44,14 +43,14 @@ class Decoders:
         self.depth = reading.depth(self._handing.ahead(AHEAD * count, self.chunk), batch_size)
         source = loader.source if self._handing.anywhere else Source()
         setup = Setup(source, rule, loader.takes_text, slots.shape)
-        with _refused():
+        with refused(NOT_STARTED):
             self._forks: ForkPool[Chunk] = ForkPool(setup, slots.file, SILENCE)
         self._waiting: deque[Chunk] = deque()
         self._begun, self._lost_in_a_row = False, 0
 
     def __enter__(self) -> Decoders:
         try:
-            with _refused():
+            with refused(NOT_STARTED):
                 self._forks.wake_by(self._handing.begin())
             for _ in range(self.count):
                 self._spawn()
@@ -148,20 +147,8 @@ class Decoders:
         return [*chunks[0].singly(), *chunks[1:]]
 
     def _spawn(self) -> None:
-        with _refused():
+        with refused(NOT_STARTED):
             self._forks.spawn()
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """Raise EncoderError for what the system refuses: open files, processes."""
-    try:
-        yield
-    except OSError as error:
-        raise EncoderError(
-            f"a decoding process cannot be started ({error.strerror}); "
-            "--decode-processes 0 does without them"
-        ) from error
 
 
 def _task(chunk: Chunk) -> Task:

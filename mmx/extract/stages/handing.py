@@ -48,7 +48,7 @@ class Handing:
         self.reading = reading
         self.anywhere = reading.loader.source.anywhere  # the processes read
         self._ready: SimpleQueue[Chunk | BaseException] = SimpleQueue()
-        self._bell: int | None = None  # an eventfd
+        self._event: int | None = None  # an eventfd
         self._lock = threading.Lock()  # a thread may come with its last picture after the end
 
     def begin(self) -> int:
@@ -56,15 +56,15 @@ class Handing:
 
         Raises OSError where the system has none.
         """
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self._bell
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return self._event
 
     def end(self) -> None:
         """Nobody will take chunks any more."""
         with self._lock:
-            if self._bell is not None:
-                os.close(self._bell)
-            self._bell = None
+            if self._event is not None:
+                os.close(self._event)
+            self._event = None
 
     def ahead(self, tasks: int, size: int) -> int:
         """Items that are read and decoded at a time where ``tasks`` are given out."""
@@ -81,9 +81,9 @@ class Handing:
 
     def take(self) -> Iterator[Chunk]:
         """What may be given out. Raises what went wrong in reading."""
-        if self._bell is not None:
+        if self._event is not None:
             with suppress(BlockingIOError):
-                os.eventfd_read(self._bell)
+                os.eventfd_read(self._event)
         with suppress(Empty):
             while True:
                 chunk = self._ready.get_nowait()
@@ -113,8 +113,8 @@ class Handing:
     def _put(self, chunk: Chunk | BaseException) -> None:
         self._ready.put(chunk)
         with self._lock:
-            if self._bell is not None:
-                os.eventfd_write(self._bell, 1)
+            if self._event is not None:
+                os.eventfd_write(self._event, 1)
 
     def _decode_large(self, chunk: Chunk) -> None:
         """Very large pictures here: their pixels go where a process would have written them."""

@@ -32,7 +32,7 @@ class Slots:
         Raises EncoderError where the system has no such memory.
         """
         self.shape, self._page_locked = shape, page_locked
-        with _refused():
+        with refused("no memory can be shared with decoding processes"):
             self.file = inherited(os.memfd_create("mmx-pixels"))
         self._arrays: list[np.ndarray] = []
         self._free: deque[int] = deque()
@@ -63,7 +63,7 @@ class Slots:
 
     def _add(self) -> None:
         number = len(self._arrays)
-        with _refused():
+        with refused("no memory can be shared with decoding processes"):
             os.ftruncate(self.file, (number + 1) * stride(self.shape))
             self._arrays.append(mapped(self.file, number, self.shape))
         self._locked.enter_context(self._page_locked(self._arrays[-1]))
@@ -71,14 +71,13 @@ class Slots:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
-    """Raise EncoderError for what the system refuses: open files, size of files, memory."""
+def refused(what: str) -> Iterator[None]:
+    """Raise EncoderError for what the system refuses: open files, processes, memory."""
     try:
         yield
     except OSError as error:
         raise EncoderError(
-            f"no memory can be shared with decoding processes ({error.strerror}); "
-            "--decode-processes 0 does without them"
+            f"{what} ({error.strerror}); --decode-processes 0 does without them"
         ) from error
 
 

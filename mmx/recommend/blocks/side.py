@@ -28,8 +28,8 @@ def side_loss(
     ``parts`` makes both, (n, k) each, of (n,) nodes of ``graph``. A user or item that is in
     several rows of the batch is in the contrast as often.
     """
-    counts = (graph.n_users, graph.n_items, graph.n_items)
-    found = [unique_padded(part, n) for part, n in zip(triples, counts, strict=True)]
+    rows = (graph.n_users, graph.n_items, graph.n_items)  # of the tables that they number
+    found = [unique_padded(part, n) for part, n in zip(triples, rows, strict=True)]
     sizes = [len(nodes) for nodes, _, _ in found]
     side, behaviour = parts(
         torch.cat([found[0][0], *(part[0] + graph.n_users for part in found[1:])])
