@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import time
 from multiprocessing.connection import Connection
@@ -16,7 +15,7 @@ from mmx.errors import EncoderError
 from mmx.extract.stages import decoders, nursery, pool, slots, takeover
 from mmx.extract.stages.progress import Progress
 from tests.catalogue import plain_catalogue
-from tests.extract.beside import decoders_of, run
+from tests.extract.beside import killing, run
 from tests.extract.descendants import workers_of
 from tests.extract.odd_sources import Broken, Deadly, Stopping
 
@@ -26,13 +25,7 @@ pytestmark = pytest.mark.usefixtures("none_left")
 def test_a_killed_decoder_is_replaced(tmp_path: Path, marked: str) -> None:
     data, killed = plain_catalogue(tmp_path / "d", 400), []
     run(data, tmp_path / "threads.parquet", 0)
-
-    def kill(state: Progress) -> None:
-        if state.stage == "encode" and state.done > 50 * (len(killed) + 1) and len(killed) < 4:
-            killed.append(sorted(decoders_of(marked))[0 if len(killed) == 1 else -1])
-            os.kill(killed[-1], signal.SIGKILL)  # once it is the nursery
-
-    assert run(data, tmp_path / "x.parquet", 2, kill).encoded == 400
+    assert run(data, tmp_path / "x.parquet", 2, killing(marked, killed)).encoded == 400
     assert len(set(killed)) == 4
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 

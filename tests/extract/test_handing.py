@@ -24,7 +24,7 @@ from mmx.extract.stages.handing import Handing
 from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from tests.catalogue import plain_catalogue, write_items
-from tests.extract.beside import decoders_of, odd_catalogue, run
+from tests.extract.beside import decoders_of, killing, odd_catalogue, run
 from tests.extract.commands import command
 from tests.extract.counting import content
 from tests.extract.descendants import wait_until, wait_until_gone
@@ -164,13 +164,7 @@ def test_the_web_and_no_more_requests_than_a_host_takes(
 def test_killed_decoders_are_replaced(tmp_path: Path, marked: str) -> None:
     data, killed = in_rows(plain_catalogue(tmp_path / "d", 300)), []
     run(data, tmp_path / "threads.parquet", 0)
-
-    def kill(state: Progress) -> None:
-        if state.stage == "encode" and state.done > 50 * (len(killed) + 1) and len(killed) < 4:
-            killed.append(sorted(decoders_of(marked))[0 if len(killed) == 1 else -1])
-            os.kill(killed[-1], signal.SIGKILL)  # once it is the nursery
-
-    assert run(data, tmp_path / "x.parquet", 2, kill).encoded == 300
+    assert run(data, tmp_path / "x.parquet", 2, killing(marked, killed)).encoded == 300
     assert len(set(killed)) == 4
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
 
