@@ -1,4 +1,4 @@
-"""Ctrl-C stops a query that computes.
+"""Ctrl-C and SIGTERM stop a query that computes.
 
 Python runs its signal handlers between two steps of its own, so none while DuckDB computes, and
 DuckDB looks for signals between some of its tasks only.
@@ -14,10 +14,12 @@ from contextlib import contextmanager
 
 import duckdb
 
+ENDS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt the cursor's query when SIGINT comes; in the main thread, which gets signals."""
+    """Interrupt the cursor's query when a signal of ENDS comes; in the main thread, which gets it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -27,7 +29,7 @@ def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
     def watch() -> None:
         while number := ours.recv(1):
-            if number[0] == signal.SIGINT:
+            if number[0] in ENDS:
                 cursor.interrupt()
 
     watcher = threading.Thread(target=watch, daemon=True)

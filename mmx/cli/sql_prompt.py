@@ -47,24 +47,23 @@ def prompt(opened: Sql, show: Callable[[str], None]) -> None:
         while True:
             try:
                 line = input("...> " if has_code(held) else "mmx> ")
+                command = line.strip()
+                if (command.startswith(".") or command.lower() in LEAVING) and not has_code(held):
+                    remember(command)
+                    if _dotted(opened, command):
+                        return
+                    continue
+                done, held = split(f"{held}{line}\n")
+                for statement in done:
+                    remember(without_comments(statement))
+                    _answer(statement, show)
+                    leave_if_ended()
             except EOFError:
                 print()
                 return
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # at the line, or before or after a query
                 print()
                 held = ""
-                continue
-            command = line.strip()
-            if (command.startswith(".") or command.lower() in LEAVING) and not has_code(held):
-                remember(command)
-                if _dotted(opened, command):
-                    return
-                continue
-            done, held = split(f"{held}{line}\n")
-            for statement in done:
-                remember(without_comments(statement))
-                _answer(statement, show)
-                leave_if_ended()
 
 
 def _answer(statement: str, show: Callable[[str], None]) -> None:
