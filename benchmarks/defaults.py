@@ -141,7 +141,7 @@ def show_defaults(reached: Reached) -> None:
 def default_point(model: str) -> str:
     """Its default settings at the names of GRID, as ``show`` writes a run's."""
     record = MODELS[model]
-    chosen = {**asdict(TrainOptions()), **asdict(parse_settings(record, []))}
+    chosen = {**asdict(TrainOptions().of(record)), **asdict(parse_settings(record, []))}
     return " ".join(f"{name}={chosen[name]:g}" for name in GRID.get(model, ()))
 
 

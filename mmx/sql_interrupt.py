@@ -19,7 +19,7 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt the cursor's query when a signal of ENDS comes; in the main thread, which gets it."""
+    """Interrupt the cursor's query when a signal of ENDS comes, in the thread that gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

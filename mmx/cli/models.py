@@ -15,6 +15,7 @@ def models(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) 
             "what it is": record.title,
             "features": record.features,
             "trained": "in closed form" if record.closed_form else "in epochs",
+            "learning rate": None if record.closed_form else record.lr,
             "cold items": record.cold_items,
             "new users": record.new_users,
             "end to end": record.end_to_end,

@@ -85,7 +85,8 @@ def train(
         int | None, of_training(help="Triples (user, item, negative) a step.", show_default="2048")
     ] = None,
     lr: Annotated[
-        float | None, of_training(help="Learning rate of Adam.", show_default="0.001")
+        float | None,
+        of_training(help="Learning rate of Adam.", show_default="the model's, mostly 0.001"),
     ] = None,
     lr_decay: Annotated[
         float | None,

@@ -108,7 +108,7 @@ def fit(
     if out is not None:
         _refuse_input(job, out)
     device = str(usable_device(job.training.device))  # the same in every process
-    job = replace(job, training=replace(job.training, device=device))
+    job = replace(job, training=replace(job.training.of(record), device=device))
     processes = Processes(device)
     with (
         processes.claim(claimed_run(out, job.name, overwrite)) as claim,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmx.bounds import SEED, check_options, number, whole
@@ -23,7 +23,7 @@ class TrainOptions:
 
     epochs: int = 1000  # at most; early stopping ends most runs
     batch_size: int = 2048  # triples
-    lr: float = 1e-3  # of Adam
+    lr: float | None = None  # of Adam; None: the model's own
     lr_decay: float = 1.0  # factor on the learning rate after every epoch
     clip: float = 0.0  # largest gradient norm; 0 does not clip
     # Evaluations without a better validation Recall@20 before stopping. None: 20, and STEPS steps,
@@ -57,12 +57,16 @@ class TrainOptions:
         one_of("--precision", self.precision, PRECISIONS)
         usable_device(self.device)
 
+    def of(self, record: ModelRecord) -> TrainOptions:
+        """The same with the model's own learning rate where none was named."""
+        return self if self.lr is not None else replace(self, lr=record.lr)
+
     def described_for(self, record: ModelRecord) -> dict[str, Any] | None:
         """Those that a model goes by: of a closed form the seed, or none."""
         if record.closed_form:
             named = {"seed": self.seed} if record.seeded else {}
             return (named | self._lists()) or None
-        return self.described()
+        return self.of(record).described()
 
     def described(self) -> dict[str, Any]:
         """The options as a run's config and the names of a plan's runs have them.

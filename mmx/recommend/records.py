@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from mmx.recommend.defaults import defaults_of
+from mmx.recommend.facts import LR
 
 if TYPE_CHECKING:
     from mmx.recommend.protocol import ClosedForm, GradientForm
@@ -27,6 +28,7 @@ class ModelRecord:
     cold_items: bool = False  # scores items that nobody took, by what they are
     new_users: bool = True  # scores users given as a list of items
     end_to_end: bool = False  # can train an encoder: its Model has ``feature_tables``
+    lr: float = LR  # of Adam, where ``--lr`` names none; nothing to a closed form
     weights: bool = False  # a closed form that reads ``world.train.weights``
 
     def load(self) -> ClosedForm | GradientForm:

@@ -23,6 +23,7 @@ from mmx.recommend.contract import (
     hook_named,
 )
 from mmx.recommend.device_factors import DeviceFactors
+from mmx.recommend.facts import LR
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.kept import Kept
@@ -96,9 +97,10 @@ class TrainSteps:
         self.model, self.options, self.processes = model, options, processes
         model.to(processes.device)
         self.generator = torch.Generator(processes.device).manual_seed(options.seed)
-        groups = checked_groups(model, model.parameter_groups(options.lr))
+        rate = LR if options.lr is None else options.lr
+        groups = checked_groups(model, model.parameter_groups(rate))
         self.parameters = [p for group in groups for p in group["params"]]
-        self.optimiser = torch.optim.Adam(groups, lr=options.lr, fused=True)
+        self.optimiser = torch.optim.Adam(groups, lr=rate, fused=True)
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, options.lr_decay)
         self.sampler = NegativeSampler(data.train, processes.device, options.negatives)
 

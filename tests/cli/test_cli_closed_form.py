@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from mmx.cli.app import app
+from mmx.recommend.facts import LR
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.fuse import fuse
@@ -180,5 +181,7 @@ def test_the_help_names_the_true_defaults() -> None:
     for name, parameter in inspect.signature(TrainOptions).parameters.items():
         if name == "patience":
             assert shown[name] == f"{EVALUATIONS}, and at least {STEPS:,} steps"
+        elif name == "lr":
+            assert shown[name] == f"the model's, mostly {LR}"
         else:
             assert shown[name] == str(parameter.default), name

@@ -101,6 +101,7 @@ MODELS = {
             "Multimodal Graph Collaborative Filtering for Recommendation with Graph Convolutional "
             "Networks, UMAP 2026",
             end_to_end=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "mmgcl",
