@@ -30,6 +30,7 @@ from mmx.recommend.models import MODELS, find_model
 
 USERS, ITEMS, TRAIN, HELD_OUT = 19_445, 7_050, 118_551, 20_559
 COMMUNITIES = 120
+INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "amx_tile": "AMX"}
 
 
 def main() -> None:
@@ -85,11 +86,16 @@ def keep(options: argparse.Namespace, model: str, row: dict[str, float]) -> None
 
 
 def processor() -> str:
-    """Its name."""
+    """Its name and, of x86, the instructions that decide on speed: one name is sold with several."""
     cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found = {"model name": "", "flags": ""}
+    for line in cpus.read_text().splitlines() if cpus.exists() else []:
+        name, _, value = line.partition(":")
+        if name.strip() in found:
+            found[name.strip()] = value.strip()
+    name = found["model name"] or platform.processor() or platform.machine()
+    has = [shown for flag, shown in INSTRUCTIONS.items() if flag in found["flags"].split()]
+    return f"{name} with {', '.join(has)}" if has else name
 
 
 def measure(options: argparse.Namespace, name: str) -> dict[str, object]:

@@ -37,7 +37,7 @@ from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.modalities import parse_weights
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.pruning import pruned
-from mmx.recommend.blocks.refined import refined
+from mmx.recommend.blocks.refined import refined_sum
 from mmx.recommend.blocks.user_graph import user_graph
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
@@ -148,12 +148,9 @@ class Model(GradientModel):
 
     def _layers(self, graph: Sparse) -> torch.Tensor:
         """y → (nodes, N k), all networks in one product a step."""
-        x = total = self._start()  # (nodes, N k)
-        own = x.view(-1, self.config.dim)  # (nodes N, k)
-        for _ in range(self.config.layers):
-            x = refined(graph(x).view_as(own), own).view_as(x)
-            total = total + x
-        return total
+        start = self._start()  # (nodes, N k)
+        own = start.view(-1, self.config.dim)  # (nodes N, k)
+        return start + refined_sum(graph, start, own, self.config.layers)
 
     def _start(self) -> torch.Tensor:
         """x of the ids and of all modalities side by side → (nodes, N k)."""

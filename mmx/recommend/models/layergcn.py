@@ -23,7 +23,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
 from mmx.recommend.blocks.losses import bpr_loss, l2_of_batch
 from mmx.recommend.blocks.pruning import pruned
-from mmx.recommend.blocks.refined import refined
+from mmx.recommend.blocks.refined import refined_sum
 from mmx.recommend.blocks.unit import unit
 from mmx.recommend.protocol import GradientModel, ModelConfig, World
 
@@ -86,10 +86,4 @@ class Model(GradientModel):
 
     def _final(self, graph: Sparse) -> torch.Tensor:
         """e of every node → (users + items, k)."""
-        x: torch.Tensor = self.nodes
-        total = torch.zeros_like(x)
-        own = unit(self.nodes)  # x^0 at length 1
-        for _ in range(self.config.layers):
-            x = refined(graph(x), own)  # (nodes, k)
-            total = total + x
-        return total
+        return refined_sum(graph, self.nodes, unit(self.nodes), self.config.layers)
