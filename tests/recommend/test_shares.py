@@ -13,12 +13,12 @@ import torch
 
 from mmx.atomic import file_sha256
 from mmx.processes import Processes
-from mmx.recommend import together
+from mmx.recommend import scoring, together
 from mmx.recommend.evaluation import evaluate_scorer, evaluate_splits
 from mmx.recommend.interactions import UserItems
 from mmx.recommend.list_tables import with_lists
 from mmx.recommend.run import _per_user
-from mmx.recommend.scoring import Factors, Ranking, rank
+from mmx.recommend.scoring import Factors, Ranking
 from mmx.recommend.together import evaluate_together, ranked_together, same_scorer, validated
 from tests.recommend.short_training import log
 
@@ -160,7 +160,7 @@ def test_lists_are_those_of_one_that_is_alone(
 
     def counted(scorer: Factors, users: np.ndarray, *given: Any) -> Ranking:
         ranked[turns.now.rank] += len(users)
-        return rank(scorer, users, *given)
+        return scoring.rank(scorer, users, *given)
 
     def written(mine: Processes, name: str) -> str:
         lists = ranked_together(drawn(), DATA, k, mine)
