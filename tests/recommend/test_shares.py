@@ -149,7 +149,7 @@ def test_embeddings_that_cannot_be_written_are_taken_from_the_first_one(
     assert found["test"].means == expected["test"].means
 
 
-@pytest.mark.parametrize("k", [5, 200])
+@pytest.mark.parametrize("k", [2, 200])
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
 def test_lists_are_those_of_one_that_is_alone(
     size: int, k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
