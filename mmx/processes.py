@@ -107,17 +107,24 @@ class Processes:
         """
         if self.size == 1:
             return mine
+        padded = np.zeros(-(-length // self.size))
+        padded[: len(mine)] = mine
+        parts = self.each(padded)
+        return np.stack(parts, 1).flatten()[:length] if self.is_main else None
+
+    def each(self, mine: np.ndarray) -> list[np.ndarray]:
+        """The arrays of all processes, of one shape and type, in the order of the processes.
+
+        They come to the first process alone; the others get none.
+        """
+        if self.size == 1:
+            return [mine]
         from torch.distributed import gather
 
-        longest = -(-length // self.size)
-        sent = torch.zeros(longest, dtype=torch.float64)
-        sent[: len(mine)] = torch.from_numpy(mine)
-        sent = sent.to(self.device)
+        sent = torch.from_numpy(mine).to(self.device)
         parts = [torch.empty_like(sent) for _ in range(self.size)] if self.is_main else None
         gather(sent, parts)
-        if parts is None:
-            return None
-        return torch.stack(parts, 1).flatten()[:length].cpu().numpy()
+        return [part.cpu().numpy() for part in parts or []]
 
     def of_first(self, matrix: np.ndarray) -> np.ndarray:
         """Of a (rows, columns) matrix of each process the first one's, in all of them.

@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from mmx.processes import Processes
+from mmx.recommend import together
 from mmx.recommend.evaluation import evaluate_splits
+from mmx.recommend.list_tables import with_lists
 from mmx.recommend.run import open_run
+from mmx.recommend.together import ranked_together
 from mmx.testing import clubs
 
 PROGRAM = """
@@ -23,7 +28,7 @@ import torch
 atexit.register(lambda: torch.distributed.is_initialized() and os._exit(3))
 from mmx.processes import Processes
 from mmx.recommend.evaluation import evaluate_scorer, evaluate_splits
-from mmx.recommend.together import evaluate_together, validated
+from mmx.recommend.together import evaluate_together, same_scorer, validated
 from tests.recommend.short_training import log, run, with_one_who_took_all
 # one user's pairs are skipped, and the last batch has a row for one of the two processes only
 data = with_one_who_took_all(log())
@@ -37,7 +42,8 @@ assert all(abs(together[name] - alone[name]) <= 1e-12 for name in alone), (toget
 whole = evaluate_splits(trained.scorer, data)
 if not Processes("cpu").is_main:
     trained.scorer.items[:] = 1
-found = evaluate_together(trained.scorer, data, Processes("cpu"))
+scorer = same_scorer(trained.scorer, Processes("cpu"))
+found = evaluate_together(scorer, data, Processes("cpu"))
 if Processes("cpu").is_main:
     for name, expected in whole.items():
         assert found[name].users.tobytes() == expected.users.tobytes()
@@ -78,11 +84,10 @@ from mmx.recommend import checkpoint, fit, together
 from mmx.recommend.job import TrainJob
 from mmx.recommend.options import TrainOptions
 who, what = sys.argv[1:3]
-checkpoint.EVERY = 0.0
+checkpoint.EVERY, together.USERS_AT_ONCE = 0.0, 7
 if os.environ["RANK"] == who:
-    owner = together if what == "_together" else fit
-    setattr(owner, what, mock.Mock(side_effect=OSError("planted")))
-options = TrainOptions(epochs=1, batch_size=1024)
+    mock.patch(f"mmx.recommend.{what}", side_effect=OSError("planted")).start()
+options = TrainOptions(epochs=1, batch_size=1024, keep_lists=5)
 fit.fit(TrainJob(Path(sys.argv[3]), "bpr", settings=["dim=8"], training=options), Path("run"))
 """
 
@@ -90,12 +95,19 @@ fit.fit(TrainJob(Path(sys.argv[3]), "bpr", settings=["dim=8"], training=options)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "what"),
-    [("0", "evaluate_together"), ("0", "_write"), ("1", "_together"), ("0", "open_run")],
+    [
+        ("0", "fit.evaluate_together"),
+        ("1", "together._together"),
+        ("0", "fit._write"),
+        ("1", "together.rank"),
+        ("0", "list_tables.table_of"),
+        ("0", "fit.open_run"),
+    ],
 )
 def test_where_one_fails_the_others_end_without_a_launcher(
-    who: str, what: str, tmp_path: Path
+    who: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before, within and after the evaluation; what was trained is kept until the run is there."""
+    """In evaluation, in the lists and after; what was trained is kept until the run is there."""
     data = tmp_path / "data"
     data.mkdir()
     clubs.write_place(data)
@@ -118,7 +130,7 @@ def test_where_one_fails_the_others_end_without_a_launcher(
         for one in both:
             one.kill()
     assert "planted" in said[int(who)]
-    done = what == "open_run"  # all is written before, and the others have nothing left to do
+    done = what == "fit.open_run"  # all is written before, and the others have nothing left to do
     assert [one.returncode == 0 for one in both] == [False, done]
     assert (tmp_path / "run").exists() == done
     assert any(".checkpoint" in path.name for path in tmp_path.iterdir()) != done
@@ -126,6 +138,12 @@ def test_where_one_fails_the_others_end_without_a_launcher(
         run = open_run(tmp_path / "run")
         for name, alone in evaluate_splits(run.scorer, run.data).items():
             assert run.metrics[name] == alone.means
+        monkeypatch.setattr(together, "USERS_AT_ONCE", 7)
+        lists = ranked_together(run.scorer, run.data, 5, Processes("cpu"))
+        with_lists(lambda folder: None, lists, run.data, 5)(tmp_path)
+        mine, shared = (path / "lists.parquet" for path in (tmp_path, tmp_path / "run"))
+        assert mine.read_bytes() == shared.read_bytes()
+        assert pq.ParquetFile(shared).num_row_groups > 2  # so both had their turns
 
 
 def _environment() -> dict[str, str]:

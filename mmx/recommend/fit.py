@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from mmx.recommend.run_folder import claimed_run, refuse_inputs
 from mmx.recommend.scoring import Scorer
 from mmx.recommend.serialize import numbers_in
 from mmx.recommend.settings import parse_settings
-from mmx.recommend.together import evaluate_together
+from mmx.recommend.together import evaluate_together, ranked_together, same_scorer
 from mmx.recommend.training import train
 from mmx.recommend.validation import lines_of_empty_splits, validates
 
@@ -122,12 +123,17 @@ def fit(
         with record.blamed(), curves(folder, _description(task), progress) as drawn:
             fitted = _fitted(replace(task, progress=drawn), claim.path)
         start = time.perf_counter()
+        fitted = replace(fitted, scorer=same_scorer(fitted.scorer, processes))
         evaluations = evaluate_together(fitted.scorer, inputs.data, processes)
         evaluating = time.perf_counter() - start
+        k = job.training.keep_lists
+        lists = ranked_together(fitted.scorer, inputs.data, k, processes)
         if processes.is_main:
+            fitted = replace(fitted, more=with_lists(fitted.more, lists, inputs.data, k))
             _write(task, fitted, evaluations, claim, _cost(fitted, meter, evaluating))
+        deque(lists, 0)  # the first has taken them all, the others are to make their share
         processes.wait()
-        del task, inputs, fitted  # their memory, for the run
+        del task, inputs, fitted, lists  # their memory, for the run
         return open_run(claim.path)
 
 
@@ -228,7 +234,8 @@ def _write(
 ) -> None:
     inputs = task.inputs
     if task.record.closed_form and validates(inputs.data):
-        fitted.history[0].update(_validation(found["valid"]))
+        means = found["valid"].means.items()
+        fitted.history[0].update({f"valid_{name}": v for name, v in means if name.endswith("@20")})
     save_run(
         claim,
         config={
@@ -244,7 +251,7 @@ def _write(
         data=inputs.data,
         split=inputs.split,
         items=reordered(inputs.items.table, inputs.order),
-        more=with_lists(fitted.more, fitted.scorer, inputs.data, task.job.training.keep_lists),
+        more=fitted.more,
     )
     forget_unfinished(claim.path, "checkpoint")
 
@@ -273,11 +280,6 @@ def _description(task: Task) -> dict[str, Any]:
         "inputs": inputs.contents,
         "versions": library_versions(),
     }
-
-
-def _validation(evaluation: Evaluation) -> dict[str, float]:
-    """The columns of a history row that are of validation."""
-    return {f"valid_{name}": v for name, v in evaluation.means.items() if name.endswith("@20")}
 
 
 def _checkpoint(out: Path, digest: str, log: Callable[[str], None]) -> Path:

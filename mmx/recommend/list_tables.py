@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from mmx.data.vocabulary import Vocabulary
 from mmx.recommend.interactions import Interactions
-from mmx.recommend.scoring import Ranking, Scorer, rank
-from mmx.recommend.validation import evaluated_users
+from mmx.recommend.scoring import Ranking
 
 ROWS_AT_ONCE = 400_000  # of a table, at most unless one user has more
 KINDS = {
@@ -33,26 +32,21 @@ def table_of(found: Ranking, users: pa.Array, items: Vocabulary) -> pa.Table:
 
 
 def with_lists(
-    more: Callable[[Path], None], scorer: Scorer, data: Interactions, k: int
+    more: Callable[[Path], None],
+    lists: Iterable[tuple[np.ndarray, Ranking]],
+    data: Interactions,
+    k: int,
 ) -> Callable[[Path], None]:
-    """``more``, and a writer of ``lists.parquet``: the K best of each test user, as evaluated.
+    """``more``, and a writer of ``lists.parquet`` from (n,) users after another and their lists.
 
     Where K is 0 there are no lists.
     """
 
     def write(folder: Path) -> None:
         more(folder)
-        write_lists(folder / "lists.parquet", scorer, data, k)
+        path = folder / "lists.parquet"
+        with pq.ParquetWriter(path, pa.schema(KINDS), write_page_checksum=True) as writer:
+            for users, found in lists:
+                writer.write_table(table_of(found, data.users.externals(users), data.items))
 
     return write if k else more
-
-
-def write_lists(path: Path, scorer: Scorer, data: Interactions, k: int) -> None:
-    """The K best items of each test user; only training items are masked."""
-    users = evaluated_users(data.test, data.known)
-    step = max(1, ROWS_AT_ONCE // min(k, scorer.n_items))
-    with pq.ParquetWriter(path, pa.schema(KINDS), write_page_checksum=True) as writer:
-        for start in range(0, len(users), step):
-            mine = users[start : start + step]
-            found = rank(scorer, mine, k, data.known)
-            writer.write_table(table_of(found, data.users.externals(mine), data.items))

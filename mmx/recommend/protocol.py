@@ -70,6 +70,7 @@ class GradientModel(nn.Module):
     """
 
     whole_batch: bool = False  # the loss contrasts a batch's rows: processes do not split it
+    reads_batches: bool = False  # ``loss`` gets its arguments again, on the CPU: nothing waits
     weight_decay: float = 0.0  # of Adam, for all parameters
     generator: torch.Generator | None = None  # a CPU one of its own, kept in checkpoints
     # Parameters with one row per item. A row of zeros must mean an item scored by contents alone:

@@ -35,7 +35,7 @@ from mmx.recommend.together import validated
 from mmx.recommend.trained import Trained
 from mmx.recommend.validation import VALIDATED_ON, validates
 
-Triples = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # (B,) users, positives, negatives
+Triples = tuple[torch.Tensor, ...]  # (B,) users, positives, negatives; the same on the CPU
 
 
 def train(
@@ -125,8 +125,10 @@ class TrainSteps:
         users = pairs[order] // self.sampler.n_items
         positives = pairs[order] % self.sampler.n_items
         negatives = self.sampler.draw(users, self.generator)
-        parts = (x.split(self.options.batch_size) for x in (users, positives, negatives))
-        yield from zip(*parts, strict=True)
+        whole = [users, positives, negatives]
+        if self.model.reads_batches:  # copied now, so that no step waits for it
+            whole += [x.cpu() for x in whole]
+        yield from zip(*(x.split(self.options.batch_size) for x in whole), strict=True)
 
     def _step(self, batch: Triples, number: int) -> torch.Tensor:
         """The loss before the step, this process's share, as a constant.

@@ -19,18 +19,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
-from types import SimpleNamespace
+from contextlib import ExitStack
 from typing import Any, Self
 from unittest import mock
 
 import torch
 import torch._dynamo  # reads tables of torch's functions, which are replaced below
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.utils import clip_grad
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from tests.devices.fake_driver import driver
 from tests.devices.waiting import INDEXED, copy_between, wait_in
 
 _device_constructors()  # kept by torch: made later, ``torch.device("meta")`` would not know `empty`
@@ -41,6 +42,7 @@ INNER = ("/_compile.py", "/eval_frame.py", "/fake_cuda.py")  # between an operat
 _to, _numpy, _tolist = torch.Tensor.to, torch.Tensor.numpy, torch.Tensor.tolist
 _device, _tensor, _autocast = torch.Tensor.device, torch.tensor, torch.autocast.__init__
 _submit, _empty = ThreadPoolExecutor.submit, torch.empty
+_grouped = clip_grad._group_tensors_by_device_and_dtype
 _enabled, _dtype, _Generator = torch.is_autocast_enabled, torch.get_autocast_dtype, torch.Generator
 _places: dict[int, tuple[torch.Generator, torch.device]] = {}  # of generators, by their address
 
@@ -178,6 +180,7 @@ class FakeCuda(TorchDispatchMode):
         )  # fmt: skip
         # its C++ code copies to the device where no mode sees it
         yield from patch(torch, tensor=_made_where_wanted, Generator=FakeGenerator)
+        yield from patch(clip_grad, _group_tensors_by_device_and_dtype=self._grouped)
         # autocast looks for a real GPU, and the CPU's operations ask for the CPU's
         yield from patch(
             torch.autocast, __init__=lambda s, device_type, *a, **k: _autocast(s, "cpu", *a, **k)
@@ -187,16 +190,7 @@ class FakeCuda(TorchDispatchMode):
             get_autocast_dtype=lambda *a: _dtype("cpu"),
         )  # fmt: skip
         # the driver
-        yield from patch(
-            torch.cuda, _lazy_init=nothing, is_available=lambda: True, device_count=lambda: 1,
-            get_device_properties=lambda *a: SimpleNamespace(total_memory=1 << 33),
-            synchronize=nothing, is_bf16_supported=lambda *a, **k: True,
-            get_device_capability=lambda *a: (9, 0), get_device_name=lambda *a: "a fake GPU",
-            Stream=mock.MagicMock, stream=lambda s: nullcontext(),
-            device=lambda d: nullcontext(), current_device=lambda: 0,
-            get_rng_state=lambda *a: torch.get_rng_state(), set_rng_state=nothing,
-            get_rng_state_all=lambda: [torch.get_rng_state()], set_rng_state_all=nothing,
-        )  # fmt: skip
+        yield from patch(torch.cuda, **driver(lambda what: self._wait(what, [])))
         yield from patch(ThreadPoolExecutor, submit=self._followed())
         yield from patch(torch, empty=_not_page_locked)
         yield from patch(torch.Tensor, pin_memory=lambda x: x)
@@ -230,6 +224,11 @@ class FakeCuda(TorchDispatchMode):
             return torch.ops.aten._to_copy(tensor, dtype=dtype, device=device, **memory)
 
         return to
+
+    def _grouped(self, lists: Any) -> dict[Any, Any]:
+        """By the device that the tensors say they are on."""
+        found = _grouped(lists).items()
+        return {(GPU if self.has(x[0][0][0]) else CPU, dtype): x for (_, dtype), x in found}
 
     def _as_numpy(self) -> Callable[..., Any]:
         def numpy(tensor: torch.Tensor, *args: Any, **options: Any) -> Any:

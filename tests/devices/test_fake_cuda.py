@@ -118,6 +118,7 @@ WAITS: dict[str, tuple[Callable[[], object], int]] = {  # and how many bytes com
     "a copy to cuda": (lambda: torch.rand(N).to("cuda"), 0),
     "a copy to cuda of a number": (lambda: torch.tensor(1.0, device="cuda"), 0),
     "a copy to cuda in place": (lambda: on_gpu(N).copy_(torch.rand(N)), 0),
+    "the last mark": (lambda: wait_for(-1), 0),
 }
 WAITS_NOT: dict[str, Callable[[], object]] = {
     "numbers": lambda: on_gpu(N)[on_gpu(N).long()] + 2.0,
@@ -126,8 +127,24 @@ WAITS_NOT: dict[str, Callable[[], object]] = {
     "sent": lambda: torch.rand(N).to("cuda", non_blocking=True),
     "sent in place": lambda: on_gpu(N).copy_(torch.rand(N), non_blocking=True),
     "on the GPU": lambda: on_gpu(N).copy_(on_gpu(N)).clone(),
+    "a mark before the last": lambda: wait_for(0),
+    "clipped": lambda: torch.nn.utils.clip_grad_norm_(with_gradients(), 1.0),
     "on the CPU": lambda: len(torch.rand(N)[torch.rand(N) > 0].tolist()),
 }
+
+
+def with_gradients() -> list[torch.Tensor]:
+    tables = [on_gpu(N).requires_grad_(), on_gpu(N, N).requires_grad_()]
+    for table in tables:
+        table.square().sum().backward()
+    return tables
+
+
+def wait_for(place: int) -> None:
+    marks = [torch.cuda.Event(), torch.cuda.Event()]
+    for mark in marks:
+        mark.record(torch.cuda.current_stream("cuda"))
+    marks[place].synchronize()
 
 
 def put(into: torch.Tensor, where: torch.Tensor, what: torch.Tensor) -> None:

@@ -202,6 +202,15 @@ def test_a_seed_draws_the_same_on_every_device() -> None:
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+def test_what_is_drawn_on_the_cpu_is_sent_without_waiting() -> None:
+    block = TransformerBlock(replace(RELPOS, drop_path=0.5), 0).train()
+    with FakeCuda() as gpu:
+        similarity, rows = (torch.eye(5, device="cuda"), torch.ones(6, 1, 1, device="cuda"))
+        hard_negatives(similarity, torch.Generator().manual_seed(3))
+        block._add(torch.zeros_like(rows), None, rows)
+        assert gpu.mixed == gpu.waits == []
+
+
 def test_a_checkpoint_has_the_random_state_of_its_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

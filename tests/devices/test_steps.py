@@ -2,71 +2,98 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
 import torch
 
-from mmx.recommend.models import bpr
+from mmx.recommend.interactions import Interactions
+from mmx.recommend.models import MODELS
 from mmx.recommend.options import TrainOptions
+from mmx.recommend.protocol import GradientModel
 from mmx.recommend.training import TrainSteps, train
 from tests.devices.fake_cuda import FakeCuda
 from tests.devices.small_models import DATA, TRAINED, made
+from tests.recommend.fake_catalogue import build
+from tests.recommend.toy import toy_data
 
-WAITS = {  # of each step
-    # which users a batch has, for whom the CPU draws further negatives: of a model's own generator,
-    # and only once it is known which draws hit a positive
-    "alpharec": ["a copy to cpu"],
-}
 STEPS, EPOCHS = 3, 2
+CALLS = (STEPS + 1) * EPOCHS  # of the loss: the first step of an epoch is mirrored
+JOINT = [name for name in TRAINED if MODELS[name].end_to_end]
+PLANTED: dict[str, Callable[[torch.Tensor, torch.Tensor], object]] = {  # of users and their loss
+    "if a loss is finite": lambda users, loss: loss.isfinite() or 1 / 0,
+    "a mask": lambda users, loss: users[users > 0],
+    "a copy": lambda users, loss: users.cpu(),
+}
 
 
-def waits(name: str) -> list[list[str]]:
-    """What each step of a training waits for."""
-    found, step = [], TrainSteps._step
+def waits(model: GradientModel, data: Interactions, planted: str = "a copy") -> list[int]:
+    """How often each step of a training waits; the loss of the last one does so once more."""
+    found, step, inner, calls = [], TrainSteps._step, model.loss, []
 
     def watched(self: TrainSteps, batch: tuple[torch.Tensor, ...], number: int) -> torch.Tensor:
         before = len(gpu.waits)
-        loss = step(self, batch, number)  # type: ignore[arg-type]
-        found.append(gpu.waits[before:])
+        loss = step(self, batch, number)
+        found.append(len(gpu.waits) - before)
         return loss
 
-    with FakeCuda() as gpu, mock.patch.object(TrainSteps, "_step", watched):
+    def loss(*batch: torch.Tensor) -> torch.Tensor:
+        calls.append(inner(*batch))
+        if len(calls) == CALLS:
+            PLANTED[planted](batch[0], calls[-1])
+        return calls[-1]
+
+    with (
+        FakeCuda() as gpu,
+        mock.patch.object(TrainSteps, "_step", watched),
+        mock.patch.object(model, "loss", loss),
+    ):
         chosen = TrainOptions(
-            epochs=EPOCHS, batch_size=-(-len(DATA.train.indices) // STEPS), device="cuda",
-            mirror_gradient=0.1, mirror_every=STEPS,
+            epochs=EPOCHS, batch_size=-(-len(data.train.indices) // STEPS), device="cuda",
+            mirror_gradient=0.1, mirror_every=STEPS, clip=1.0,
         )  # fmt: skip
-        train(made(name), DATA, chosen)
-    assert len(found) == STEPS * EPOCHS
+        train(model, data, chosen)
+    assert gpu.mixed == []
+    assert len(calls) == CALLS
     return found
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_step_waits_for_nothing(name: str) -> None:
-    """Or only for what is named above."""
-    listed = WAITS.get(name, [])
-    for number, lines in enumerate(waits(name)):
-        steps = 1 if number % STEPS else 2  # the first of an epoch has a second one
-        kinds = Counter(line.partition(" at ")[0] for line in lines)
-        assert kinds == Counter(listed * steps), lines
+    """But for what is planted."""
+    assert waits(made(name), DATA) == [0] * (STEPS * EPOCHS - 1) + [1]
 
 
-def test_only_models_are_listed() -> None:
-    assert WAITS.keys() <= set(TRAINED)
+@pytest.mark.parametrize(("name", "chunk"), [*((name, 2) for name in JOINT), ("vbpr", 64)])
+def test_no_more_does_one_that_trains_its_encoder(name: str, chunk: int) -> None:
+    """Of a batch in several chunks, or in one."""
+    model, _ = build(name, chunk=chunk)
+    assert waits(model, toy_data()) == [0] * (STEPS * EPOCHS - 1) + [1]
 
 
-@pytest.mark.parametrize("planted", ["if a loss is finite", "a mask"])
+@pytest.mark.parametrize("planted", PLANTED)
 def test_what_waits_is_seen(planted: str) -> None:
-    inner = bpr.Model.loss
+    assert waits(made("bpr"), DATA, planted) == [0] * (STEPS * EPOCHS - 1) + [1]
 
-    def loss(self: bpr.Model, *batch: torch.Tensor) -> torch.Tensor:
-        if planted == "a mask":
-            batch = tuple(part[batch[0] >= 0] for part in batch)
-        found = inner(self, *batch)
-        assert planted == "a mask" or found < 1e9
-        return found
 
-    with mock.patch.object(bpr.Model, "loss", loss):
-        for lines in waits("bpr"):
-            assert any("training.py" in line for line in lines)
+def test_a_batch_on_the_cpu_is_the_same() -> None:
+    """It is copied once an epoch, for a loss that reads it there."""
+    model, seen = made("bpr"), []
+
+    def loss(*batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch)
+        return inner(*batch[:3])
+
+    inner = model.loss
+    with (
+        FakeCuda() as gpu,
+        mock.patch.object(model, "loss", loss),
+        mock.patch.object(model, "reads_batches", True),
+    ):
+        train(model, DATA, TrainOptions(epochs=1, batch_size=32, device="cuda"))
+        assert len(seen) > 1
+        for batch in seen:
+            assert [x.is_cuda for x in batch] == [True] * 3 + [False] * 3
+            assert all(x.tolist() == y.tolist() for x, y in zip(batch[:3], batch[3:], strict=True))
+        assert gpu.mixed == []

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmx.data.dataset import Items, load_items
-from mmx.errors import OptionError
+from mmx.errors import OptionError, RunError
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune import FinetuneOptions, finetune
@@ -38,7 +38,7 @@ def opened(folder: Path, path: Path) -> VLMoEncoder:
 
 def run(items: Items, folder: Path, out: str, **options: object) -> dict[str, torch.Tensor]:
     path = weights(folder, RELATIVE, HEADS)
-    chosen = FinetuneOptions(epochs=1, batch_size=12, chunk=6, lr=1e-3, **options)  # type: ignore[arg-type]
+    chosen = FinetuneOptions(**{"epochs": 1, "batch_size": 12, "chunk": 6, "lr": 1e-3, **options})  # type: ignore[arg-type]
     finetune(items, opened(folder, path), folder / out, chosen, pixels=folder / "pixels")
     return load_file(folder / out / "model.safetensors")
 
@@ -62,6 +62,16 @@ def test_checkpointed_blocks_end_in_the_same_weights(items: Items, tmp_path: Pat
     for name, value in plain.items():
         step = (value - start[name]).norm()
         assert (value - again[name]).norm() <= 0.02 * step + 1e-6, name
+
+
+@pytest.mark.parametrize("objective", ["itm", "mlm"])
+def test_a_loss_that_is_not_finite_ends_the_run(
+    objective: str, items: Items, tmp_path: Path
+) -> None:
+    """Also where negatives are drawn by similarities that are NaN."""
+    with pytest.raises(RunError, match=r"^the loss is nan in epoch 1; lower --lr$"):
+        run(items, tmp_path, "run", objectives=(objective,), lr=1e30)
+    assert not (tmp_path / "run").exists()
 
 
 def test_matching_is_vlmos_alone(items: Items, tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_hard_negatives_are_drawn_by_similarity_and_never_the_pair() -> None:
         hard_negatives(torch.ones(1, 1))
 
 
+def test_hard_negatives_are_those_of_torch_s_multinomial() -> None:
+    """To the bit, of rows and of columns: a seed means what it always meant."""
+    similarity = torch.randn(300, 300, generator=torch.Generator().manual_seed(1)) * 4
+    for given in (similarity, similarity.T, similarity[:40, :40].T, similarity.bfloat16()):
+        weights = given.float().clone().fill_diagonal_(float("-inf")).softmax(1)
+        generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+        for _ in range(2):
+            expected = torch.multinomial(weights, 1, generator=generators[0])[:, 0]
+            assert torch.equal(hard_negatives(given, generators[1]), expected)
+
+
 @BOTH
 def test_mlm_is_the_mean_over_hidden_words(config: VLMoConfig) -> None:
     model, (pixels, ids, mask) = tiny(config), inputs(config)

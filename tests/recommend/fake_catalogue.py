@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmx.devices import sent
 from mmx.recommend.end_to_end import EndToEnd, EndToEndOptions
 from mmx.recommend.features import Features
 from mmx.recommend.models import find_model
@@ -34,13 +35,15 @@ class FakeCatalogue:
         self.trainable = SimpleNamespace(model=self.model)
 
     def encode(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(self.model[modality](self.inputs[modality][rows]), dim=1)
+        tower = self.model[modality]
+        inputs = sent(self.inputs[modality][rows], next(tower.parameters()).device)
+        return nn.functional.normalize(tower(inputs), dim=1)
 
     @torch.no_grad()
     def features(self, chunk: int) -> dict[str, Features]:
         found = {}
         for m, present in self.present.items():
-            vectors = self.encode(m, torch.arange(N_ITEMS)).numpy() * present[:, None]
+            vectors = self.encode(m, torch.arange(N_ITEMS)).cpu().numpy() * present[:, None]
             found[m] = Features(vectors.astype(np.float32), present)
         return found
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmx.data.vocabulary import Vocabulary
 from mmx.errors import OptionError
 from mmx.processes import Processes
 from mmx.recommend import checkpoint
 from mmx.recommend.fit import fit
-from mmx.recommend.interactions import Interactions
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import bpr
 from mmx.recommend.options import TrainOptions, TrainProgress
@@ -24,7 +22,7 @@ from mmx.recommend.protocol import World
 from mmx.recommend.training import TrainSteps, train
 from tests.catalogue import plain_catalogue, random_log, write_interactions
 from tests.recommend.short_training import log, run
-from tests.recommend.toy import N_ITEMS, N_USERS, TRIPLES, toy_model, toy_train, triples
+from tests.recommend.toy import TRIPLES, toy_data, toy_model, triples
 
 LR, B1, B2, EPS = 0.05, 0.9, 0.999, 1e-8  # of Adam
 Table = dict[str, np.ndarray]
@@ -59,12 +57,6 @@ def by_hand(p: Table, factors: list[float], clip: float) -> Table:
             size = np.sqrt(v[name] / (1 - B2**t)) + EPS
             p = {**p, name: p[name] - LR * m[name] / (1 - B1**t) / size}
     return p
-
-
-def toy_data() -> Interactions:
-    users = Vocabulary([f"u{n}" for n in range(N_USERS)], "user")
-    items = Vocabulary([f"i{n}" for n in range(N_ITEMS)], "item")
-    return Interactions(users, items, *[toy_train()] * 3)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.1])

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mmx.atomic import file_sha256
 from mmx.processes import Processes
+from mmx.recommend import scoring, together
 from mmx.recommend.evaluation import evaluate_scorer, evaluate_splits
 from mmx.recommend.interactions import UserItems
+from mmx.recommend.list_tables import with_lists
 from mmx.recommend.run import _per_user
-from mmx.recommend.scoring import Factors
-from mmx.recommend.together import evaluate_together, validated
+from mmx.recommend.scoring import Factors, Ranking
+from mmx.recommend.together import evaluate_together, ranked_together, same_scorer, validated
 from tests.recommend.short_training import log
 
 DATA = log()
@@ -97,7 +103,7 @@ def test_the_first_has_the_rows_of_one_that_is_alone(
     found = []
     for mine in turns.all():
         turns.begin(mine)
-        found.append(evaluate_together(drawn(mine.rank), DATA, mine))
+        found.append(evaluate_together(same_scorer(drawn(mine.rank), mine), DATA, mine))
     assert size == 1 or len(turns.said) == 2 * (2 + 3)  # twice all blocks of both matrices
     assert found[1:-1] == [{}] * (size - 1)
     assert found[-1].keys() == expected.keys()
@@ -139,5 +145,46 @@ def test_embeddings_that_cannot_be_written_are_taken_from_the_first_one(
         for matrix in (scorer.users, scorer.items):
             matrix.flags.writeable = False
         turns.begin(mine)
-        found = evaluate_together(scorer, DATA, mine)
+        found = evaluate_together(same_scorer(scorer, mine), DATA, mine)
     assert found["test"].means == expected["test"].means
+
+
+@pytest.mark.parametrize("k", [2, 200])
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_lists_are_those_of_one_that_is_alone(
+    size: int, k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the byte, and each process makes those of a share of the users."""
+    monkeypatch.setattr(together, "USERS_AT_ONCE", 9)
+    turns, ranked = Turns(size, monkeypatch), [0] * size
+
+    def counted(scorer: Factors, users: np.ndarray, *given: Any) -> Ranking:
+        ranked[turns.now.rank] += len(users)
+        return scoring.rank(scorer, users, *given)
+
+    def written(mine: Processes, name: str) -> str:
+        lists = ranked_together(drawn(), DATA, k, mine)
+        folder = tmp_path / name
+        folder.mkdir()
+        with_lists(lambda folder: None, lists, DATA, k)(folder)
+        return file_sha256(folder / "lists.parquet")
+
+    expected = written(OneOf(0, 1), "alone")
+    monkeypatch.setattr(together, "rank", counted)
+    for number, mine in enumerate(turns.all()):
+        turns.begin(mine)
+        if mine.is_main:
+            found = written(mine, f"run {number}")
+        else:
+            assert list(ranked_together(drawn(), DATA, k, mine)) == []
+    assert found == expected
+    users = len(pq.read_table(tmp_path / "alone/lists.parquet")["user_id"].unique())
+    ranked[0] //= 2  # it took two turns
+    assert sum(ranked) == users == 60
+    assert max(ranked) - min(ranked) <= 9
+
+
+def test_no_lists_are_asked_for(tmp_path: Path) -> None:
+    assert list(ranked_together(drawn(), DATA, 0, OneOf(1, 2))) == []
+    with_lists(lambda folder: None, iter([]), DATA, 0)(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmx.data.vocabulary import Vocabulary
 from mmx.recommend.features import Features
-from mmx.recommend.interactions import UserItems
+from mmx.recommend.interactions import Interactions, UserItems
 from mmx.recommend.models import find_model
 from mmx.recommend.protocol import World
 
@@ -36,6 +37,13 @@ def toy_train() -> UserItems:
     """The training interactions, given in no particular order."""
     users, items = np.array(PAIRS[::-1]).T
     return UserItems.from_pairs(users, items, N_USERS, N_ITEMS)
+
+
+def toy_data() -> Interactions:
+    """The same ones as training, validation and test."""
+    users = Vocabulary([f"u{n}" for n in range(N_USERS)], "user")
+    items = Vocabulary([f"i{n}" for n in range(N_ITEMS)], "item")
+    return Interactions(users, items, *[toy_train()] * 3)
 
 
 def toy_features(*modalities: str) -> dict[str, Features]:

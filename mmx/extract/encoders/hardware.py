@@ -54,6 +54,19 @@ class Hardware:
         if self._cuda:
             torch.cuda.synchronize(self.device)
 
+    def mark(self) -> torch.cuda.Event | None:
+        """What is reached when all that was begun here is done; None where that is now.
+
+        Other devices than CPUs and CUDA GPUs are waited for.
+        """
+        if self._cuda:
+            event = torch.cuda.Event(blocking=True)  # the core is another process's meanwhile
+            event.record(torch.cuda.current_stream(self.device))
+            return event
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).synchronize()
+        return None
+
     @property
     def _cuda(self) -> bool:
         return self.device.type == "cuda"

@@ -26,7 +26,7 @@ def normalised_pixels(pixels: np.ndarray, rule: ImageRule, hardware: Hardware) -
     """
     device = hardware.device
     raw = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
-    values = raw.to(device, non_blocking=True).permute(0, 3, 1, 2)  # (B, 3, s, s)
+    values = sent(raw, device).permute(0, 3, 1, 2)  # (B, 3, s, s)
     if device.type == "cpu":  # a GPU takes the colours innermost, as they come
         values = values.contiguous()
     values = values.to(torch.float32).div_(255)

@@ -95,6 +95,7 @@ class Ahead:
         """``count`` processes start with the first batch; 0: this process does all."""
         self.count, self.hardware, self.log = count, hardware, log
         self._making: dict[AugmentedBatch, Making] = {}
+        self._given: deque[tuple[DrawnBatch, torch.cuda.Event | None]] = deque()  # being read
         self._waiting: deque[Share] = deque()  # for a process to be ready, or for this one
         self._slots: Slots | None = None
         self._forks: ForkPool[Share] | None = None
@@ -112,19 +113,23 @@ class Ahead:
     def each(self, drawn: Sequence[DrawnBatch]) -> Generator[DrawnBatch]:
         """Each in turn with its pixels, which are valid until the next is taken.
 
-        By then all that reads them must be done, copies to a GPU included. Close it in the end.
+        By then all that reads them must have been begun. A GPU may still be at it: while it
+        computes a batch the next one is begun, and no third. Close it in the end.
         """
-        for number, one in enumerate(drawn):
-            for soon in drawn[number : number + 2]:
-                for batch in soon.augmented:
-                    self._begin(batch)
-            for batch in one.augmented:
-                self._finish(batch)
-            try:
-                yield one
-            finally:
+        try:
+            for number, one in enumerate(drawn):
+                for soon in drawn[number : number + 2]:
+                    for batch in soon.augmented:
+                        self._begin(batch)
                 for batch in one.augmented:
-                    self._forget(batch)
+                    self._finish(batch)
+                try:
+                    yield one
+                finally:
+                    self._given.append((one, self.hardware.mark()))
+                self._forget_read(1)
+        finally:
+            self._forget_read(0)
 
     def _begin(self, batch: AugmentedBatch) -> None:
         """Have the processes augment a batch, if there are some."""
@@ -171,6 +176,15 @@ class Ahead:
             if self._waiting:  # no process is ready
                 self._do(self._waiting.popleft())
         batch.pixels = torch.from_numpy(making.pixels[: len(batch.places)])
+
+    def _forget_read(self, count: int) -> None:
+        """Wait until the device has read all batches but the last ``count``, and forget them."""
+        while self._given and (len(self._given) > count or self._given[0][1] is None):
+            one, mark = self._given.popleft()
+            if mark is not None:
+                mark.synchronize()
+            for batch in one.augmented:
+                self._forget(batch)
 
     def _forget(self, batch: AugmentedBatch) -> None:
         batch.pixels = None

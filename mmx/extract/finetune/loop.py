@@ -142,21 +142,22 @@ class TuneSteps:
         order = torch.from_numpy(train)[torch.randperm(len(train), generator=objective.generator)]
         parts = order[: self.batches * size].split(size)
         drawn = [objective.draw(rows) for rows in parts]  # all at once: none waits for a step
-        together, losses = objective.options.accumulate, []
+        together: int = objective.options.accumulate
+        losses: list[torch.Tensor] = []
         with closing(self.ahead.each(drawn)) as batches:
             for first in range(0, len(drawn), together):
                 count = min(together, len(drawn) - first)
                 losses += self._step(islice(batches, count), count)
-        return sum(losses) / self.batches
+        return float(sum(torch.stack(losses).tolist())) / self.batches  # a GPU is waited for here
 
-    def _step(self, group: Iterable[DrawnBatch], count: int) -> list[float]:
+    def _step(self, group: Iterable[DrawnBatch], count: int) -> list[torch.Tensor]:
         """One step by the mean gradient of ``count`` batches; their losses."""
         objective, losses = self.objective, []
         self.optimiser.zero_grad(set_to_none=True)
         for drawn in group:
             loss = objective.loss(drawn)
             (loss / count).backward()
-            losses.append(loss.item())  # waits for a GPU: the pixels have been read
+            losses.append(loss.detach())
         objective.sum_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()

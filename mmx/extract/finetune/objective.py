@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmx.devices import sent
 from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.losses import Alike, co_interaction, itc, itc_in_blocks
@@ -149,7 +150,7 @@ class Objective:
         return lambda i, j: self._alike(rows[i.cpu()], theirs[j.cpu()])
 
     def _alike(self, rows: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
-        return self.pairs.alike(rows, others).to(self.trainable.hardware.device)
+        return sent(self.pairs.alike(rows, others), self.trainable.hardware.device)
 
     def _autocast(self) -> torch.autocast:
         device = self.trainable.hardware.device.type

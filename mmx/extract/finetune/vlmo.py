@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmx.devices import sent
 from mmx.errors import OptionError
-from mmx.extract.encoders.torch_encoder import normalised_pixels, to_device
+from mmx.extract.encoders.torch_encoder import normalised_pixels
 from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.finetune.trainable import Trainable
@@ -31,25 +32,27 @@ def fused_losses(
     encoder = trainable.encoder
     if not isinstance(encoder, VLMoEncoder):
         raise OptionError(f"--objective itm and mlm are VLMo's; {encoder.card.name} has only itc")
-    words, total = encoder.tokenizer, similarity.new_zeros(())
+    model, words, total = encoder.model, encoder.tokenizer, similarity.new_zeros(())
     assert words is not None
-    size = len(batch.rows)
+    size, device = len(batch.rows), trainable.hardware.device
     chunks = [c for c in torch.arange(size).split(options.chunk) if len(c) > 1]
     for chunk in chunks:
         assert encoder.image_rule is not None
         pixels = batch.pictures(chunk).numpy()
         images = normalised_pixels(pixels, encoder.image_rule, trainable.hardware)
-        tokens = to_device(encoder.tokenize(batch.words(chunk)).tokens, trainable.hardware.device)
+        tokens = encoder.tokenize(batch.words(chunk)).tokens  # cropped and masked on the CPU
         ids, mask, weight = tokens["ids"], tokens["mask"], len(chunk) / size
         if "itm" in options.objectives:
-            near = similarity[chunk][:, chunk]
-            matched = itm_loss(encoder.model, images, ids, mask, near, generator)
+            here = slice(int(chunk[0]), int(chunk[-1]) + 1)
+            shown, used = (sent(x, device) for x in model.cropped(ids, mask))
+            matched = itm_loss(model, images, shown, used, similarity[here, here], generator)
             total = total + weight * matched.loss
         if "mlm" in options.objectives:
             replaced, labels = mask_tokens(
                 ids, mask, special=words.special, mask_id=words.mask,
                 vocab_size=words.size, generator=generator,
             )  # fmt: skip
-            loss = mlm_loss(encoder.model, images, replaced, mask, labels)
+            shown, used = (sent(x, device) for x in model.cropped(replaced, mask))
+            loss = mlm_loss(model, images, shown, used, sent(labels, device))
             total = total + weight * MLM_WEIGHT * loss
     return total

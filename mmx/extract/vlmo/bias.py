@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmx.devices import sent
 from mmx.extract.vlmo.config import VLMoConfig
 from mmx.extract.vlmo.positions import relative_index
 
@@ -93,7 +94,7 @@ class RelativeBias:
         config = self.config
         index = relative_index(config.grid, config.max_text_len, config.table_text_len)
         index = index[queries, keys]
-        rows = torch.from_numpy(index.flatten()).to(table.device)
+        rows = sent(torch.from_numpy(index.flatten()), table.device)
         columns = table.t().contiguous()  # (L·H, rows); block l has columns l·H to (l+1)·H - 1
         return columns[:, rows].view(config.depth, 1, config.heads, *index.shape)
 

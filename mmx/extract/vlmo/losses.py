@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmx.devices import sent
 from mmx.errors import OptionError
-from mmx.extract.vlmo.batching import cropped
 from mmx.extract.vlmo.heads import SCALES
 from mmx.extract.vlmo.model import VLMo
 
@@ -49,16 +49,12 @@ def itc_loss(model: VLMo, pixels: Tensor, ids: Tensor, mask: Tensor) -> Contrast
     model.require("itc")
     heads = [head for head in ("itc", "vl") if head in model.heads]
     images = model.image_features(pixels, heads)
-    texts = model.text_features(*_cropped(model, ids, mask), heads)
+    texts = model.text_features(*model.cropped(ids, mask), heads)
     logits = []
     for head, image, text in zip(heads, images, texts, strict=True):
         similarity = model.project("image", image, head) @ model.project("text", text, head).T
         logits.append(model.get_parameter(SCALES[head]).exp() * similarity)  # (B, B)
     return Contrast(torch.stack([_both_ways(x) for x in logits]).mean(), logits[0])
-
-
-def _cropped(model: VLMo, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    return cropped(ids, mask, model.config.max_text_len)
 
 
 def _both_ways(logits: Tensor) -> Tensor:
@@ -83,7 +79,7 @@ def itm_loss(
     model.require("itm").require("fusion")
     wrong_text = hard_negatives(similarity, generator)  # (B,), for each image
     wrong_image = hard_negatives(similarity.T, generator)  # (B,), for each text
-    ids, mask = _cropped(model, ids, mask)
+    ids, mask = model.cropped(ids, mask)
     fused = model.encode_fused(
         torch.cat([pixels, pixels[wrong_image], pixels]),
         torch.cat([ids, ids, ids[wrong_text]]),
@@ -98,13 +94,15 @@ def itm_loss(
 def hard_negatives(similarity: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """(B, B) → (B,) int64: for each row one other column, drawn by softmax of the rest.
 
-    Drawn on the CPU, as ``generator`` is, so that a seed means the same on every device.
+    Of exponential times with these rates the first is each with its rate's chance, which is how
+    ``torch.multinomial`` draws. The times come from the CPU, as ``generator`` does, so that a seed
+    means the same on every device, and no GPU is waited for.
     """
     if len(similarity) < 2:
         raise OptionError("ITM needs at least two pairs in a batch; raise --batch-size")
     others = similarity.detach().float().clone().fill_diagonal_(float("-inf"))
-    drawn = torch.multinomial(others.softmax(dim=1).cpu(), 1, generator=generator)
-    return drawn[:, 0].to(similarity.device)
+    times = torch.empty(others.shape).exponential_(generator=generator)
+    return (others.softmax(dim=1) / sent(times, similarity.device)).argmax(dim=1)
 
 
 def mlm_loss(model: VLMo, pixels: Tensor, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
@@ -114,7 +112,7 @@ def mlm_loss(model: VLMo, pixels: Tensor, ids: Tensor, mask: Tensor, labels: Ten
     elsewhere (``mask_tokens`` makes both). The mean over predicted tokens; 0 without any.
     """
     model.require("mlm").require("fusion")
-    ids, used = _cropped(model, ids, mask)
+    ids, used = model.cropped(ids, mask)
     more = max(0, ids.shape[1] - labels.shape[1])
     wanted = F.pad(labels, (0, more), value=IGNORED)[:, : ids.shape[1]].flatten()  # (B·T,)
     text, _ = model.fused_features(pixels, ids, used)

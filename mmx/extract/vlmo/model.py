@@ -111,7 +111,7 @@ class VLMo(nn.Module):
     def encode_text(self, ids: Tensor, mask: Tensor, head: str = "itc") -> Tensor:
         """ids and mask (B, T) → (B, D) of length 1; ``head`` is "itc" or "vl"."""
         self._named(head)
-        ids, mask = self._cropped(ids, mask)
+        ids, mask = self.cropped(ids, mask)
 
         def run(ids: Tensor, mask: Tensor) -> Tensor:
             return self.project("text", self.text_features(ids, mask, (head,))[0], head)
@@ -126,7 +126,7 @@ class VLMo(nn.Module):
         Raises EncoderError when the checkpoint's fused pass was never trained.
         """
         self.require("fusion")
-        ids, mask = self._cropped(ids, mask)
+        ids, mask = self.cropped(ids, mask)
 
         def run(pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
             return self.pooled(self.fused_features(pixels, ids, mask, image_type)[0])
@@ -187,8 +187,11 @@ class VLMo(nn.Module):
             features.append(blocks.norm(blocks.run(trunk, route, bias, start, depth)))
         return features
 
-    def _cropped(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Without common padding, on a CPU: a GPU would have to be waited for to see it."""
+    def cropped(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """ids and mask (B, T) without common padding.
+
+        Those of a GPU are as they were: it would have to be waited for to see the padding.
+        """
         if mask.device.type != "cpu":
             return ids, mask
         return cropped(ids, mask, self.config.max_text_len)

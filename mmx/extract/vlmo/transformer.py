@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmx.devices import sent
 from mmx.extract.vlmo.bias import LogitBias
 from mmx.extract.vlmo.config import VLMoConfig
 
@@ -90,7 +91,7 @@ class TransformerBlock(nn.Module):
     def _add(self, x: Tensor, gamma: Tensor | None, y: Tensor) -> Tensor:
         if self.training and self.drop_path:  # stochastic depth, one draw for each sample
             kept = 1 - self.drop_path
-            drawn = torch.rand(len(y), 1, 1).to(y.device)  # the same on every device
+            drawn = sent(torch.rand(len(y), 1, 1), y.device)  # the same on every device
             y = y * (drawn < kept).to(y.dtype) / kept
         return x + y if gamma is None else torch.addcmul(x, gamma, y)
 

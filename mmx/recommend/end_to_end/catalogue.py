@@ -10,6 +10,7 @@ import torch
 
 from mmx.data.dataset import Items
 from mmx.errors import DataError
+from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.trainable import Trainable
 from mmx.extract.pixels import Pixels
 from mmx.extract.stages.load import clean_text
@@ -46,16 +47,13 @@ class Catalogue:
             raise DataError(f"{self.items.path}: no item has a text; fill its column text, {whole}")
 
     def encode(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
-        """(n,) numbers of items that have the modality → (n, d) of length 1."""
-        rows = self.order[numbers.cpu().numpy()]
+        """(n,) numbers of items that have the modality, on the CPU → (n, d) of length 1."""
+        rows = self.order[numbers.numpy()]
         if modality == "image":
             return self.trainable.images(torch.from_numpy(self.pixels.images[rows]))
         words = [str(self.texts[row]) for row in rows.tolist()]
         tokens = self.trainable.encoder.tokenize(words).tokens
-        device = self.trainable.hardware.device
-        if isinstance(tokens, torch.Tensor):
-            return self.trainable.text(tokens.to(device))
-        return self.trainable.text({name: value.to(device) for name, value in tokens.items()})
+        return self.trainable.text(to_device(tokens, self.trainable.hardware.device))
 
     def contents(self) -> Iterator[bytes | memoryview]:
         """All that the vectors are made from, in the order of the item numbers, to be hashed."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.extract.finetune.trainable import unit
 from mmx.recommend.contract import checked_tables
@@ -29,6 +30,8 @@ from mmx.recommend.protocol import GradientModel
 
 class EndToEnd(GradientModel):
     """A model that trains its encoder, too: wraps one that reads feature tables."""
+
+    reads_batches = True  # the CPU has the pictures and texts
 
     def __init__(
         self, inner: GradientModel, catalogue: Catalogue, options: EndToEndOptions
@@ -42,7 +45,7 @@ class EndToEnd(GradientModel):
         self.tables = {m: checked_tables(inner, inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
             raise OptionError(f"--end-to-end needs a model with features: {end_to_end_models()}")
-        self._rows = torch.zeros(0, dtype=torch.long)
+        self._rows: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # by modality, see _having
         self._means: dict[str, torch.Tensor] = {}  # (d,) of the vectors at the last refresh
         self._stale = True  # whether the encoder has moved since the tables were filled
         self._held: dict[str, torch.Tensor] = {}  # vectors with gradient, of a batch of one chunk
@@ -63,22 +66,27 @@ class EndToEnd(GradientModel):
         self.inner.epoch_start(generator)
 
     def loss(
-        self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+        self,
+        users: torch.Tensor,
+        positives: torch.Tensor,
+        negatives: torch.Tensor,
+        *on_cpu: torch.Tensor,
     ) -> torch.Tensor:
         """The wrapped model's loss, over tables whose rows of this batch are fresh."""
         self.encoder.eval()  # no dropout: both encodings of a chunk must agree
         if self.options.refresh == "batch":
             device = users.device.type
             self._autocast = (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
-            self._rows = torch.cat([positives, negatives]).unique()
+            items = torch.cat(on_cpu[1:] or (positives.cpu(), negatives.cpu())).unique()
             for modality, tables in self.tables.items():
-                rows = self._having(modality)
+                rows, there = self._rows[modality] = self._having(modality, items, users.device)
                 fresh = self._fresh(modality, rows)
                 for table in tables:
                     table.matrix = table.matrix.detach()
-                    table.matrix[rows] = fresh
+                    table.matrix[there] = fresh
                     table.matrix.requires_grad_(True)
-        return self.inner.loss(users, positives, negatives)
+        again = on_cpu if self.inner.reads_batches else ()
+        return self.inner.loss(users, positives, negatives, *again)
 
     def after_backward(self) -> None:
         """Pass the gradients at the batch's rows on into the encoder, chunk by chunk."""
@@ -93,14 +101,16 @@ class EndToEnd(GradientModel):
                 table.matrix = table.matrix.detach()
             if not gradients:  # a model may not look at its features in every step
                 continue
-            rows, total = self._having(modality), torch.stack(gradients).sum(0)
+            rows, there = self._rows[modality]
+            total = torch.stack(gradients).sum(0)[there]  # (n, d)
             if modality in self._held:
-                self._held.pop(modality).backward(total[rows])
+                self._held.pop(modality).backward(total)
                 continue
-            for part in rows.split(self.options.chunk):
+            chunk = self.options.chunk
+            for part, gradient in zip(rows.split(chunk), total.split(chunk), strict=True):
                 with torch.autocast(total.device.type, dtype, enabled):
                     vectors = self._encode(modality, part)
-                vectors.backward(total[part])
+                vectors.backward(gradient)
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Final embeddings, from features as the encoder computes them now."""
@@ -111,17 +121,20 @@ class EndToEnd(GradientModel):
         if not self._stale:
             return
         self.encoder.eval()
+        device = next(self.encoder.parameters()).device
         for modality, found in self.catalogue.features(self.options.chunk).items():
-            self._means[modality] = torch.from_numpy(found.mean)
+            self._means[modality] = torch.from_numpy(found.mean).to(device)
             known = found.normalised() if self.normalise else found
             for table in self.tables[modality]:
                 table.matrix = torch.from_numpy(known.matrix).to(table.matrix.device)
         self._stale = False
 
-    def _having(self, modality: str) -> torch.Tensor:
-        """The batch's item rows that have the modality."""
-        known = torch.from_numpy(self.catalogue.present[modality]).to(self._rows.device)
-        return self._rows[known[self._rows]]
+    def _having(
+        self, modality: str, items: torch.Tensor, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which of some items, on the CPU, have the modality: there, and on the device."""
+        rows = items[torch.from_numpy(self.catalogue.present[modality])[items]]
+        return rows, sent(rows, device)
 
     def _fresh(self, modality: str, rows: torch.Tensor) -> torch.Tensor:
         """The batch's vectors as constants; what fits in one chunk is encoded only once."""

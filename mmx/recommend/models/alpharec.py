@@ -77,6 +77,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the model's generator draws for all rows
+    reads_batches = True  # for whose users it draws, on the CPU
     generator: torch.Generator
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
@@ -107,11 +108,16 @@ class Model(GradientModel):
         self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
     def loss(
-        self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+        self,
+        users: torch.Tensor,
+        positives: torch.Tensor,
+        negatives: torch.Tensor,
+        *on_cpu: torch.Tensor,
     ) -> torch.Tensor:
         """InfoNCE of (B,) pairs, each against its negatives   (the paper's loss, cosine / τ)."""
         of_users, of_items = self.factors()
-        columns = torch.cat([positives[:, None], negatives[:, None], self.draw(users)], 1)
+        more = sent(self.draw(on_cpu[0] if on_cpu else users.cpu()), users.device)
+        columns = torch.cat([positives[:, None], negatives[:, None], more], 1)
         left = F.embedding(users, of_users)  # (B, k)
         return sampled_softmax(left, of_items, columns, self.config.temperature)
 
@@ -126,11 +132,13 @@ class Model(GradientModel):
         return users, items
 
     def draw(self, users: torch.Tensor) -> torch.Tensor:
-        """Further negatives of (B,) users → (B, negatives - 1), from the model's generator."""
+        """Further negatives of (B,) users → (B, negatives - 1), from the model's generator.
+
+        All on the CPU.
+        """
         count = self.config.negatives - 1
-        each = users.cpu().repeat_interleave(count)
-        found = self.sampler.draw(each, self.generator).view(len(users), count)
-        return sent(found, users.device)
+        each = users.repeat_interleave(count)
+        return self.sampler.draw(each, self.generator).view(len(users), count)
 
     def _first(self) -> torch.Tensor:
         """e^(0) → (users + items, k).
