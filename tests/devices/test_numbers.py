@@ -12,9 +12,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmx.devices import sent
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
+from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.keeper import Keeper, State
 from mmx.extract.vlmo import VLMo
 from mmx.extract.vlmo.losses import hard_negatives, mask_tokens
@@ -209,6 +211,27 @@ def test_what_is_drawn_on_the_cpu_is_sent_without_waiting() -> None:
         hard_negatives(similarity, torch.Generator().manual_seed(3))
         block._add(torch.zeros_like(rows), None, rows)
         assert gpu.mixed == gpu.waits == []
+
+
+def test_chunks_are_encoded_again_with_the_random_state_of_their_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows are numbered on the CPU; dropout draws on the GPU, the same both times."""
+    states, restored = iter(range(9)), []
+    with FakeCuda() as gpu, monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "_initialized", True)
+        patch.setattr(torch.cuda, "get_rng_state", lambda *_: next(states))
+        patch.setattr(torch.cuda, "set_rng_state", lambda state, *_: restored.append(state))
+        weight = torch.ones(4, device="cuda", requires_grad=True)
+
+        def encode(rows: torch.Tensor) -> torch.Tensor:
+            return sent(rows.float(), weight.device)[:, None] * weight
+
+        embedded = in_chunks(encode, torch.arange(6), 2, torch.device("cuda"))
+        assert restored == []
+        embedded.sum().backward()
+        assert gpu.mixed == []
+        assert {0, 1, 2} <= set(restored)
 
 
 def test_a_checkpoint_has_the_random_state_of_its_gpu(

@@ -87,7 +87,8 @@ class Objective:
     def embed(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """B pairs → pictures (B, d) and texts (B, d) of length 1, with gradients if on."""
         mine = self._share(len(batch.rows))
-        both = (in_chunks(encode, mine, self.options.chunk) for encode in self._encoders(batch))
+        chunk, device = self.options.chunk, self.trainable.hardware.device
+        both = (in_chunks(encode, mine, chunk, device) for encode in self._encoders(batch))
         images, texts = (self.processes.whole(part, len(batch.rows)) for part in both)
         return images, texts
 
