@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmx.devices import sent
-from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.losses import Alike, co_interaction, itc, itc_in_blocks
 from mmx.extract.finetune.pairs import AugmentedBatch, DrawnBatch, PairBatch, Pairs
@@ -106,9 +105,8 @@ class Objective:
                 return unit(trainable.images(batch.pictures(places)).float())
 
         def text(places: torch.Tensor) -> torch.Tensor:
-            tokens = trainable.encoder.tokenize(batch.words(places)).tokens
             with self._autocast():
-                return unit(trainable.text(to_device(tokens, trainable.hardware.device)).float())
+                return unit(trainable.texts(batch.words(places)).float())
 
         return image, text
 

@@ -12,7 +12,12 @@ from torch.nn import functional as F
 
 from mmx.errors import OptionError
 from mmx.extract.encoder import Encoder
-from mmx.extract.encoders.torch_encoder import Hardware, TorchEncoder, normalised_pixels
+from mmx.extract.encoders.torch_encoder import (
+    Hardware,
+    TorchEncoder,
+    normalised_pixels,
+    to_device,
+)
 from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.finetune.tune import blocks_of, check_tune
 from mmx.extract.pictures.augment import CLIP, VLMO, Augmentation
@@ -28,7 +33,7 @@ class Trainable:
     encoder: Encoder
     model: nn.Module  # holds all parameters, under the names of its checkpoint
     hardware: Hardware
-    text: Callable[[Any], torch.Tensor]  # tokens → (B, d) of length 1
+    text: Callable[[Any], torch.Tensor]  # tokens on the device → (B, d) of length 1
     picture: Callable[[torch.Tensor], torch.Tensor]  # (B, 3, s, s) → (B, d) of length 1
     log_scale: nn.Parameter  # ln of what similarities are multiplied by
     blocks: list[list[nn.Module]]  # Transformer blocks of each tower, first to last
@@ -41,6 +46,11 @@ class Trainable:
         rule = self.encoder.image_rule
         assert rule is not None
         return self.picture(normalised_pixels(pixels.numpy(), rule, self.hardware))
+
+    def texts(self, words: list[str]) -> torch.Tensor:
+        """B texts → (B, d) of length 1."""
+        tokens = self.encoder.tokenize(words).tokens
+        return self.text(to_device(tokens, self.hardware.device))
 
 
 def open_trainable(encoder: Encoder) -> Trainable:
@@ -74,6 +84,7 @@ def _openclip(encoder: TorchEncoder) -> Trainable:
 
 def _vlmo(encoder: VLMoEncoder) -> Trainable:
     model = encoder.model
+
     return Trainable(
         encoder,
         model,

@@ -10,7 +10,6 @@ import torch
 
 from mmx.data.dataset import Items
 from mmx.errors import DataError
-from mmx.extract.encoders.torch_encoder import to_device
 from mmx.extract.finetune.trainable import Trainable
 from mmx.extract.pixels import Pixels
 from mmx.extract.stages.load import clean_text
@@ -51,9 +50,7 @@ class Catalogue:
         rows = self.order[numbers.numpy()]
         if modality == "image":
             return self.trainable.images(torch.from_numpy(self.pixels.images[rows]))
-        words = [str(self.texts[row]) for row in rows.tolist()]
-        tokens = self.trainable.encoder.tokenize(words).tokens
-        return self.trainable.text(to_device(tokens, self.trainable.hardware.device))
+        return self.trainable.texts([str(self.texts[row]) for row in rows.tolist()])
 
     def contents(self) -> Iterator[bytes | memoryview]:
         """All that the vectors are made from, in the order of the item numbers, to be hashed."""
