@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="the fastest one counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads")
     parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--lr", type=float, help="learning rate, by default the model's own")
     parser.add_argument("--seed", type=int, default=0, help="of the model and the negatives")
     parser.add_argument("--data", type=Path, help="dataset directory with a split")
     parser.add_argument("--image", type=Path, help="(items, d) .npy, with --data")
@@ -86,7 +86,7 @@ def keep(options: argparse.Namespace, model: str, row: dict[str, float]) -> None
 
 
 def processor() -> str:
-    """Its name and, of x86, the instructions that decide on speed: one name is sold with several."""
+    """Its name and the instructions that decide on speed, which one name does not say."""
     cpus = Path("/proc/cpuinfo")
     found = {"model name": "", "flags": ""}
     for line in cpus.read_text().splitlines() if cpus.exists() else []:
@@ -129,7 +129,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
         reported: list[TrainProgress] = []
         chosen = TrainOptions(epochs=options.epochs, lr=options.lr, seed=options.seed,
                               precision=options.precision, patience=1000)  # fmt: skip
-        train(model, data, chosen, reported.append)
+        train(model, data, chosen.of(record), reported.append)
         seconds = min(p.seconds for p in reported)
         evaluation = min(p.evaluation_seconds for p in reported)
         recall = [p.valid["recall@20"] for p in reported]

@@ -44,7 +44,7 @@ def own_this_process() -> None:
 
 
 def is_own_process() -> bool:
-    """Whether no other code can mind how packages are imported here."""
+    """Whether no other program minds how packages are imported here, and what a signal means."""
     return _process["own"]
 
 

@@ -14,22 +14,26 @@ from contextlib import contextmanager
 
 import duckdb
 
-ENDS = (signal.SIGINT, signal.SIGTERM)
+from mmx.packages import is_own_process
 
 
 @contextmanager
 def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt the cursor's query when a signal of ENDS comes, in the thread that gets signals."""
+    """Interrupt the cursor's query when SIGINT comes, in the thread that gets signals.
+
+    SIGTERM, too, in a process of mmx's own: another program may mean something else by it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    ends = (signal.SIGINT, *([signal.SIGTERM] if is_own_process() else []))
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
 
     def watch() -> None:
         while number := ours.recv(1):
-            if number[0] in ENDS:
+            if number[0] in ends:
                 cursor.interrupt()
 
     watcher = threading.Thread(target=watch, daemon=True)

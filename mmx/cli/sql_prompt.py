@@ -46,7 +46,9 @@ def prompt(opened: Sql, show: Callable[[str], None]) -> None:
         held = ""
         while True:
             try:
-                line = input("...> " if has_code(held) else "mmx> ")
+                line = _typed("...> " if has_code(held) else "mmx> ")
+                if line is None:
+                    return
                 command = line.strip()
                 if (command.startswith(".") or command.lower() in LEAVING) and not has_code(held):
                     remember(command)
@@ -58,12 +60,18 @@ def prompt(opened: Sql, show: Callable[[str], None]) -> None:
                     remember(without_comments(statement))
                     _answer(statement, show)
                     leave_if_ended()
-            except EOFError:
-                print()
-                return
             except KeyboardInterrupt:  # at the line, or before or after a query
                 print()
                 held = ""
+
+
+def _typed(sign: str) -> str | None:
+    """A line; None at the end, which is Ctrl-D."""
+    try:
+        return input(sign)
+    except EOFError:
+        print()
+        return None
 
 
 def _answer(statement: str, show: Callable[[str], None]) -> None:

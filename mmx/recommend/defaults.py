@@ -126,12 +126,13 @@ def _own(node: ast.ClassDef) -> dict[str, Any]:
 
 
 def _facts(owner: ast.ClassDef | ast.Module) -> dict[str, Any]:
-    """The keywords of ``facts = Facts(…)``."""
+    """The keywords of ``facts = Facts(…)``, but for those that are no literals."""
     for node in owner.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if getattr(target, "id", "") == "facts" and isinstance(value, ast.Call):
-            return {one.arg: _default(one.value) for one in value.keywords if one.arg}
+            named = [(one.arg, one.value) for one in value.keywords if one.arg]
+            return {name: one.value for name, one in named if isinstance(one, ast.Constant)}
     return {}
 
 

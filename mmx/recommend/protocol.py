@@ -82,7 +82,10 @@ class GradientModel(nn.Module):
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
     ) -> torch.Tensor:
-        """(B,) int64 numbers each → the scalar to minimise."""
+        """(B,) int64 numbers each → the scalar to minimise.
+
+        With ``reads_batches`` it has three parameters more: the same numbers on the CPU.
+        """
         raise RunError(f"{type(self).__name__} defines no method loss; see mmx.recommend.protocol")
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:

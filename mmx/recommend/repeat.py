@@ -184,6 +184,7 @@ def _replaced(
         return
     record = find_model(given["model"], codes)
     unused = ["settings", *(TRAINING if record.closed_form else ())]
+    unused += ["lr"] * (written.get("lr") != record.lr)  # the model's own
     unused += ["features", "control", "end_to_end", *ENCODER, *JOINT] * (record.features == "none")
     yield from (name for name in unused if name not in given)
 

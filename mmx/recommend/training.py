@@ -23,7 +23,6 @@ from mmx.recommend.contract import (
     hook_named,
 )
 from mmx.recommend.device_factors import DeviceFactors
-from mmx.recommend.facts import LR
 from mmx.recommend.inductive import with_held_out
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.kept import Kept
@@ -97,7 +96,7 @@ class TrainSteps:
         self.model, self.options, self.processes = model, options, processes
         model.to(processes.device)
         self.generator = torch.Generator(processes.device).manual_seed(options.seed)
-        rate = LR if options.lr is None else options.lr
+        rate = model.facts.lr if options.lr is None else options.lr
         groups = checked_groups(model, model.parameter_groups(rate))
         self.parameters = [p for group in groups for p in group["params"]]
         self.optimiser = torch.optim.Adam(groups, lr=rate, fused=True)

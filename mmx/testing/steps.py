@@ -58,7 +58,7 @@ def step(model: GradientModel, triples: Triples, half: bool) -> Step:
     model.train()
     model.epoch_start(torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16, half):
-        loss = model.loss(*triples)
+        loss = model.loss(*triples, *(triples if model.reads_batches else ()))
     loss.backward()
     model.after_backward()
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]

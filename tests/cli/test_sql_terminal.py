@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ class Terminal:
     def code(self) -> int:
         return self.process.wait(timeout=120)
 
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.main)
+
 
 def _own_terminal() -> None:
     import fcntl
@@ -109,12 +116,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 @pytest.fixture
 def terminal(places: Places) -> Iterator[Terminal]:
-    terminal = Terminal(places)
-    yield terminal
-    if terminal.process.poll() is None:
-        terminal.process.kill()
-        terminal.process.wait()
-    os.close(terminal.main)
+    with closing(Terminal(places)) as terminal:
+        yield terminal
 
 
 @pytest.mark.slow
@@ -146,13 +149,13 @@ def test_a_session(places: Places, terminal: Terminal) -> None:
     assert lines[-1] == "from range(2000);"
     assert "forgotten" not in history.read_text()
 
-    again = Terminal(places)
-    again.until("mmx> ")
-    again.ask("\x1b[A\x1b[A", " 4 │")
-    again.send(f"{HEAVY}\n")
-    _computes(again.process)
-    again.process.send_signal(signal.SIGTERM)
-    assert again.code() == 143
+    with closing(Terminal(places)) as again:
+        again.until("mmx> ")
+        again.ask("\x1b[A\x1b[A", " 4 │")
+        again.send(f"{HEAVY}\n")
+        _computes(again.process)
+        again.process.send_signal(signal.SIGTERM)
+        assert again.code() == 143
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from mmx.devices import sent
 from mmx.extract.encoders import open_encoder
 from mmx.extract.encoders.hardware import Hardware
 from mmx.extract.encoders.vlmo import VLMoEncoder, open_vlmo
-from mmx.extract.finetune.chunks import in_chunks
 from mmx.extract.finetune.keeper import Keeper, State
+from mmx.extract.finetune.objective import Objective
+from mmx.extract.finetune.pairs import PairBatch
 from mmx.extract.vlmo import VLMo
 from mmx.extract.vlmo.losses import hard_negatives, mask_tokens
 from mmx.extract.vlmo.transformer import TransformerBlock
@@ -217,7 +219,7 @@ def test_chunks_are_encoded_again_with_the_random_state_of_their_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rows are numbered on the CPU; dropout draws on the GPU, the same both times."""
-    states, restored = iter(range(9)), []
+    states, restored = iter(range(18)), []
     with FakeCuda() as gpu, monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "_initialized", True)
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: next(states))
@@ -227,11 +229,16 @@ def test_chunks_are_encoded_again_with_the_random_state_of_their_gpu(
         def encode(rows: torch.Tensor) -> torch.Tensor:
             return sent(rows.float(), weight.device)[:, None] * weight
 
-        embedded = in_chunks(encode, torch.arange(6), 2, torch.device("cuda"))
+        objective: Any = SimpleNamespace(
+            options=SimpleNamespace(chunk=2), processes=SimpleNamespace(whole=lambda part, _: part),
+            trainable=SimpleNamespace(hardware=Hardware(weight.device, torch.float32)),
+            _share=torch.arange, _encoders=lambda batch: (encode, encode),
+        )  # fmt: skip
+        images, texts = Objective.embed(objective, PairBatch(mock.Mock(), torch.arange(6)))
         assert restored == []
-        embedded.sum().backward()
+        (images.sum() + texts.sum()).backward()
         assert gpu.mixed == []
-        assert {0, 1, 2} <= set(restored)
+        assert {0, 1, 2, 3, 4, 5} <= set(restored)
 
 
 def test_a_checkpoint_has_the_random_state_of_its_gpu(

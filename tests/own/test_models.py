@@ -151,11 +151,12 @@ def test_models_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 SOLVED = """
 from dataclasses import dataclass
 from mmx.recommend.protocol import ClosedModel, Facts
+RATE = 0.5  # no literal of Facts: it is not listed, all else is
 class Base(ClosedModel):
     facts = Facts(features="required", cold_items=True, citation="Nobody, 2026")
 class Solved(Base):
     '''Solved.'''
-    facts = Facts(features="required")
+    facts = Facts(features="required", lr=RATE)
     @dataclass(frozen=True)
     class Config:
         reg: float = 2.0
@@ -209,3 +210,16 @@ def test_the_kit_says_what_is_wrong(tmp_path: Path) -> None:
     said = "mine.py:Model: not so: The same seed gives the same scores"
     with pytest.raises(AssertionError, match=said):
         check_recommender(f"{scattered}:Model", ["size=0.1"], code=scattered)
+
+
+READING = """reads_batches = True
+
+    def loss(self, users, positives, negatives, *on_cpu):
+        given = users, positives, negatives
+        assert [x.tolist() for x in on_cpu] == [x.tolist() for x in given]"""
+
+
+def test_the_kit_gives_a_model_the_batch_that_it_reads(tmp_path: Path) -> None:
+    file = written(tmp_path, MODEL.replace("def loss(self, users, positives, negatives):", READING))
+    assert "on_cpu" in file.read_text()
+    check_recommender(f"{file}:Model", ["size=0.1"], code=file)

@@ -107,7 +107,7 @@ def test_options_given_count_instead_and_are_said(made: Path, tmp_path: Path) ->
     [
         ("vbpr", {"model": "bpr"}, {"settings", "features", "control"}),
         ("vbpr", {"model": "ease", "settings": ["reg=5"]}, {"features", "control", "lr", "epochs"}),
-        ("vbpr", {"model": "bm3"}, {"settings"}),
+        ("vbpr", {"model": "bm3"}, {"settings", "lr"}),
         ("vbpr", {"end_to_end": True, "encoder": "clip:mini"}, {"features", "control"}),
         ("end", {"features": ["S"]}, {"end-to-end", "encoder", "refresh", "chunk"}),
         ("bpr", {"split": "random"}, {"at", "targets"}),
@@ -124,6 +124,7 @@ def test_what_no_longer_applies_is_left_out(
     assert left <= gone
     assert "seed" not in gone
     if given.get("model") == "bm3":
+        assert job.training.lr is None  # of the model itself
         assert job.control == "shuffle"
         assert job.settings == []
 

@@ -126,7 +126,8 @@ class Ahead:
                 try:
                     yield one
                 finally:
-                    self._given.append((one, self.hardware.mark()))
+                    if one.augmented:
+                        self._given.append((one, self.hardware.mark()))
                 self._forget_read(1)
         finally:
             self._forget_read(0)

@@ -84,7 +84,6 @@ def _openclip(encoder: TorchEncoder) -> Trainable:
 
 def _vlmo(encoder: VLMoEncoder) -> Trainable:
     model = encoder.model
-
     return Trainable(
         encoder,
         model,

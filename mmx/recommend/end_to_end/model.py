@@ -31,8 +31,6 @@ from mmx.recommend.protocol import GradientModel
 class EndToEnd(GradientModel):
     """A model that trains its encoder, too: wraps one that reads feature tables."""
 
-    reads_batches = True  # the CPU has the pictures and texts
-
     def __init__(
         self, inner: GradientModel, catalogue: Catalogue, options: EndToEndOptions
     ) -> None:
@@ -41,6 +39,8 @@ class EndToEnd(GradientModel):
         self.inner, self.options, self.catalogue = inner, options, catalogue
         self.whole_batch, self.generator = inner.whole_batch, inner.generator
         self.normalise = inner.normalise
+        # the CPU has the pictures and texts
+        self.reads_batches = options.refresh == "batch" or inner.reads_batches
         self.encoder = catalogue.trainable.model
         self.tables = {m: checked_tables(inner, inner.feature_tables(m)) for m in catalogue.present}
         if not any(self.tables.values()):
