@@ -43,7 +43,9 @@ def test_the_few_points_are_those_of_the_measured_grid() -> None:
     assert grids["vbpr"] == {"reg": [0.01, 0.03, 0.1], "content_reg": [0.003, 0.03, 0.3]}
     trained = {name for name, record in MODELS.items() if not record.closed_form}
     assert grids.keys() == trained
-    assert all(grids[name] == {"lr": [0.001, 0.003]} for name in trained - {"bpr", "vbpr"})
+    assert all(grids[name]["lr"] == [0.001, 0.003] for name in trained - {"bpr", "vbpr"})
+    own = {name: MODELS[name].lr for name in trained}
+    assert all(rate in grids[name].get("lr", [0.001]) for name, rate in own.items())
 
 
 def test_draws_of_a_range() -> None:

@@ -48,7 +48,7 @@ class Config(ModelConfig):
     layers: int = 1  # L, steps over the user-item graph
     dropout: float = 0.3  # p: share of a target's numbers that are dropped
     content_weight: float = 2.0  # weight of what the modalities have to predict
-    reg: float = 0.1  # λ: weight of (‖U‖ + ‖I‖) / items, of all users and items
+    reg: float = 1.0  # λ: weight of (‖U‖ + ‖I‖) / items, of all users and items
     normalise: bool = True  # centre the feature vectors and scale them to norm 1 first
 
     def __post_init__(self) -> None:

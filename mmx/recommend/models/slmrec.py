@@ -39,7 +39,7 @@ class Config(ModelConfig):
     temperature: float = 0.2  # τ of the recommendation loss
     ssl_weight: float = 0.01  # weight of the auxiliary task
     ssl_temperature: float = 0.2  # τ of the auxiliary task
-    reg: float = 1e-3  # weight of ½‖·‖² of all parameters, as Adam's weight decay
+    reg: float = 3e-3  # weight of ½‖·‖² of all parameters, as Adam's weight decay
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 

@@ -127,15 +127,22 @@ SPACES: dict[str, Space] = {
     "bm3": LR | LAYERS | {
         "dropout": DROPPED,
         "content_weight": Range(0.1, 10.0, log=True),
-        "reg": Range(1e-3, 1.0, log=True),
+        "reg": Range(1e-2, 100.0, log=True, few=(0.1, 1.0)),
     },
     "mmgcn": LR | LAYERS | REG,
     "grcn": LR | LAYERS | REG | {"routings": Range(1, 5)},
     "dualgnn": LR | LAYERS | REG | {"user_neighbours": Range(10, 80, log=True)},
     "mmgcf": LR | LAYERS | REG | {"pruned": DROPPED},
     "mmgcl": LR | SSL | TEMPERATURE | {"edge_dropout": DROPPED},
-    "slmrec": LR | SSL | REG | {"ssl_temperature": TEMPERATURE["temperature"]},
-    "ugnn": LR | {"ssl_weight": Range(1e-3, 10.0, log=True), "edge_dropout": DROPPED} | TEMPERATURE,
+    "slmrec": LR | SSL | {
+        "ssl_temperature": TEMPERATURE["temperature"],
+        "reg": Range(1e-5, 1e-1, log=True, few=(1e-3, 3e-3)),
+    },
+    "ugnn": LR | TEMPERATURE | {
+        "ssl_weight": Range(1e-3, 10.0, log=True),
+        "edge_dropout": DROPPED,
+        "reg": Range(1e-6, 1e-2, log=True, few=(1e-4, 3e-4)),
+    },
     "mgcn": LR | SSL | TEMPERATURE | REG,
     "smore": LR | SSL | TEMPERATURE | REG,
     "gume": LR | REG | {

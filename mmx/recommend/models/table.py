@@ -64,6 +64,7 @@ MODELS = {
             "Zhou et al., Bootstrap Latent Representations for Multi-modal Recommendation, WWW "
             "2023",
             end_to_end=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "mmgcn",
@@ -119,6 +120,7 @@ MODELS = {
             "required",
             "Tao et al., Self-supervised Learning for Multimedia Recommendation, TMM 2022",
             end_to_end=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "ugnn",
@@ -128,6 +130,7 @@ MODELS = {
             "Yi et al., Enhancing Recommender Systems: Deep Modality Alignment with Large "
             "Multi-Modal Encoders, ACM TORS 2025",
             end_to_end=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "mgcn",

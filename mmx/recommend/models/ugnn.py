@@ -46,7 +46,7 @@ class Config(ModelConfig):
     ssl_weight: float = 1.0  # weight of the contrast
     temperature: float = 0.2  # τ
     edge_dropout: float = 0.3  # share of training pairs left out of the contrast's view
-    reg: float = 1e-4  # weight of ½‖·‖² of all parameters, as Adam's weight decay
+    reg: float = 3e-4  # weight of ½‖·‖² of all parameters, as Adam's weight decay
     components: int = 1024  # principal components kept of longer features; 0 keeps them whole
     normalise: bool = True  # centre feature vectors and scale them to norm 1 first
 
