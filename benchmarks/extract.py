@@ -1,13 +1,15 @@
 """Speed and memory of stage 1 on this machine.
 
     python benchmarks/extract.py                       # images/s, end to end and ceilings
-    python benchmarks/extract.py --images 2000 --model ViT-B-16 --device cuda --gpu-decode
+    python benchmarks/extract.py --images 20000 --model ViT-L-14 --device cuda --batch 256 512
+    python benchmarks/extract.py --images 20000 --model vlmo:base_plus --device cuda --gpu-decode
     python benchmarks/extract.py --items 1000000       # resident memory over a long catalogue
 
-The first two draw photograph-like JPEGs with sides of 300 to 800 px and encode them with an
-open_clip network of random weights. The ceilings are measured in the same run: the image pass
-alone on ready pixels, in float32 and in bfloat16 at several batch sizes, and decoding alone.
-``--cpu-time`` counts CPU seconds, which is fairer while other jobs run.
+The first ones draw --distinct photograph-like JPEGs with sides of 300 to 800 px, which the items
+repeat, and encode them with an open_clip or VLMo network of random weights. The ceilings are
+measured in the same run: the image pass alone on ready pixels, in float32 and in bfloat16 at
+several batch sizes, and decoding alone. ``--cpu-time`` counts CPU seconds, which is fairer while
+other jobs run. --folder keeps the pictures for the next run.
 
 The last one encodes a long items table over a few tiny pictures with --small, and prints the
 resident memory while it runs.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import resource
 import shutil
 import tempfile
@@ -33,8 +36,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mmx.data.dataset import load_items
+from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
-from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.options import ExtractOptions, ExtractReport
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.paths import Paths
@@ -48,22 +51,27 @@ from mmx.extract.workers.job import loader_for
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1000, help="JPEGs to draw")
-    parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture")
+    parser.add_argument("--images", type=int, default=1000, help="pictures to encode")
+    parser.add_argument("--distinct", type=int, default=1000, help="JPEGs to draw")
+    parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture, or vlmo:SIZE")
     parser.add_argument("--device", default="cpu", help="where to encode")
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 64], help="batch sizes")
     parser.add_argument("--exact", action="store_true", help="decode exactly")
     parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the image pass")
+    parser.add_argument("--decode-processes", type=int, help="see mmx extract")
+    parser.add_argument("--folder", type=Path, help="of the pictures; by default one is made")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds")
     parser.add_argument("--threads", type=int, help="torch threads")
     parser.add_argument("--items", type=int, help="show the memory over this many items instead")
     parser.add_argument("--small", default="toy", help="encoder of --items: toy or clip:mini")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="mmx-extract-"))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="mmx-extract-"))
     try:
         (memory if options.items else speed)(options, folder)
     finally:
-        shutil.rmtree(folder)
+        if not options.folder:
+            shutil.rmtree(folder)
 
 
 def speed(options: argparse.Namespace, folder: Path) -> None:
@@ -73,15 +81,16 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         torch.set_num_threads(options.threads)
     clock: Callable[[], float] = time.process_time if options.cpu_time else time.perf_counter
     per = "CPU second" if options.cpu_time else "second"
-    draw(folder, options.images)
+    draw(folder, options.images, min(options.distinct, options.images))
     way = "gpu" if options.gpu_decode else "exact" if options.exact else "fast"
-    encoder = random_clip(folder, options.model, options.device, way)
+    encoder = random_encoder(folder, options.model, options.device, way)
     print(f"{options.images} JPEGs, {options.model} on {options.device}, {torch.get_num_threads()} "
           f"threads, {cores()} cores; images per {per}", flush=True)  # fmt: skip
     forward = {}
     for precision in ("float32", "bfloat16"):
         same = precision == encoder.card.precision
         network = encoder if same else encoder.in_precision(precision)
+        network = network.compiled() if options.compile else network
         rates = {size: ready(network, size, clock) for size in options.batch}
         forward[precision] = max(rates.values())
         print(f"  forward alone, {precision:8s} " + show(rates), flush=True)
@@ -92,15 +101,15 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         decode = decoding(folder, loader, clock)
         print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
     start = clock()
-    report, chosen = run(folder, encoder, "auto")
+    report, chosen = run(folder, encoder, "auto", options)
     whole = options.images / (clock() - start)
     start = clock()
-    run(folder, chosen, None)
+    again, _ = run(folder, chosen, None, options)
     end_to_end = options.images / (clock() - start)
     print(f"  end to end, {report.precision}, batch {report.batch_size}: {end_to_end:.1f} "
           f"({whole:.1f} with the comparison to float32 of the job's start)")  # fmt: skip
-    print(f"  bottleneck {report.bottleneck}, waited {rounded(report.waited)}, stages could "
-          f"{rounded(report.rates)}; accuracy {report.accuracy}")  # fmt: skip
+    print(f"  bottleneck {again.bottleneck}, waited {rounded(again.waited)}, stages could "
+          f"{rounded(again.rates)}; accuracy {report.accuracy}")  # fmt: skip
     ceiling = forward[report.precision]
     print(f"end to end : forward alone     {end_to_end / ceiling:.2f}")
     both = ceiling * decode / (ceiling + decode)
@@ -110,36 +119,40 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         print(f"end to end : min of both       {end_to_end / min(ceiling, decode):.2f}")
     print(f"bfloat16 : float32, forward    {forward['bfloat16'] / forward['float32']:.2f}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    if options.device != "cpu":
+        print(f"peak memory of {options.device}, torch's: "
+              f"{torch.cuda.max_memory_reserved(options.device) / 2**20:.0f} MiB")  # fmt: skip
 
 
-def random_clip(folder: Path, model: str, device: str, decode: str) -> TorchEncoder:
-    """An open_clip network with random weights, opened like any weights file."""
+def random_encoder(folder: Path, model: str, device: str, decode: str) -> Encoder:
+    """An open_clip or VLMo network with random weights, opened like any weights file."""
     import open_clip
     import torch
+    from vlmo import random_model
 
     torch.manual_seed(0)
     path = folder / "random.pt"
-    torch.save(open_clip.create_model(model, pretrained=None).state_dict(), path)
-    encoder = open_encoder(
-        f"clip:{model}", weights=path, device=device, decode=decode, modalities=("image",)
-    )
+    size = model.removeprefix("vlmo:")
+    network = random_model(size) if size != model else open_clip.create_model(model, None)
+    torch.save(network.state_dict(), path)
+    name = "vlmo" if size != model else f"clip:{model}"
+    encoder = open_encoder(name, weights=path, device=device, decode=decode, modalities=("image",))
     path.unlink()
-    assert isinstance(encoder, TorchEncoder)
     return encoder
 
 
-def ready(encoder: TorchEncoder, size: int, clock: Callable[[], float]) -> float:
+def ready(encoder: Encoder, size: int, clock: Callable[[], float]) -> float:
     """The network alone on ready tensors: the better of single passes and all lanes at once."""
     import torch
 
     rule, hardware = encoder.image_rule, encoder.hardware
     assert rule is not None
     pixels = torch.randn(size, 3, rule.size, rule.size).to(hardware.device, hardware.dtype)
-    assert encoder.image_pass is not None
+    image_pass = getattr(encoder, "image_pass", None) or encoder.model.encode_image
 
     def once() -> None:
         with hardware.lane(), torch.inference_mode():
-            encoder.image_pass(pixels)  # type: ignore[misc]
+            image_pass(pixels)
             if hardware.device.type == "cuda":
                 torch.cuda.current_stream().synchronize()
 
@@ -156,11 +169,14 @@ def ready(encoder: TorchEncoder, size: int, clock: Callable[[], float]) -> float
 
 
 def rate(once: Callable[[], None], images: int, clock: Callable[[], float]) -> float:
+    """The best of two turns of half a second or one call."""
     best = 0.0
     for _ in range(2):
-        start = clock()
-        once()
-        best = max(best, images / (clock() - start))
+        start, calls = clock(), 0
+        while not calls or clock() - start < 0.5:
+            once()
+            calls += 1
+        best = max(best, images * calls / (clock() - start))
     return best
 
 
@@ -180,28 +196,33 @@ def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
 
 
 def run(
-    folder: Path, encoder: TorchEncoder, precision: str | None
-) -> tuple[ExtractReport, TorchEncoder]:
+    folder: Path, encoder: Encoder, precision: str | None, given: argparse.Namespace
+) -> tuple[ExtractReport, Encoder]:
     """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
-    options = ExtractOptions(precision=precision, overwrite=True)
+    options = ExtractOptions(
+        precision=precision, overwrite=True, compile=given.compile,
+        decode_processes=given.decode_processes,
+    )  # fmt: skip
     report = extract(load_items(folder), encoder, folder / "store.parquet", options)
     same = report.precision == encoder.card.precision
     return report, encoder if same else encoder.in_precision(report.precision)
 
 
-def draw(folder: Path, count: int) -> None:
-    """Draw photograph-like JPEGs of 300 to 800 px (light, edges, noise), write items.parquet."""
-    random = np.random.default_rng(7)
-    names = []
-    for number in range(count):
-        names.append(f"{number:06d}.jpg")
-        (folder / names[-1]).write_bytes(photograph(random))
-    items = {"item_id": names, "image": names, "text": pa.nulls(count, pa.string())}
+def draw(folder: Path, count: int, distinct: int) -> None:
+    """Photograph-like JPEGs (light, edges, noise), and an items.parquet that repeats them."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number:06d}.jpg" for number in range(distinct)]
+    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
+        pool.starmap(photograph, [(n, p) for n, p in enumerate(paths) if not p.exists()])
+    names = [paths[number % distinct].name for number in range(count)]
+    ids = [str(number) for number in range(count)]
+    items = {"item_id": ids, "image": names, "text": pa.nulls(count, pa.string())}
     pq.write_table(pa.table(items), folder / "items.parquet")
 
 
-def photograph(random: np.random.Generator) -> bytes:
-    """One JPEG of quality 90."""
+def photograph(number: int, path: Path) -> None:
+    """Write one JPEG of 300 to 800 px a side and quality 90."""
+    random = np.random.default_rng([7, number])
     width, height = (int(side) for side in random.integers(300, 801, 2))
     picture = np.full((height, width, 3), 128, dtype=np.float32)
     for scale, strength in ((4, 80), (12, 50), (40, 30), (120, 14)):  # soft to fine
@@ -217,7 +238,7 @@ def photograph(random: np.random.Generator) -> bytes:
     picture += random.normal(0, random.uniform(1, 7), (height, width, 1))
     buffer = io.BytesIO()
     Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    path.write_bytes(buffer.getvalue())
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:

@@ -3,6 +3,7 @@
     python benchmarks/train_epoch.py                                   # made-up data, Baby's size
     python benchmarks/train_epoch.py --models bpr,lightgcn --epochs 5
     python benchmarks/train_epoch.py --data DIR --image image.npy --text text.npy
+    python benchmarks/train_epoch.py --device cuda                     # every model, one process
     python benchmarks/train_epoch.py --threads 1 --json benchmarks/measured/epoch.json
     python benchmarks/train_epoch.py --threads 1 --json benchmarks/measured/epoch.json \\
         --precision bfloat16                       # for the page of scripts/zoo.py, both of them
@@ -12,6 +13,7 @@ Made-up data: 19,445 users, 7,050 items, 118,551 training pairs in communities, 
 takes a dataset directory whose interactions have a split, and matrices in the order of its items.
 Each model is trained with its defaults in its own process, batch 2048, and evaluated on validation
 after every epoch: full ranking, training items masked. A closed form is one epoch, in float32.
+On a GPU one process trains all of them, peak is the GPU's memory, and a model that fails is named.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ import resource
 import subprocess
 import sys
 import time
+import traceback
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mmx.recommend.models import MODELS, find_model
 
@@ -46,6 +52,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="(items, d) .npy, with --data")
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the model")
     parser.add_argument("--json", type=Path, help="add the figures to those of this file")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -53,14 +60,13 @@ def main() -> None:
         return
     print(f"{'model':12} {'s/epoch':>8} {'pairs/s':>9} {'eval s':>7} {'start s':>8} "
           f"{'peak GB':>8}  recall@20 on validation after each epoch")  # fmt: skip
+    run = in_own_process if options.device == "cpu" else on_device
     for model in options.models.split(","):
-        if find_model(model).closed_form and options.precision != "float32":
+        record = find_model(model)
+        if record.closed_form and (options.precision != "float32" or options.device != "cpu"):
             continue
-        command = [sys.executable, __file__, *sys.argv[1:], "--one", model]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(done.stderr)
-        row = json.loads(done.stdout.splitlines()[-1])
+        if (row := run(options, model)) is None:
+            continue
         if options.json:
             keep(options, model, row)
         recalls = " ".join(f"{value:.4f}" for value in row["recall"])
@@ -69,6 +75,32 @@ def main() -> None:
             f"{row['evaluation']:7.2f} {row['start']:8.2f} {row['peak']:8.2f}  {recalls}",
             flush=True,
         )
+
+
+def in_own_process(options: argparse.Namespace, model: str) -> dict[str, Any]:
+    """The figures of a process whose peak memory is the model's."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--one", model]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def on_device(options: argparse.Namespace, model: str) -> dict[str, Any] | None:
+    """The figures with the peak memory of the device; None and a line where it fails."""
+    import torch
+
+    from mmx.devices import give_back_memory
+
+    give_back_memory()
+    torch.cuda.reset_peak_memory_stats(options.device)
+    try:
+        found = measure(options, model)
+    except Exception:  # the others are measured all the same
+        print(f"{model}: {traceback.format_exc()}", flush=True)
+        return None
+    return found | {"peak": torch.cuda.max_memory_allocated(options.device) / 2**30}
 
 
 def keep(options: argparse.Namespace, model: str, row: dict[str, float]) -> None:
@@ -98,7 +130,7 @@ def processor() -> str:
     return f"{name} with {', '.join(has)}" if has else name
 
 
-def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
+def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Measure one model in this process; the fastest epoch counts."""
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import torch
@@ -112,6 +144,8 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     torch.set_num_threads(options.threads)
     record = find_model(name)
     data, features = world_of(options) if options.data else made_up()
+    if options.device != "cpu":  # which searches items' neighbours then
+        features = {name: replace(one, device=options.device) for name, one in features.items()}
     world = World(data.train, {} if record.features == "none" else features)
     config = parse_settings(record, options.set)
     module = record.load()
@@ -128,7 +162,8 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
         prepared = time.perf_counter() - start
         reported: list[TrainProgress] = []
         chosen = TrainOptions(epochs=options.epochs, lr=options.lr, seed=options.seed,
-                              precision=options.precision, patience=1000)  # fmt: skip
+                              precision=options.precision, patience=1000,
+                              device=options.device)  # fmt: skip
         train(model, data, chosen.of(record), reported.append)
         seconds = min(p.seconds for p in reported)
         evaluation = min(p.evaluation_seconds for p in reported)
@@ -164,6 +199,7 @@ def world_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     return data, features
 
 
+@cache
 def made_up():  # type: ignore[no-untyped-def]
     """Users who mostly stay in a few communities of items; some items are popular."""
     import numpy as np

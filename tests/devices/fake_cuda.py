@@ -7,8 +7,8 @@
 Every operation is seen below autograd, so backward passes count too, and since the numbers are real
 code may branch on them. A storage has the mark of its device, so that views and results in place
 have it. Seen are operations on tensors of two devices, generators of another device than what they
-draw, and ``.numpy()`` of a tensor on a GPU; ``waits`` are where a GPU would have to be waited for,
-and ``copied`` the bytes that came from it.
+draw, ``.numpy()`` of a tensor on a GPU, and sparse matrices that cuSPARSE refuses; ``waits`` are
+where a GPU would have to be waited for, and ``copied`` the bytes that came from it.
 
 There is one device, and streams are all the same. Threads of executors are followed, others are
 not. autocast has the CPU's list of operations.
@@ -91,6 +91,8 @@ class FakeCuda(TorchDispatchMode):
         leaves = _tensors((args, options))
         there = [self.has(t) for t in leaves]
         self._check(name, args, leaves, there)
+        if _is_sparse_product(name, args) and any(there):
+            self._check_entries(args[0])
         gpu = self._goes_to_gpu(name, wanted, leaves, any(there))
         self._check_generators(name, (*args, *options.values()), gpu)
         self._wait(wait_in(name, args, options, self.has) if any(there) else "", leaves)
@@ -126,6 +128,11 @@ class FakeCuda(TorchDispatchMode):
             pairs = zip(leaves, there, strict=True)
             kinds = [f"{'cuda' if gpu else 'cpu'}{list(t.shape)}" for t, gpu in pairs]
             self._note(f"{name} of {', '.join(kinds)}")
+
+    def _check_entries(self, matrix: torch.Tensor) -> None:
+        """cuSPARSE refuses more entries than places, which entries that are given twice can be."""
+        if matrix.values().numel() > matrix.shape[0] * matrix.shape[1]:
+            self._note(f"{matrix.values().numel()} entries of a matrix {list(matrix.shape)}")
 
     def _check_generators(self, name: str, values: tuple[Any, ...], gpu: bool) -> None:
         for value in values:
@@ -252,10 +259,13 @@ class _Elsewhere(TorchDispatchMode):
 
 def _computed(func: Any, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """The operation on the CPU, which has no product of a sparse matrix in bfloat16."""
-    sparse = name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr
-    if sparse and args[0].dtype != torch.float32:
+    if _is_sparse_product(name, args) and args[0].dtype != torch.float32:
         return (args[0].to_dense().float() @ args[1].float()).to(args[0].dtype)
     return func(*args, **options)
+
+
+def _is_sparse_product(name: str, args: tuple[Any, ...]) -> bool:
+    return name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr
 
 
 def _not_page_locked(*args: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:

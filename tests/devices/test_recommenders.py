@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ from mmx.recommend import checkpoint
 from mmx.recommend.features import FeatureSpec
 from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
-from mmx.recommend.models import mmgcl
+from mmx.recommend.models import MODELS, mmgcl
 from mmx.recommend.new_items import with_new_items
 from mmx.recommend.options import TrainOptions
 from mmx.recommend.recommend_options import RecommendOptions
@@ -24,6 +25,7 @@ from mmx.recommend.training import train
 from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
 from tests.devices.small_models import DATA, TRAINED, made
+from tests.recommend.test_odd_worlds import WORLDS, fitted
 
 
 def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) -> list[str]:
@@ -40,6 +42,14 @@ def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) 
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_stays_on_its_device(name: str, precision: str) -> None:
     assert mixed(name, precision=precision) == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_catalogue_of_few_items_too(name: str) -> None:
+    """Graphs of similar items then have more entries than places."""
+    with FakeCuda() as gpu:
+        fitted(MODELS[name], replace(WORLDS["two items"], options={"device": "cuda"}), {})
+        assert gpu.mixed == []
 
 
 @pytest.mark.parametrize("name", ["bpr", "mmgcl", "lattice"])

@@ -122,6 +122,16 @@ def test_the_csr_product_of_the_accelerator_path_agrees() -> None:
     )
 
 
+def test_more_entries_than_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries given twice, in a small catalogue; cuSPARSE refuses them (seen on an H200)."""
+    rows, columns = torch.tensor([0, 1, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1, 0])
+    matrix = Sparse(rows.repeat(2), columns.repeat(2), torch.arange(1.0, 13.0), (3, 2))
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "sparse_csr_tensor", None)
+    found = graph_module.csr_product(matrix.indptr, matrix.columns, matrix.values, x)
+    torch.testing.assert_close(found, dense(matrix) @ x)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("name", ["lightgcn", "layergcn", "lattice", "freedom", "mmgcn"])
 def test_a_step_on_an_accelerator_equals_one_on_the_cpu(name: str) -> None:

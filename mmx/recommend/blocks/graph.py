@@ -22,6 +22,7 @@ from mmx.recommend.interactions import UserItems
 NUMBERS_AT_ONCE = 1 << 18  # gathered for the products of vectors at entries; fit the cache
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")  # tested here
+warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # and wanted
 
 
 class Sparse(nn.Module):
@@ -158,9 +159,22 @@ def csr_product(
 ) -> torch.Tensor:
     """The same by the device's own CSR product, in the precision of ``x`` under autocast too."""
     shape = (len(indptr) - 1, len(x))
+    if len(columns) > shape[0] * shape[1]:  # entries given twice: cuSPARSE takes no more than fit
+        return added_rows(indptr, columns, values, x)
     matrix = torch.sparse_csr_tensor(indptr, columns, values, shape, check_invariants=False)
     with torch.autocast(x.device.type, enabled=False):
         return matrix @ x
+
+
+def added_rows(
+    indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, x: torch.Tensor
+) -> torch.Tensor:
+    """The same on any device, entry by entry."""
+    rows = torch.arange(len(indptr) - 1, device=x.device)
+    rows = rows.repeat_interleave(indptr.diff(), output_size=len(columns))
+    return x.new_zeros(len(indptr) - 1, x.shape[1]).index_add_(
+        0, rows, F.embedding(columns, x) * values[:, None]
+    )
 
 
 def _tensor(numbers: np.ndarray) -> torch.Tensor:
