@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from extract import draw, random_encoder
+from extract import Network, draw, random_encoder
 
-from mmx.extract.encoder import Encoder
+from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.pictures.decoding import pixels_of
 from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pictures.jpegs import Jpegs
@@ -47,7 +47,7 @@ def main() -> None:
     show("float32, device : CPU", found, expected)
     for precision in ("bfloat16", "float16"):
         show(f"{precision} : float32", vectors(there.in_precision(precision), pixels), found)
-    if options.compile:
+    if options.compile and isinstance(there, TorchEncoder):
         for precision in ("float32", "bfloat16"):
             same = there if precision == "float32" else there.in_precision(precision)
             show(f"compiled, {precision} : float32", vectors(same.compiled(), pixels), found)
@@ -58,7 +58,7 @@ def main() -> None:
         show("decoded by the device : by the CPU", vectors(there, decoded), found)
 
 
-def vectors(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
+def vectors(encoder: Network, pixels: np.ndarray) -> np.ndarray:
     """(n, s, s, 3) uint8 → (n, d) float32."""
     parts = [pixels[first : first + BATCH] for first in range(0, len(pixels), BATCH)]
     return np.concatenate([encoder.encode_image(part) for part in parts])

@@ -29,16 +29,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from feed import Mean
 from PIL import Image
 
 from mmx.data.dataset import load_items
-from mmx.extract.encoder import Encoder
 from mmx.extract.encoders import open_encoder
+from mmx.extract.encoders.torch_encoder import TorchEncoder
+from mmx.extract.encoders.vlmo import VLMoEncoder
 from mmx.extract.options import ExtractOptions, ExtractReport
+from mmx.extract.pictures.images import ImageRule
 from mmx.extract.pipeline import extract
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
@@ -48,6 +52,8 @@ from mmx.extract.stages.run import cores
 from mmx.extract.stages.threads import LIST
 from mmx.extract.workers.job import loader_for
 
+Network = TorchEncoder | VLMoEncoder
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,6 +62,7 @@ def main() -> None:
     parser.add_argument("--model", default="ViT-B-32", help="open_clip architecture, or vlmo:SIZE")
     parser.add_argument("--device", default="cpu", help="where to encode")
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 64], help="batch sizes")
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--exact", action="store_true", help="decode exactly")
     parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the image pass")
@@ -87,16 +94,20 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     print(f"{options.images} JPEGs, {options.model} on {options.device}, {torch.get_num_threads()} "
           f"threads, {cores()} cores; images per {per}", flush=True)  # fmt: skip
     forward = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in options.precisions:
         same = precision == encoder.card.precision
         network = encoder if same else encoder.in_precision(precision)
-        network = network.compiled() if options.compile else network
+        if options.compile and isinstance(network, TorchEncoder):
+            network = network.compiled()
         rates = {size: ready(network, size, clock) for size in options.batch}
         forward[precision] = max(rates.values())
         print(f"  forward alone, {precision:8s} " + show(rates), flush=True)
     loader = loader_for(encoder, Paths(folder, Web(), remote=False))
     decode = decoding(folder, replace(loader, jpegs=None), clock)
     print(f"  decoding alone, {cores()} threads  {decode:.1f}", flush=True)
+    if options.device != "cpu":
+        decode = fed(folder, loader.image_rule, options)
+        print(f"  by {options.decode_processes or cores()} processes  {decode:.1f}", flush=True)
     if loader.jpegs is not None:
         decode = decoding(folder, loader, clock)
         print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
@@ -117,14 +128,15 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         print(f"end to end : both on one CPU   {end_to_end / both:.2f}  (forward + decoding)")
     else:
         print(f"end to end : min of both       {end_to_end / min(ceiling, decode):.2f}")
-    print(f"bfloat16 : float32, forward    {forward['bfloat16'] / forward['float32']:.2f}")
+    if {"float32", "bfloat16"} <= forward.keys():
+        print(f"bfloat16 : float32, forward    {forward['bfloat16'] / forward['float32']:.2f}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     if options.device != "cpu":
         print(f"peak memory of {options.device}, torch's: "
               f"{torch.cuda.max_memory_reserved(options.device) / 2**20:.0f} MiB")  # fmt: skip
 
 
-def random_encoder(folder: Path, model: str, device: str, decode: str) -> Encoder:
+def random_encoder(folder: Path, model: str, device: str, decode: str) -> Network:
     """An open_clip or VLMo network with random weights, opened like any weights file."""
     import open_clip
     import torch
@@ -138,17 +150,22 @@ def random_encoder(folder: Path, model: str, device: str, decode: str) -> Encode
     name = "vlmo" if size != model else f"clip:{model}"
     encoder = open_encoder(name, weights=path, device=device, decode=decode, modalities=("image",))
     path.unlink()
+    assert isinstance(encoder, Network)
     return encoder
 
 
-def ready(encoder: Encoder, size: int, clock: Callable[[], float]) -> float:
+def ready(encoder: Network, size: int, clock: Callable[[], float]) -> float:
     """The network alone on ready tensors: the better of single passes and all lanes at once."""
     import torch
 
     rule, hardware = encoder.image_rule, encoder.hardware
     assert rule is not None
     pixels = torch.randn(size, 3, rule.size, rule.size).to(hardware.device, hardware.dtype)
-    image_pass = getattr(encoder, "image_pass", None) or encoder.model.encode_image
+    if isinstance(encoder, VLMoEncoder):
+        image_pass: Callable[[Any], Any] = encoder.model.encode_image
+    else:
+        assert encoder.image_pass is not None
+        image_pass = encoder.image_pass
 
     def once() -> None:
         with hardware.lane(), torch.inference_mode():
@@ -195,9 +212,26 @@ def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
         return len(names) / (clock() - start)
 
 
+def fed(folder: Path, rule: ImageRule | None, given: argparse.Namespace) -> float:
+    """Pictures a second that processes decode, from when they are all there."""
+    assert rule is not None
+    seen: list[tuple[float, int]] = []  # s, pictures
+
+    def note(state: Progress) -> None:
+        if state.stage == "encode":
+            seen.append((time.perf_counter(), state.done))
+
+    options = ExtractOptions(
+        batch_size=256, decode_processes=given.decode_processes or cores(), overwrite=True
+    )
+    extract(load_items(folder), Mean(rule.size), folder / "mean.parquet", options, note)
+    (start, first), (end, last) = seen[len(seen) // 2], seen[-1]
+    return (last - first) / (end - start)
+
+
 def run(
-    folder: Path, encoder: Encoder, precision: str | None, given: argparse.Namespace
-) -> tuple[ExtractReport, Encoder]:
+    folder: Path, encoder: Network, precision: str | None, given: argparse.Namespace
+) -> tuple[ExtractReport, Network]:
     """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
     options = ExtractOptions(
         precision=precision, overwrite=True, compile=given.compile,

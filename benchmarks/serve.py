@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/serve.py
     ... python benchmarks/serve.py --users 4000 --items 200000 --factors trained
     ... python benchmarks/serve.py --users 100000 --items 1000000 --alone
+    python benchmarks/serve.py --users 200000 --items 1000000 --device cuda
     python benchmarks/serve.py --server --items 100000 --users 5000 --dim 512 --seconds 60
 
 Factors are drawn from a normal distribution, or those of implicit's ALS after six rounds on a
 drawn log (``trained``: the lengths of the items differ, as they do in use). Set the number of
 threads by the environment. The programs take turns; the fewest CPU seconds of --rounds count.
-``product`` is the matrix product alone.
+``product`` is the matrix product alone. On a GPU wall-clock seconds count, FAISS searches there
+if faiss-gpu is installed, and the lists of a few users are compared with the CPU's.
 
 ``--server`` measures ``mmx serve`` instead: --clients of this process ask it for lists of users and
 for similar items. Its store has --items vectors of --dim numbers (float16).
@@ -20,6 +22,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,7 @@ def main() -> None:
     parser.add_argument("--trained-on", type=int, help="users of the log; default: --users")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="only ours, with its peak memory")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--server", action="store_true", help="load test of mmx serve")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
@@ -56,6 +60,9 @@ def main() -> None:
         return
     factors, taken = factors_of(given)
     users = np.arange(given.users)
+    if given.device != "cpu":
+        on_device(given, factors, taken)
+        return
     works: dict[str, Callable[[], Any]] = {"mmx": lambda: rank(factors, users, K, taken)}
     if not given.alone:
         works["implicit"] = by_implicit(factors, taken)
@@ -73,6 +80,49 @@ def main() -> None:
         ratio = "" if given.alone else f", {best['implicit'] / used:.2f} times implicit"
         print(f"{name}: {used:.3f} CPU s{ratio}")
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def on_device(given: argparse.Namespace, factors: Factors, taken: UserItems) -> None:
+    """The same on a GPU."""
+    import torch
+
+    there = replace(factors, device=given.device)
+    users, few = np.arange(given.users), np.arange(0, given.users, -(-given.users // 256))
+    left, right = (torch.from_numpy(x).to(given.device) for x in (factors.users, factors.items))
+    works: dict[str, Callable[[], Any]] = {
+        "mmx": lambda: rank(there, users, K, taken),
+        "product": lambda: product_on(left, right, keep=0),
+        "product and torch.topk": lambda: product_on(left, right, keep=K),
+    }
+    if hasattr(faiss, "StandardGpuResources"):
+        gpu = faiss.StandardGpuResources()
+        works["faiss"] = lambda: faiss.knn_gpu(
+            gpu, factors.users, factors.items, K, metric=faiss.METRIC_INNER_PRODUCT
+        )
+    for name, work in works.items():
+        taken_s = []
+        for _ in range(given.rounds):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            work()
+            torch.cuda.synchronize()
+            taken_s.append(time.perf_counter() - start)
+        print(f"{name}: {min(taken_s):.3f} s, the first time {taken_s[0]:.3f} s", flush=True)
+    start = time.perf_counter()
+    here = rank(factors, few, K, taken)
+    taken_here = time.perf_counter() - start
+    found = rank(there, users, K, taken)
+    same = np.mean(found.items[few] == here.items)
+    print(f"{len(few)} users on the CPU: {taken_here:.3f} s; {same:.5f} of the items are the same")
+    print(f"peak memory of {given.device}: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+
+
+def product_on(left: Any, right: Any, keep: int) -> None:
+    """All products in blocks of 1024 users; the best of each row come to the CPU."""
+    for block in left.split(1024):
+        products = block @ right.T
+        if keep:
+            [best.cpu() for best in products.topk(keep)]
 
 
 def log_of(given: argparse.Namespace, users: int) -> UserItems:

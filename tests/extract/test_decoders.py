@@ -15,6 +15,7 @@ import pytest
 
 from mmx.data.dataset import load_items
 from mmx.errors import OptionError
+from mmx.extract.encoder import Plain
 from mmx.extract.encoders import open_encoder
 from mmx.extract.options import ExtractOptions
 from mmx.extract.pipeline import extract
@@ -94,6 +95,25 @@ def test_processes_take_over_in_the_middle(tmp_path: Path, monkeypatch: pytest.M
     assert report.encoded == 600
     assert set(threads) == {4, 1}  # first the threads, then a process
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "threads.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(("items", "many"), [(300, 100), (100, 300)])
+def test_beside_a_gpu_they_are_not_waited_for(
+    items: int, many: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: str
+) -> None:
+    """A GPU's passes are slow beside decoding threads, so pictures need not be what is missing."""
+    data, most = plain_catalogue(tmp_path / "d", items), [0]
+    monkeypatch.setattr(takeover, "too_slow", lambda *_: False)
+    monkeypatch.setattr(takeover, "MANY", many)
+    monkeypatch.setattr(Plain, "device", "cuda:1")
+
+    def slowly(state: Progress) -> None:
+        if not most[0]:
+            time.sleep(0.02)
+        most[0] = max(most[0], len(decoders_of(marked)))
+
+    run(data, tmp_path / "x.parquet", None, slowly, also={"decode_threads": 1})
+    assert (most[0] > 0) == (items > many)
 
 
 @pytest.mark.slow
