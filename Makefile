@@ -1,6 +1,7 @@
 # make demo     a virtual environment, the install, the whole job on the embedded sample
 # make test     a virtual environment with the test dependencies, all tests but the slow ones
 # make slow     the slow tests: kills, damage, many processes (CI runs both)
+# make gpu      what runs on a GPU, on a machine that has one; the other tests see none
 # make lint     ruff and mypy
 # make format   let ruff sort imports, fix what it can and format
 # make check    before a commit: lint, then the tests of make test
@@ -9,16 +10,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint format check
+.PHONY: demo test slow gpu lint format check
 
 demo: $(VENV)/.installed
 	$(BIN)/mmx demo
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 slow: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+gpu: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 tests/gpu
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,7 +78,7 @@ class Jpegs:
         Image.new("RGB", (side, side), (9, 99, 199)).save(buffer, "JPEG")
         with self._turn():
             (raw,) = decode_jpegs([buffer.getvalue()], self.device)
-            self._small(raw, _Jpeg(0, b"", side, side))
+            self._small(raw, _Jpeg(0, b"", side, side)).cpu()
 
     def _taken(self, data: Sequence[bytes | None]) -> Iterator[_Jpeg]:
         for place, one in enumerate(data):
@@ -88,13 +88,18 @@ class Jpegs:
 
     def _made(self, group: list[_Jpeg]) -> list[np.ndarray | None]:
         found: list[np.ndarray | None] = [None] * len(group)
+        small: dict[int, torch.Tensor] = {}
         with self._turn():
             raws = self._decoded([jpeg.data for jpeg in group])
             for place, (raw, jpeg) in enumerate(zip(raws, group, strict=True)):
-                try:
-                    found[place] = None if raw is None else self._small(raw, jpeg)
-                except RuntimeError:  # no memory, or made smaller than CUDA's filter can
+                if raw is None or raw.shape != (jpeg.height, jpeg.width, 3):
                     continue
+                with suppress(RuntimeError):  # no memory, or made smaller than CUDA's filter can
+                    small[place] = self._small(raw, jpeg)
+            if small:  # in one copy, for which the device is waited for once
+                pixels = torch.stack(list(small.values())).cpu().numpy()
+                for place, picture in zip(small, pixels, strict=True):
+                    found[place] = picture
         return found
 
     def _decoded(self, data: list[bytes]) -> list[torch.Tensor | None]:
@@ -109,12 +114,10 @@ class Jpegs:
         # Outside of the except clause: the error held the memory of the failed call.
         return [self._decoded([one])[0] for one in data]
 
-    def _small(self, raw: torch.Tensor, jpeg: _Jpeg) -> np.ndarray | None:
-        """(h, w, 3) → (size, size, 3) uint8; waits until it is here."""
-        if raw.shape != (jpeg.height, jpeg.width, 3):
-            return None
+    def _small(self, raw: torch.Tensor, jpeg: _Jpeg) -> torch.Tensor:
+        """(h, w, 3) → (size, size, 3) uint8, still on the device."""
         scaled = scaled_size(jpeg.width, jpeg.height, self.rule)
-        return resized(raw.float(), scaled, self.rule).cpu().numpy()
+        return resized(raw.float(), scaled, self.rule)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -51,8 +51,8 @@ def run_blocks(
     hardware, threads = encoder.hardware, min(decode_threads or cores(), cores())
     takeover = Takeover(
         loader, batch_size, state, processes=decode_processes and min(decode_processes, cores()),
-        threads=threads, cores=min(max(2, threads), cores()), gpu=str(hardware.device).startswith("cuda"),
-        page_locked=hardware.page_locked,
+        threads=threads, cores=min(max(2, threads), cores()),
+        gpu=str(hardware.device).startswith("cuda"), page_locked=hardware.page_locked,
     )  # fmt: skip
     blocks, ahead = tee(blocks)
     inputs = (list(pairs(rows)) for _, rows in ahead)
