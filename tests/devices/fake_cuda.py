@@ -32,6 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 
 from tests.devices.fake_driver import driver
+from tests.devices.sparse import on_the_cpu, refused_by_cusparse
 from tests.devices.waiting import INDEXED, copy_between, wait_in
 
 _device_constructors()  # kept by torch: made later, ``torch.device("meta")`` would not know `empty`
@@ -91,12 +92,12 @@ class FakeCuda(TorchDispatchMode):
         leaves = _tensors((args, options))
         there = [self.has(t) for t in leaves]
         self._check(name, args, leaves, there)
-        if _is_sparse_product(name, args) and any(there):
-            self._check_entries(args[0])
+        if any(there) and (refused := refused_by_cusparse(name, args)):
+            self._note(refused)
         gpu = self._goes_to_gpu(name, wanted, leaves, any(there))
         self._check_generators(name, (*args, *options.values()), gpu)
         self._wait(wait_in(name, args, options, self.has) if any(there) else "", leaves)
-        result = _computed(func, name, args, options)
+        result = on_the_cpu(func, name, args, options)
         for made in _tensors(result):
             if not any(made is leaf for leaf in leaves):
                 self._mark(made, gpu)
@@ -128,11 +129,6 @@ class FakeCuda(TorchDispatchMode):
             pairs = zip(leaves, there, strict=True)
             kinds = [f"{'cuda' if gpu else 'cpu'}{list(t.shape)}" for t, gpu in pairs]
             self._note(f"{name} of {', '.join(kinds)}")
-
-    def _check_entries(self, matrix: torch.Tensor) -> None:
-        """cuSPARSE refuses more entries than places, which entries that are given twice can be."""
-        if matrix.values().numel() > matrix.shape[0] * matrix.shape[1]:
-            self._note(f"{matrix.values().numel()} entries of a matrix {list(matrix.shape)}")
 
     def _check_generators(self, name: str, values: tuple[Any, ...], gpu: bool) -> None:
         for value in values:
@@ -255,17 +251,6 @@ class _Elsewhere(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.gpu.__torch_dispatch__(func, types, args, kwargs)
-
-
-def _computed(func: Any, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """The operation on the CPU, which has no product of a sparse matrix in bfloat16."""
-    if _is_sparse_product(name, args) and args[0].dtype != torch.float32:
-        return (args[0].to_dense().float() @ args[1].float()).to(args[0].dtype)
-    return func(*args, **options)
-
-
-def _is_sparse_product(name: str, args: tuple[Any, ...]) -> bool:
-    return name in ("mm", "_sparse_mm") and args[0].layout == torch.sparse_csr
 
 
 def _not_page_locked(*args: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:

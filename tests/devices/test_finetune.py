@@ -31,19 +31,9 @@ from mmx.recommend.options import TrainOptions
 from mmx.recommend.training import TrainSteps
 from mmx.sample.catalogue import write_sample
 from tests.devices.fake_cuda import FakeCuda
-from tests.extract.tiny_checkpoint import VOCABULARY, weights
-from tests.extract.tiny_vlmo import RELPOS
+from tests.devices.small_tuning import OPTIONS, files
 
 pytestmark = pytest.mark.slow
-
-RELATIVE = replace(RELPOS, max_text_len=40, table_text_len=196, drop_path=0.1)
-OPTIONS: dict[str, dict[str, Any]] = {
-    "bfloat16": {"precision": "bfloat16"},
-    "as they are": {"augment": False, "accumulate": 2},
-    "adapters": {"tune": "lora"},
-    "checkpointing": {"checkpointing": True},
-    "the last block": {"tune": "last:1"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +41,6 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
     directory = tmp_path_factory.mktemp("sample")
     write_sample(directory, items=20, users=16, seed=3)
     return load_items(directory)
-
-
-def files(folder: Path) -> tuple[Path, Path]:
-    """Weights and vocabulary of a tiny VLMo."""
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    return weights(folder, RELATIVE), folder / "vocab.txt"
 
 
 @pytest.fixture(scope="module")

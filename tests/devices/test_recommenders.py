@@ -25,7 +25,7 @@ from mmx.recommend.training import train
 from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
 from tests.devices.small_models import DATA, TRAINED, made
-from tests.recommend.test_odd_worlds import WORLDS, fitted
+from tests.recommend.odd_worlds import WORLDS, fitted
 
 
 def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from mmx.opened import open_store
 from tests.catalogue import write_items
-from tests.devices.test_encoders import CASES, MADE, passes
+from tests.devices.small_encoders import CASES, MADE, passes
 from tests.extract.descendants import wait_until
 from tests.extract.photographs import jpeg
 from tests.gpu import GPU

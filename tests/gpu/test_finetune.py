@@ -19,7 +19,7 @@ from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.options import TrainOptions
 from mmx.sample.catalogue import write_sample
-from tests.devices.test_finetune import OPTIONS, files
+from tests.devices.small_tuning import OPTIONS, files
 from tests.gpu import GPU
 
 pytestmark = GPU

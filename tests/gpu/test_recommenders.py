@@ -17,7 +17,7 @@ from mmx.recommend.scoring import Factors
 from mmx.recommend.training import embeddings, train
 from tests.devices.small_models import DATA, TRAINED, made
 from tests.gpu import GPU
-from tests.recommend.test_odd_worlds import WORLDS, check, fitted, taken_by
+from tests.recommend.odd_worlds import WORLDS, check, fitted, taken_by
 
 pytestmark = GPU
 BATCH = 32
