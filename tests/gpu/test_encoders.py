@@ -58,7 +58,7 @@ def test_a_killed_extraction_ends_in_the_same_vectors(further: list[str], tmp_pa
     data, out = photographs(tmp_path / "d", 600), tmp_path / "x.parquet"
     words = [sys.executable, "-m", "mmx", "extract", "--model", "clip:mini", "--data", str(data),
              "--device", "cuda", "--part-size", "20", "--batch-size", "10", "--quiet",
-             "--precision", "float32", further]  # fmt: skip
+             "--precision", "float32", *further]  # fmt: skip
     subprocess.run([*words, "--out", str(tmp_path / "whole.parquet")], check=True, timeout=200)
     job = subprocess.Popen([*words, "--out", str(out)])
     wait_until(lambda: len(list(tmp_path.glob("x.parquet.parts/part-*"))) > 3 or job.poll() == 0)
