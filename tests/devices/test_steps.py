@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 
+from mmx.processes import Processes
+from mmx.recommend.blocks import at_once, content, graph, losses, sampled_softmax
 from mmx.recommend.interactions import Interactions
 from mmx.recommend.models import MODELS
 from mmx.recommend.options import TrainOptions
@@ -21,6 +25,10 @@ from tests.recommend.toy import toy_data
 STEPS, EPOCHS = 3, 2
 CALLS = (STEPS + 1) * EPOCHS  # of the loss: the first step of an epoch is mirrored
 JOINT = [name for name in TRAINED if MODELS[name].end_to_end]
+BLOCKS = [
+    (graph, "NUMBERS_AT_ONCE"), (losses, "ENTRIES_AT_ONCE"), (content, "BLOCK_BYTES"),
+    (sampled_softmax, "NUMBERS_AT_ONCE"),
+]  # fmt: skip
 PLANTED: dict[str, Callable[[torch.Tensor, torch.Tensor], object]] = {  # of users and their loss
     "if a loss is finite": lambda users, loss: loss.isfinite() or 1 / 0,
     "a mask": lambda users, loss: users[users > 0],
@@ -75,6 +83,38 @@ def test_no_more_does_one_that_trains_its_encoder(name: str, chunk: int) -> None
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_waits_is_seen(planted: str) -> None:
     assert waits(made("bpr"), DATA, planted) == [0] * (STEPS * EPOCHS - 1) + [1]
+
+
+class Counting(FakeCuda):
+    """A pretended GPU that counts what it is given."""
+
+    count = 0
+
+    def __torch_dispatch__(self, *given: Any) -> Any:
+        self.count += 1
+        return super().__torch_dispatch__(*given)
+
+
+def operations(name: str, blocks: int) -> int:
+    """Those of an epoch on a GPU, where a block of the CPU's has so many numbers."""
+    with ExitStack() as patches, Counting() as gpu:
+        for owner, block in BLOCKS:
+            patches.enter_context(mock.patch.object(owner, block, blocks))
+        chosen = TrainOptions(device="cuda", batch_size=64)
+        steps = TrainSteps(made(name), DATA, chosen, Processes("cuda"))
+        before = gpu.count
+        steps.epoch()
+        return gpu.count - before
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_blocks_that_fit_a_cache_are_not_for_a_gpu(name: str) -> None:
+    assert operations(name, blocks=8) == operations(name, blocks=1 << 30)
+
+
+def test_small_blocks_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "ON_GPU", 8)
+    assert operations("grcn", blocks=8) > 2 * operations("grcn", blocks=1 << 30)
 
 
 def test_a_batch_on_the_cpu_is_the_same() -> None:

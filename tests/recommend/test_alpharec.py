@@ -124,8 +124,8 @@ def test_blocks_of_rows_make_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> N
     logits = (left[:, None] * right[columns]).sum(2) / TAU
     wanted = F.cross_entropy(logits, torch.zeros(5, dtype=torch.int64))
     expected = torch.autograd.grad(3 * wanted, (left, right))
-    for size in (1, 4 * 3 * 4 * 2, 1 << 20):  # a row, two rows, all rows
-        monkeypatch.setattr("mmx.recommend.blocks.sampled_softmax.BLOCK_BYTES", size)
+    for size in (1, 3 * 4 * 2, 1 << 20):  # a row, two rows, all rows
+        monkeypatch.setattr("mmx.recommend.blocks.sampled_softmax.NUMBERS_AT_ONCE", size)
         found = sampled_softmax(left, right, columns, TAU)
         torch.testing.assert_close(found, wanted)
         for got, want in zip(torch.autograd.grad(3 * found, (left, right)), expected, strict=True):

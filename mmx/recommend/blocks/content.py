@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmx.mapped import gather, is_mapped
+from mmx.recommend.blocks.at_once import numbers_at_once
 from mmx.recommend.blocks.initial import bias, xavier
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.features import Features
@@ -146,4 +147,5 @@ def product_of_file(
 
 
 def _rows_at_once(matrix: torch.Tensor) -> int:
-    return max(1, BLOCK_BYTES // (matrix.shape[1] * matrix.element_size()))
+    numbers = numbers_at_once(BLOCK_BYTES // matrix.element_size(), matrix)
+    return max(1, numbers // matrix.shape[1])

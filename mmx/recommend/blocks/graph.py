@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmx.recommend.blocks.at_once import numbers_at_once
 from mmx.recommend.interactions import UserItems
 
 NUMBERS_AT_ONCE = 1 << 18  # gathered for the products of vectors at entries; fit the cache
@@ -137,7 +138,7 @@ def sampled_products(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) ->
 
 def gathered_products(matrix: Sparse, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """On any device, in blocks of entries."""
-    at_once = max(1, NUMBERS_AT_ONCE // left.shape[1])
+    at_once = max(1, numbers_at_once(NUMBERS_AT_ONCE, left) // left.shape[1])
     entries = zip(matrix.rows.split(at_once), matrix.columns.split(at_once), strict=True)
     return torch.cat([(F.embedding(r, left) * F.embedding(c, right)).sum(1) for r, c in entries])
 

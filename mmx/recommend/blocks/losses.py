@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from mmx.recommend.blocks.at_once import numbers_at_once
+
 ENTRIES_AT_ONCE = 1 << 19  # of the logits of ``against_all``: what a processor's cache holds
 NARROW = 16  # columns
 TINY = torch.finfo(torch.float32).tiny
@@ -122,7 +124,7 @@ class _AgainstAll(torch.autograd.Function):
     ) -> torch.Tensor:
         half = torch.is_autocast_enabled(left.device.type)
         a, b = (x.bfloat16() if half else x for x in (left / temperature, right))  # (n, k), (N, k)
-        at_once = max(1, ENTRIES_AT_ONCE // len(b))
+        at_once = max(1, numbers_at_once(ENTRIES_AT_ONCE, b) // len(b))
         blocks = zip(*(x.split(at_once) for x in (a, place, weights.to(left.dtype))), strict=True)
         total, to_b, to_a = left.new_zeros(()), torch.zeros_like(right), []
         with torch.autocast(left.device.type, enabled=False):

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from mmx.recommend.blocks.at_once import numbers_at_once
 from mmx.recommend.blocks.graph import row_starts, sum_rows
 
-BLOCK_BYTES = 8 << 20  # of gathered vectors at once; fits the cache
+NUMBERS_AT_ONCE = 2 << 20  # of gathered vectors; fit the cache
 
 
 def sampled_softmax(
@@ -38,7 +39,8 @@ class _SampledSoftmax(torch.autograd.Function):
         temperature: float,
     ) -> torch.Tensor:
         a, b = left.float(), right.float()
-        at_once = max(1, BLOCK_BYTES // (4 * b.shape[1] * columns.shape[1]))
+        numbers = numbers_at_once(NUMBERS_AT_ONCE, b)
+        at_once = max(1, numbers // (b.shape[1] * columns.shape[1]))
         scale, total = 1 / (temperature * len(a)), a.new_zeros(())
         to_a, excess = [], []
         with torch.autocast(left.device.type, enabled=False):
