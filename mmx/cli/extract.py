@@ -131,9 +131,7 @@ def extract(
     exact: Annotated[
         bool, of_speed("--exact", help="Decode pictures exactly as the encoder's own library does.")
     ] = False,
-    gpu_decode: Annotated[
-        bool, of_speed("--gpu-decode", help="Decode JPEGs on the GPU. Not yet run on a GPU.")
-    ] = False,
+    gpu_decode: Annotated[bool, of_speed("--gpu-decode", help="Decode JPEGs on the GPU.")] = False,
     compile_: Annotated[
         bool,
         of_speed("--compile", help="Compile the image encoder (torch.compile); pays in long jobs."),

@@ -125,7 +125,7 @@ class Hardware:
     def page_locked(self, pixels: np.ndarray) -> Iterator[None]:
         """Around the use of memory that other processes decode into: locked for a GPU's copies.
 
-        It has not been run on a GPU. Where the driver refuses, copies go through other memory.
+        Where the driver refuses, copies go through other memory.
         """
         locked = self._cuda and _register(pixels)
         try:

