@@ -1,7 +1,7 @@
 """How close a GPU's vectors are to those of the CPU, and lower precisions to float32.
 
     python benchmarks/agree.py --device cuda --model ViT-B-32 --images 512
-    python benchmarks/agree.py --device cuda --model vlmo:base_plus --compile --gpu-decode
+    python benchmarks/agree.py --device cuda --model vlmo:base_plus --gpu-decode
 
 Photograph-like JPEGs (those of benchmarks/extract.py, in --folder) through a network of random
 weights. Prints the smallest cosine over the pictures of: float32 on the device against float32 on

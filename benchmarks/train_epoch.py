@@ -60,6 +60,8 @@ def main() -> None:
         return
     print(f"{'model':12} {'s/epoch':>8} {'pairs/s':>9} {'eval s':>7} {'start s':>8} "
           f"{'peak GB':>8}  recall@20 on validation after each epoch")  # fmt: skip
+    if options.json and options.device != "cpu":
+        parser.error("--json is for the figures of a CPU")
     run = in_own_process if options.device == "cpu" else on_device
     for model in options.models.split(","):
         record = find_model(model)

@@ -111,6 +111,18 @@ def test_one_broken_of_a_chunk_is_lost_alone(calls: list[int]) -> None:
             assert np.abs(item.pixels - exactly(one)).mean() < 0.3
 
 
+def test_a_group_that_does_not_fit_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pictures come from the device in one copy, for which there may be no memory."""
+
+    def refused(tensors: list[torch.Tensor]) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    data = [jpeg(300, 400), jpeg(400, 300)]
+    monkeypatch.setattr(torch, "stack", refused)
+    assert Jpegs(RULE, "cpu").pixels(data) == [None, None]
+    assert [one.image_status for one in loaded(loader(), data)] == ["ok", "ok"]
+
+
 def test_items_without_a_picture_keep_their_reason() -> None:
     data = jpeg(300, 400)
     read = [

@@ -95,10 +95,12 @@ class Jpegs:
                     continue
                 with suppress(RuntimeError):  # no memory, or made smaller than CUDA's filter can
                     small[place] = self._small(raw, jpeg)
+            del raws
             if small:  # in one copy, for which the device is waited for once
-                pixels = torch.stack(list(small.values())).cpu().numpy()
-                for place, picture in zip(small, pixels, strict=True):
-                    found[place] = picture
+                with suppress(RuntimeError):  # no memory
+                    pixels = torch.stack(list(small.values())).cpu().numpy()
+                    for place, picture in zip(small, pixels, strict=True):
+                        found[place] = picture
         return found
 
     def _decoded(self, data: list[bytes]) -> list[torch.Tensor | None]:
