@@ -39,6 +39,7 @@ MODELS = {
             "mmx.recommend.models.layergcn",
             "none",
             "Zhou et al., Layer-refined Graph Convolutional Networks for Recommendation, ICDE 2023",
+            lr=3e-3,
         ),
         ModelRecord(
             "lattice",
@@ -164,6 +165,7 @@ MODELS = {
             "Guo et al., LGMRec: Local and Global Graph Learning for Multimodal Recommendation, "
             "AAAI 2024",
             end_to_end=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "dragon",
@@ -199,6 +201,7 @@ MODELS = {
             "Yu et al., Mind Individual Information! Principal Graph Learning for Multimedia "
             "Recommendation, AAAI 2025",
             cold_items=True,
+            lr=3e-3,
         ),
         ModelRecord(
             "alpharec",
