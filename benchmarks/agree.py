@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from extract import Network, draw, random_encoder
+from extract import Network, random_encoder
+from photographs import draw
 
 from mmx.extract.encoders.torch_encoder import TorchEncoder
 from mmx.extract.pictures.decoding import pixels_of

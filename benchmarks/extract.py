@@ -18,9 +18,7 @@ resident memory while it runs.
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import multiprocessing
 import resource
 import shutil
 import tempfile
@@ -35,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feed import Mean
+from photographs import draw
 from PIL import Image
 
 from mmx.data.dataset import load_items
@@ -121,6 +120,8 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
           f"({whole:.1f} with the comparison to float32 of the job's start)")  # fmt: skip
     print(f"  bottleneck {again.bottleneck}, waited {rounded(again.waited)}, stages could "
           f"{rounded(again.rates)}; accuracy {report.accuracy}")  # fmt: skip
+    if report.precision not in forward:
+        return
     ceiling = forward[report.precision]
     print(f"end to end : forward alone     {end_to_end / ceiling:.2f}")
     both = ceiling * decode / (ceiling + decode)
@@ -240,39 +241,6 @@ def run(
     report = extract(load_items(folder), encoder, folder / "store.parquet", options)
     same = report.precision == encoder.card.precision
     return report, encoder if same else encoder.in_precision(report.precision)
-
-
-def draw(folder: Path, count: int, distinct: int) -> None:
-    """Photograph-like JPEGs (light, edges, noise), and an items.parquet that repeats them."""
-    folder.mkdir(exist_ok=True)
-    paths = [folder / f"{number:06d}.jpg" for number in range(distinct)]
-    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
-        pool.starmap(photograph, [(n, p) for n, p in enumerate(paths) if not p.exists()])
-    names = [paths[number % distinct].name for number in range(count)]
-    ids = [str(number) for number in range(count)]
-    items = {"item_id": ids, "image": names, "text": pa.nulls(count, pa.string())}
-    pq.write_table(pa.table(items), folder / "items.parquet")
-
-
-def photograph(number: int, path: Path) -> None:
-    """Write one JPEG of 300 to 800 px a side and quality 90."""
-    random = np.random.default_rng([7, number])
-    width, height = (int(side) for side in random.integers(300, 801, 2))
-    picture = np.full((height, width, 3), 128, dtype=np.float32)
-    for scale, strength in ((4, 80), (12, 50), (40, 30), (120, 14)):  # soft to fine
-        shape = (height * scale // 800 + 2, width * scale // 800 + 2)
-        for colour in range(3):
-            coarse = Image.fromarray(random.normal(0, strength, shape).astype(np.float32))
-            picture[..., colour] += np.asarray(coarse.resize((width, height), 3))
-    y, x = np.mgrid[0:height, 0:width]
-    for _ in range(8):  # straight edges
-        angle, at = random.uniform(0, np.pi), random.uniform(-200, 500)
-        distance = np.cos(angle) * x + np.sin(angle) * y - at
-        picture[(distance > 0) & (distance < random.uniform(5, 200))] += random.normal(0, 35, 3)
-    picture += random.normal(0, random.uniform(1, 7), (height, width, 1))
-    buffer = io.BytesIO()
-    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-    path.write_bytes(buffer.getvalue())
 
 
 def memory(options: argparse.Namespace, folder: Path) -> None:

@@ -114,6 +114,11 @@ def test_beside_a_gpu_they_are_not_waited_for(
 
     run(data, tmp_path / "x.parquet", None, slowly, also={"decode_threads": 1})
     assert (most[0] > 0) == (items > many)
+    table = pq.read_table(data / "items.parquet").drop_columns("image")
+    pq.write_table(table, data / "items.parquet")
+    most[0] = 0
+    run(data, tmp_path / "texts.parquet", None, slowly, also={"decode_threads": 1})
+    assert most[0] == 0  # nothing to decode
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ class Feeder:
         """All batches in order. An error of a thread or a process is raised here."""
         queue: deque[tuple[Maker, Pending]] = deque()
         for first, inputs in self._work:
-            maker, pending = self._maker(), Pending(first, inputs)
+            maker, pending = self._maker(inputs), Pending(first, inputs)
             maker.submit(pending)
             queue.append((maker, pending))
             while len(queue) >= maker.depth:
@@ -58,11 +58,12 @@ class Feeder:
         while queue:
             yield self._finished(*queue.popleft())
 
-    def _maker(self) -> Maker:
-        """Who makes the next batch."""
+    def _maker(self, inputs: list[Inputs]) -> Maker:
+        """Who makes the next batch, of these."""
         if self.takeover is None:
             return self._threads
-        return self.takeover.maker(self._threads.reading) or self._threads
+        pictures = any(image is not None for image, _ in inputs)
+        return self.takeover.maker(self._threads.reading, pictures) or self._threads
 
     def _finished(self, maker: Maker, pending: Pending) -> Batch:
         with self.state.waiting("decoding"):

@@ -107,15 +107,17 @@ class Takeover:
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def maker(self, reading: Reading) -> Decoders | None:
+    def maker(self, reading: Reading, pictures: bool) -> Decoders | None:
         """The processes, if they are to make the next batch; ``reading`` reads what they cannot.
+
+        ``pictures``: whether that batch has any.
 
         Raises EncoderError where they cannot start, unless it was decided here that they should.
         """
         if self._decided:
             self._decoders = self._decoders or self._start(reading)
             return self._decoders
-        if self._never or not (self._decoders or self._due()):
+        if self._never or not (self._decoders or self._due(pictures)):
             return None
         try:
             self._decoders = self._decoders or self._start(reading)
@@ -125,10 +127,10 @@ class Takeover:
             self._never = True
         return self._decoders if self._decided else None
 
-    def _due(self) -> bool:
+    def _due(self, pictures: bool) -> bool:
         now = Seen.now(self.state)
         left = self.state.total - now.done
-        if self.gpu and left >= MANY and self.cores > 1:
+        if self.gpu and pictures and left >= MANY and self.cores > 1:
             return True
         if self._before is None:
             self._before = now
