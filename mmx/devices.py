@@ -136,11 +136,11 @@ def _try(device: torch.device) -> None:
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The same numbers on the device; no GPU is waited for.
+    """The same numbers on the device, if they are not there; no GPU is waited for.
 
     They are page-locked on the way, since a copy from other memory may wait until the GPU has done
     all that it was given before.
     """
-    if device.type == "cuda":
+    if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

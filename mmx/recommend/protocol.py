@@ -72,7 +72,7 @@ class GradientModel(nn.Module):
     whole_batch: bool = False  # the loss contrasts a batch's rows: processes do not split it
     reads_batches: bool = False  # ``loss`` gets its arguments again, on the CPU: nothing waits
     weight_decay: float = 0.0  # of Adam, for all parameters
-    generator: torch.Generator | None = None  # a CPU one of its own, kept in checkpoints
+    generator: torch.Generator | None = None  # what its steps draw from, kept in checkpoints
     # Parameters with one row per item. A row of zeros must mean an item scored by contents alone:
     # `mmx recommend --new-items` gives one to an item that was not there in training.
     item_tables: Sequence[str] = ()
@@ -94,6 +94,16 @@ class GradientModel(nn.Module):
         Parameters, or tensors made by this call: the result is kept.
         """
         raise RunError(f"{type(self).__name__} defines no method factors; see its protocol")
+
+    def draw_on(self, device: torch.device) -> None:
+        """Called once the model is on its device, where its steps draw from now on.
+
+        On a GPU its generator is made anew from its seed: drawing a step's noise on the CPU can
+        take longer than all the rest of the step takes a GPU.
+        """
+        if self.generator is not None and device != self.generator.device:
+            seed = self.generator.initial_seed()
+            self.generator = torch.Generator(device).manual_seed(seed)
 
     def epoch_start(self, generator: torch.Generator) -> None:
         """Called before each epoch, to rebuild or resample a graph; by default nothing.

@@ -95,6 +95,7 @@ class TrainSteps:
         """Moves the model to its device. Raises DataError when every user took every item."""
         self.model, self.options, self.processes = model, options, processes
         model.to(processes.device)
+        model.draw_on(processes.device)
         self.generator = torch.Generator(processes.device).manual_seed(options.seed)
         rate = model.facts.lr if options.lr is None else options.lr
         groups = checked_groups(model, model.parameter_groups(rate))

@@ -7,8 +7,9 @@
 Every operation is seen below autograd, so backward passes count too, and since the numbers are real
 code may branch on them. A storage has the mark of its device, so that views and results in place
 have it. Seen are operations on tensors of two devices, generators of another device than what they
-draw, ``.numpy()`` of a tensor on a GPU, and sparse matrices that cuSPARSE refuses; ``waits`` are
-where a GPU would have to be waited for, and ``copied`` the bytes that came from it.
+draw, ``.numpy()`` of a tensor on a GPU, memory that cannot be page-locked, and sparse matrices that
+cuSPARSE refuses; ``waits`` are where a GPU would have to be waited for, ``copied`` the bytes that
+came from it, and ``drawn`` where the CPU draws from a generator.
 
 There is one device, and streams are all the same. Threads of executors are followed, others are
 not. autocast has the CPU's list of operations.
@@ -32,11 +33,12 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 
 from tests.devices.fake_driver import driver
+from tests.devices.fake_generator import CPU, FakeGenerator, TorchGenerator, place_of
 from tests.devices.sparse import on_the_cpu, refused_by_cusparse
 from tests.devices.waiting import INDEXED, copy_between, wait_in
 
 _device_constructors()  # kept by torch: made later, ``torch.device("meta")`` would not know `empty`
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+GPU = torch.device("cuda", 0)
 ACROSS = {"copy_", "_copy_from", "_to_copy", "set_"}  # take tensors of two devices
 INNER = ("/_compile.py", "/eval_frame.py", "/fake_cuda.py")  # between an operation and its caller
 
@@ -44,19 +46,7 @@ _to, _numpy, _tolist = torch.Tensor.to, torch.Tensor.numpy, torch.Tensor.tolist
 _device, _tensor, _autocast = torch.Tensor.device, torch.tensor, torch.autocast.__init__
 _submit, _empty = ThreadPoolExecutor.submit, torch.empty
 _grouped = clip_grad._group_tensors_by_device_and_dtype
-_enabled, _dtype, _Generator = torch.is_autocast_enabled, torch.get_autocast_dtype, torch.Generator
-_places: dict[int, tuple[torch.Generator, torch.device]] = {}  # of generators, by their address
-
-
-class FakeGenerator(_Generator):
-    """A generator of the CPU that says that it is of another device."""
-
-    def __new__(cls, device: torch.device | str = "cpu") -> FakeGenerator:
-        made = super().__new__(cls, "cpu")
-        _places[made._cdata] = made, torch.device(device)  # operations get another Python object
-        return made
-
-    device = property(lambda self: _places[self._cdata][1])
+_enabled, _dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
 
 
 class FakeCuda(TorchDispatchMode):
@@ -67,6 +57,7 @@ class FakeCuda(TorchDispatchMode):
         self.mixed: list[str] = []  # what would fail on a GPU, and where, each once
         self.waits: list[str] = []
         self.copied = 0
+        self.drawn: list[str] = []
         self._marks: dict[int, StorageWeakRef] = {}
         self._patches = ExitStack()
 
@@ -132,8 +123,10 @@ class FakeCuda(TorchDispatchMode):
 
     def _check_generators(self, name: str, values: tuple[Any, ...], gpu: bool) -> None:
         for value in values:
-            if isinstance(value, _Generator):
-                place = _places.get(value._cdata, (value, CPU))[1].type
+            if isinstance(value, TorchGenerator):
+                place = place_of(value)
+                if not gpu:
+                    self.drawn.append(f"{name} at {_where()}")
                 if place != ("cuda" if gpu else "cpu"):
                     self._note(f"{name} draws elsewhere than its generator of {place}")
 
@@ -196,7 +189,7 @@ class FakeCuda(TorchDispatchMode):
         yield from patch(torch.cuda, **driver(lambda what: self._wait(what, [])))
         yield from patch(ThreadPoolExecutor, submit=self._followed())
         yield from patch(torch, empty=_not_page_locked)
-        yield from patch(torch.Tensor, pin_memory=lambda x: x)
+        yield from patch(torch.Tensor, pin_memory=self._page_locked())
         yield from patch(torch.optim.Optimizer, _accelerator_graph_capture_health_check=nothing)
 
     def _followed(self) -> Callable[..., Future[Any]]:
@@ -240,6 +233,16 @@ class FakeCuda(TorchDispatchMode):
             return _numpy(tensor, *args, **options)
 
         return numpy
+
+    def _page_locked(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        def pin_memory(tensor: torch.Tensor) -> torch.Tensor:
+            if self.has(tensor):
+                self._note("pin_memory of a tensor on cuda")
+            if torch._debug_has_internal_overlap(tensor) == 1:
+                self._note("pin_memory of a tensor that has a number in several places")
+            return tensor
+
+        return pin_memory
 
 
 class _Elsewhere(TorchDispatchMode):

@@ -56,6 +56,8 @@ WRONG: dict[str, Callable[[], object]] = {
     "drawn by weights": lambda: torch.multinomial(on_gpu(N), 1, generator=torch.Generator()),
     "numpy": lambda: on_gpu(N).numpy(),
     "numpy of a view": lambda: on_gpu(N, N).T[1:].numpy(),  # noqa: PLW0108 - there is no GPU yet
+    "page-locked on the GPU": lambda: on_gpu(N).pin_memory(),
+    "page-locked, expanded": lambda: torch.rand(1).expand(N).pin_memory(),
     "backward": backward_of_two_devices,
     "in a thread": lambda: ThreadPoolExecutor(1).submit(a_wrong_sum).result(),
     "module": lambda: torch.nn.Linear(N, 2).to("cuda")(torch.rand(1, N)),
@@ -68,6 +70,7 @@ RIGHT: dict[str, Callable[[], object]] = {
     "indexed by the CPU": lambda: on_gpu(N)[torch.arange(2)],
     "like it": lambda: torch.zeros_like(on_gpu(N)) + on_gpu(N).new_ones(N),
     "back again": lambda: on_gpu(N).cpu().numpy(),
+    "page-locked": lambda: torch.rand(N, 1).pin_memory().to("cuda"),
     "generator": lambda: torch.rand(N, device="cuda", generator=torch.Generator("cuda")),
     "a step": lambda: a_step("cuda"),
     "autocast": lambda: a_step("cuda", half=True),

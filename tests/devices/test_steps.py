@@ -1,4 +1,4 @@
-"""A training step is handed to the GPU whole: nothing in it waits for what the GPU computes."""
+"""A training step is handed to the GPU whole: it waits for nothing, and the CPU draws nothing."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ PLANTED: dict[str, Callable[[torch.Tensor, torch.Tensor], object]] = {  # of use
     "a mask": lambda users, loss: users[users > 0],
     "a copy": lambda users, loss: users.cpu(),
 }
+ON_CPU = {"alpharec"}  # whose steps draw there
 
 
 def waits(model: GradientModel, data: Interactions, planted: str = "a copy") -> list[int]:
@@ -93,6 +94,46 @@ class Counting(FakeCuda):
     def __torch_dispatch__(self, *given: Any) -> Any:
         self.count += 1
         return super().__torch_dispatch__(*given)
+
+
+def cpu_draws(model: GradientModel, data: Interactions) -> list[str]:
+    """What the CPU draws in an epoch on a GPU."""
+    with FakeCuda() as gpu:
+        chosen = TrainOptions(device="cuda", batch_size=64)
+        steps = TrainSteps(model, data, chosen, Processes("cuda"))
+        before = len(gpu.drawn)
+        steps.epoch()
+        assert gpu.mixed == []
+        return gpu.drawn[before:]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_gpu_draws(name: str) -> None:
+    assert bool(cpu_draws(made(name), DATA)) == (name in ON_CPU)
+
+
+def test_the_gpu_draws_for_one_that_trains_its_encoder() -> None:
+    model, _ = build("bm3", chunk=2)
+    assert cpu_draws(model, toy_data()) == []
+
+
+def test_what_the_cpu_draws_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("mentor")
+    monkeypatch.setattr(model, "draw_on", lambda device: None)
+    assert cpu_draws(model, DATA)
+
+
+def test_a_generator_moves_with_its_seed() -> None:
+    """And stays what it is where the model stays."""
+    model = made("mentor")
+    assert model.generator is not None
+    own, seed = model.generator, model.generator.initial_seed()
+    model.draw_on(torch.device("cpu"))
+    assert model.generator is own
+    with FakeCuda():
+        model.draw_on(torch.device("cuda"))
+    assert model.generator is not own
+    assert model.generator.initial_seed() == seed
 
 
 def operations(name: str, blocks: int) -> int:

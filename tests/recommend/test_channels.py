@@ -170,8 +170,8 @@ def test_mmgcl(monkeypatch: pytest.MonkeyPatch, modalities: list[str], picks: tu
     draws = Draws(
         torch.tensor([n not in lost for n in range(len(pairs))]),
         torch.tensor([[i in masked] for i in range(N_ITEMS)]),
-        masked_modality,
-        exchanged,
+        torch.tensor(masked_modality),
+        torch.tensor(exchanged),
     )
     monkeypatch.setattr(model, "draw", lambda: draws)
 

@@ -142,7 +142,3 @@ class Channels(nn.Module):
                 with torch.no_grad():
                     self._spread[name] = Spread(content, self.graph, self.layers, dtype)
         return [self._spread[name] for name in self.names]
-
-    def place(self, modality: int) -> slice:
-        """The columns of the channel of a modality, by its number."""
-        return slice((1 + modality) * self.dim, (2 + modality) * self.dim)

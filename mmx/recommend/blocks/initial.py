@@ -1,6 +1,8 @@
-"""Initial values drawn from an explicit generator."""
+"""Values drawn from an explicit generator: initial ones, and the noise of steps."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -28,3 +30,13 @@ def bias(inputs: int, outputs: int, generator: torch.Generator) -> nn.Parameter:
     """(outputs,) uniform within 1/√inputs, torch's own, which the papers' programs start from."""
     bound = inputs**-0.5
     return nn.Parameter(torch.empty(outputs).uniform_(-bound, bound, generator=generator))
+
+
+def own_generator(generator: torch.Generator) -> torch.Generator:
+    """What a model draws from in its steps, seeded by what its initial values are drawn from."""
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Numbers in [0, 1), on the device of their generator."""
+    return torch.rand(tuple(shape), generator=generator, device=generator.device)

@@ -60,6 +60,11 @@ class EndToEnd(GradientModel):
             groups.append({"params": mine, "lr": self.options.encoder_lr})
         return groups
 
+    def draw_on(self, device: torch.device) -> None:
+        """The recommender draws."""
+        self.inner.draw_on(device)
+        self.generator = self.inner.generator
+
     def epoch_start(self, generator: torch.Generator) -> None:
         """Fill every row of the tables from the encoder as it is now."""
         self._refresh()

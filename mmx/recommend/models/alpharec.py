@@ -40,7 +40,7 @@ from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
-from mmx.recommend.blocks.initial import bias, linear, xavier
+from mmx.recommend.blocks.initial import bias, linear, own_generator, xavier
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.blocks.sampled_softmax import sampled_softmax
@@ -104,8 +104,7 @@ class Model(GradientModel):
             self.offset = bias(dimension, wide, generator)  # b₁
             self.read = linear(wide, config.dim, generator)  # W₂, b₂
         self.sampler = NegativeSampler(world.train)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self,
@@ -120,6 +119,9 @@ class Model(GradientModel):
         columns = torch.cat([positives[:, None], negatives[:, None], more], 1)
         left = F.embedding(users, of_users)  # (B, k)
         return sampled_softmax(left, of_items, columns, self.config.temperature)
+
+    def draw_on(self, device: torch.device) -> None:
+        """Its steps draw on the CPU: what a rejected draw is repeated for is read there."""
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""

@@ -30,7 +30,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import ProjectedContent, projections
 from mmx.recommend.blocks.graph import UserItemGraph
-from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.initial import linear, own_generator
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
@@ -66,6 +66,7 @@ class Model(GradientModel):
     """ŷ_ui = P(U_u) · P(I_i), U and I the means of LightGCN's layers, to I the embeddings added."""
 
     whole_batch = True  # what dropout draws is of the whole batch
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -82,8 +83,7 @@ class Model(GradientModel):
         self.project = projections(
             world.features, config.dim, generator, normalise=config.normalise
         )
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -120,7 +120,8 @@ class Model(GradientModel):
 
     def draw(self, rows: int) -> torch.Tensor:
         """(rows, k) bool from the model's own generator: what dropout keeps of a target."""
-        kept = torch.empty(rows, self.config.dim, dtype=torch.bool)
+        where = self.generator.device
+        kept = torch.empty(rows, self.config.dim, dtype=torch.bool, device=where)
         kept.bernoulli_(1 - self.config.dropout, generator=self.generator)
         return sent(kept, self.nodes.device)
 

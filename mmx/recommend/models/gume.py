@@ -39,7 +39,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.fuser import fused
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
-from mmx.recommend.blocks.initial import linear, xavier
+from mmx.recommend.blocks.initial import linear, own_generator, uniform, xavier
 from mmx.recommend.blocks.item_graph import common_edges
 from mmx.recommend.blocks.knn import normalised
 from mmx.recommend.blocks.losses import bpr_loss, contrast_of_nodes, l2_of_batch
@@ -110,6 +110,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the other rows of a batch are the contrast
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -137,8 +138,7 @@ class Model(GradientModel):
         near = [cast(PurifiedView, view).graph for view in self.modalities.values()]
         self.graph = augmented(UserItemGraph(world.train), *common_edges(near))
         self.history = _users_rows(self.graph, world.n_users)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -175,7 +175,7 @@ class Model(GradientModel):
 
     def draw(self, rows: int) -> torch.Tensor:
         """Noise of a step for two pairs of views → (4, rows, k), from the model's generator."""
-        return torch.rand((4, rows, self.config.dim), generator=self.generator)
+        return uniform((4, rows, self.config.dim), self.generator)
 
     def _explicit(self) -> torch.Tensor:
         """x_m of each modality: items over the item graphs, users as sums → (nodes, M k)."""

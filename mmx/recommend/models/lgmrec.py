@@ -37,7 +37,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content import Content
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
-from mmx.recommend.blocks.initial import xavier
+from mmx.recommend.blocks.initial import own_generator, uniform, xavier
 from mmx.recommend.blocks.losses import against_all, bpr_loss
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.blocks.propagation import mean_of_layers
@@ -150,6 +150,7 @@ class Model(GradientModel):
     """ŷ_ui = e_u · e_i with e = e_id + Σ_m norm(e_m) + α norm(Σ_m g_m); norm is of a row."""
 
     whole_batch = True  # the contrast is a sum over the batch
+    generator: torch.Generator  # of its steps
     per_item: torch.Tensor
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
@@ -174,8 +175,7 @@ class Model(GradientModel):
                 for name, features in sorted(world.features.items())
             }
         )
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -204,8 +204,9 @@ class Model(GradientModel):
         shape, device = (self.graph.shape[0], self.config.hyperedges), self.nodes.device
         found = []
         for _ in self.modalities:
-            noise = -torch.empty(shape).exponential_(generator=self.generator).log()
-            kept = torch.rand(shape, generator=self.generator) >= self.config.dropout
+            times = torch.empty(shape, device=self.generator.device)
+            noise = -times.exponential_(generator=self.generator).log()
+            kept = uniform(shape, self.generator) >= self.config.dropout
             found.append(Draw(sent(noise, device), sent(kept, device)))
         return found
 

@@ -37,7 +37,7 @@ from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.content_net import HIDDEN, ContentNet
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import UserItemGraph
-from mmx.recommend.blocks.initial import linear, xavier_normal
+from mmx.recommend.blocks.initial import linear, own_generator, uniform, xavier_normal
 from mmx.recommend.blocks.losses import against_all, bpr_loss
 from mmx.recommend.blocks.modalities import parse_weights
 from mmx.recommend.blocks.naming import module_key
@@ -92,6 +92,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the contrast is drawn for the whole batch
+    generator: torch.Generator  # of its steps
     item_tables = ("ids",)  # which are not in the scores
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
@@ -115,8 +116,7 @@ class Model(GradientModel):
         self.own = xavier_normal(world.n_users, k, generator)  # users' beside them
         inner, outer = linear(k, HIDDEN * k, generator), linear(HIDDEN * k, k, generator)
         self.of_ids = nn.Sequential(inner, nn.LeakyReLU(), outer)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -145,7 +145,7 @@ class Model(GradientModel):
     def draw(self) -> torch.Tensor:
         """Noise of a step → (2, layers, nodes, M, k), from the model's own generator."""
         shape = (2, self.config.layers, self.graph.shape[0], len(self.user), self.config.dim)
-        return torch.rand(shape, generator=self.generator)
+        return uniform(shape, self.generator)
 
     def _start(self) -> torch.Tensor:
         """x_m of all modalities side by side → (nodes, M k)."""

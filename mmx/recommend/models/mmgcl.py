@@ -22,7 +22,7 @@ from mmx.bounds import DEEPEST, WIDEST, check_settings, number, whole
 from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.channels import Channels
-from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.initial import linear, own_generator, uniform
 from mmx.recommend.blocks.losses import bpr_loss
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
@@ -64,14 +64,15 @@ class Draws:
 
     kept: torch.Tensor  # (pairs,) bool: training pairs that view 1 keeps
     masked: torch.Tensor  # (items, 1) bool: items whose modality view 2 masks
-    modality: int  # which modality view 2 masks
-    exchanged: int  # which modality of the positive item the hard negative exchanges
+    modality: torch.Tensor  # () int64: which modality view 2 masks
+    exchanged: torch.Tensor  # () int64: which one of the positive item the hard negative exchanges
 
 
 class Model(GradientModel):
     """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
 
     whole_batch = True  # the other rows of a batch are the contrast
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -84,8 +85,7 @@ class Model(GradientModel):
                                  components=config.components)  # fmt: skip
         self.read_user = linear(self.channels.width, k, generator)
         self.read_item = linear(self.channels.width, k, generator)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -97,8 +97,9 @@ class Model(GradientModel):
         i, j = self.read_item(of_items[positives]), self.read_item(of_items[negatives])
         main = bpr_loss((u * i).sum(1), (u * j).sum(1))
         edges = self.channels.graph.values_of(self.channels.graph.weights(draws.kept))
-        masked = list(starts)
-        masked[1 + draws.modality] = starts[1 + draws.modality].masked_fill(draws.masked, 0.0)
+        ids, *contents = starts
+        masked = [ids, *(x.masked_fill(draws.masked & (draws.modality == m), 0.0)
+                         for m, x in enumerate(contents))]  # fmt: skip
         contrast = sum(
             self._contrast(*view, users, positives, negatives, draws.exchanged)
             for view in (
@@ -120,12 +121,12 @@ class Model(GradientModel):
     def draw(self) -> Draws:
         """The random choices of one step, from the model's own generator."""
         pairs, items = len(self.channels.graph.users), len(self.channels.item)
-        kept = torch.rand(pairs, generator=self.generator) >= self.config.edge_dropout
-        masked = torch.rand(items, 1, generator=self.generator) < self.config.masking
-        modalities = len(self.channels.names)
-        picks = torch.randint(modalities, (2,), generator=self.generator).tolist()
+        kept = uniform((pairs,), self.generator) >= self.config.edge_dropout
+        masked = uniform((items, 1), self.generator) < self.config.masking
+        where, modalities = self.generator.device, len(self.channels.names)
+        picks = torch.randint(modalities, (2,), generator=self.generator, device=where)
         device = self.channels.user.device
-        return Draws(sent(kept, device), sent(masked, device), *picks)
+        return Draws(sent(kept, device), sent(masked, device), *sent(picks, device))
 
     def _contrast(
         self,
@@ -134,13 +135,12 @@ class Model(GradientModel):
         users: torch.Tensor,
         positives: torch.Tensor,
         negatives: torch.Tensor,
-        exchanged: int,
+        exchanged: torch.Tensor,
     ) -> torch.Tensor:
         """InfoNCE of users and positives against the batch's items and one hard negative each."""
         mine = of_items[positives]  # (B, width)
-        hard = mine.clone()
-        place = self.channels.place(exchanged)
-        hard[:, place] = of_items[negatives][:, place]
+        channel = torch.arange(mine.shape[1], device=mine.device) // self.config.dim  # 0: of ids
+        hard = torch.where(channel == 1 + exchanged, of_items[negatives], mine)
         u = F.normalize(self.read_user(of_users[users]))  # (B, k)
         i, h = F.normalize(self.read_item(mine)), F.normalize(self.read_item(hard))
         logits = torch.cat([u @ i.T, (u * h).sum(1, keepdim=True)], 1)  # (B, B + 1)

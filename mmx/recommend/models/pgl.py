@@ -31,7 +31,7 @@ from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
 from mmx.recommend.blocks.frozen_graph import frozen_graph, graph_shares
 from mmx.recommend.blocks.graph import Sparse, UserItemGraph
-from mmx.recommend.blocks.initial import xavier
+from mmx.recommend.blocks.initial import own_generator, uniform, xavier
 from mmx.recommend.blocks.losses import bpr_loss, in_batch
 from mmx.recommend.blocks.modalities import parse_weights
 from mmx.recommend.blocks.propagation import mean_of_layers
@@ -79,6 +79,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the other rows of a batch are the contrast
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -97,8 +98,7 @@ class Model(GradientModel):
         self.user = nn.Parameter(torch.cat(tables, 1))  # (users, M k), one table a modality
         shortened = {name: found.principal(config.components) for name, found in features.items()}
         self.project = projections(shortened, config.dim, generator, normalise=False)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def epoch_start(self, generator: torch.Generator) -> None:
         """Draw the epoch's graph."""
@@ -128,7 +128,7 @@ class Model(GradientModel):
 
     def draw(self, shape: torch.Size) -> torch.Tensor:
         """What the step's four dropouts keep → (4, B, M k) bool, from the model's generator."""
-        return torch.rand((4, *shape), generator=self.generator) >= self.config.dropout
+        return uniform((4, *shape), self.generator) >= self.config.dropout
 
     def _final(self, graph: Sparse) -> tuple[torch.Tensor, torch.Tensor]:
         """ē (nodes, M k) and h (items, M k)."""

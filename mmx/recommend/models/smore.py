@@ -33,7 +33,7 @@ from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.content import projections
 from mmx.recommend.blocks.graph import UserItemGraph, histories
-from mmx.recommend.blocks.initial import linear, xavier
+from mmx.recommend.blocks.initial import linear, own_generator, uniform, xavier
 from mmx.recommend.blocks.item_graph import cosine_graph, largest_of
 from mmx.recommend.blocks.modalities import modality_neighbours, parse_neighbours
 from mmx.recommend.blocks.naming import module_key
@@ -82,6 +82,7 @@ class Model(GradientModel):
     """
 
     whole_batch = True  # the other rows of a batch are the contrast
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -110,8 +111,7 @@ class Model(GradientModel):
             nn.ModuleDict({key: linear(k, k, generator) for key in names}) for _ in range(3)
         )
         self.query = nn.ParameterDict({key: xavier(k, k, generator) for key in names})  # Q
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -135,7 +135,7 @@ class Model(GradientModel):
 
     def dropped(self, gate: torch.Tensor) -> torch.Tensor:
         """(n, k) gates of a step, some of them 0 and the others larger."""
-        kept = torch.rand(gate.shape, generator=self.generator) >= self.config.dropout
+        kept = uniform(gate.shape, self.generator) >= self.config.dropout
         return gate * sent(kept, gate.device) / (1 - self.config.dropout)
 
     def _views(self, rows: torch.Tensor | None = None) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -31,7 +31,7 @@ from mmx.devices import sent
 from mmx.errors import OptionError
 from mmx.recommend.blocks.batch import unique_padded
 from mmx.recommend.blocks.channels import Channels
-from mmx.recommend.blocks.initial import linear
+from mmx.recommend.blocks.initial import linear, own_generator, uniform
 from mmx.recommend.blocks.losses import bpr_loss, in_batch
 from mmx.recommend.blocks.naming import module_key
 from mmx.recommend.protocol import FeatureTable, GradientModel, ModelConfig, World
@@ -71,6 +71,7 @@ class Model(GradientModel):
     """ŷ_ui = z_u · z_i, where z is a linear map of a node's channels side by side."""
 
     whole_batch = True  # the other rows of a batch are the contrast
+    generator: torch.Generator  # of its steps
 
     def __init__(self, config: Config, world: World, generator: torch.Generator) -> None:
         """Raises OptionError when the world has no features."""
@@ -84,8 +85,7 @@ class Model(GradientModel):
                                  components=config.components)  # fmt: skip
         self.read_user = linear(self.channels.width, k, generator)
         self.read_item = linear(self.channels.width, k, generator)
-        self.generator = torch.Generator()
-        self.generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.generator = own_generator(generator)
 
     def loss(
         self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
@@ -110,8 +110,8 @@ class Model(GradientModel):
 
     def draw(self) -> torch.Tensor:
         """The training pairs that the contrast's view keeps, (pairs,) bool."""
-        pairs = len(self.channels.graph.users)
-        kept = torch.rand(pairs, generator=self.generator) >= self.config.edge_dropout
+        pairs = (len(self.channels.graph.users),)
+        kept = uniform(pairs, self.generator) >= self.config.edge_dropout
         return sent(kept, self.channels.user.device)
 
     def _contrast(self, users: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
