@@ -1,24 +1,21 @@
-"""Speed and memory of stage 1 on this machine.
+"""Speed of stage 1 on this machine.
 
     python benchmarks/extract.py                       # images/s, end to end and ceilings
     python benchmarks/extract.py --images 20000 --model ViT-L-14 --device cuda --batch 256 512
     python benchmarks/extract.py --images 20000 --model vlmo:base_plus --device cuda --gpu-decode
-    python benchmarks/extract.py --items 1000000       # resident memory over a long catalogue
 
-The first ones draw --distinct photograph-like JPEGs with sides of 300 to 800 px, which the items
+It draws --distinct photograph-like JPEGs with sides of 300 to 800 px, which the items
 repeat, and encode them with an open_clip or VLMo network of random weights. The ceilings are
 measured in the same run: the image pass alone on ready pixels, in float32 and in bfloat16 at
 several batch sizes, and decoding alone. ``--cpu-time`` counts CPU seconds, which is fairer while
 other jobs run. --folder keeps the pictures for the next run.
 
-The last one encodes a long items table over a few tiny pictures with --small, and prints the
-resident memory while it runs.
+The second half of a job is what a long one comes to: processes that decode take seconds to start.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import shutil
 import tempfile
@@ -29,12 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from feed import Mean
 from photographs import draw
-from PIL import Image
 
 from mmx.data.dataset import load_items
 from mmx.extract.encoders import open_encoder
@@ -66,15 +59,14 @@ def main() -> None:
     parser.add_argument("--gpu-decode", action="store_true", help="decode JPEGs on --device")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the image pass")
     parser.add_argument("--decode-processes", type=int, help="see mmx extract")
+    parser.add_argument("--decode-threads", type=int, help="see mmx extract")
     parser.add_argument("--folder", type=Path, help="of the pictures; by default one is made")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds")
     parser.add_argument("--threads", type=int, help="torch threads")
-    parser.add_argument("--items", type=int, help="show the memory over this many items instead")
-    parser.add_argument("--small", default="toy", help="encoder of --items: toy or clip:mini")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="mmx-extract-"))
     try:
-        (memory if options.items else speed)(options, folder)
+        speed(options, folder)
     finally:
         if not options.folder:
             shutil.rmtree(folder)
@@ -111,13 +103,14 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         decode = decoding(folder, loader, clock)
         print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
     start = clock()
-    report, chosen = run(folder, encoder, "auto", options)
+    report, chosen = run(folder, encoder, "auto", Watch(), options)
     whole = options.images / (clock() - start)
-    start = clock()
-    again, _ = run(folder, chosen, None, options)
-    end_to_end = options.images / (clock() - start)
+    start, watch = clock(), Watch(clock)
+    again, _ = run(folder, chosen, None, watch, options)
+    end_to_end, steady = options.images / (clock() - start), watch.second_half()
     print(f"  end to end, {report.precision}, batch {report.batch_size}: {end_to_end:.1f} "
-          f"({whole:.1f} with the comparison to float32 of the job's start)")  # fmt: skip
+          f"({whole:.1f} with the comparison to float32 of the job's start), "
+          f"in the second half {steady:.1f}", flush=True)  # fmt: skip
     print(f"  bottleneck {again.bottleneck}, waited {rounded(again.waited)}, stages could "
           f"{rounded(again.rates)}; accuracy {report.accuracy}")  # fmt: skip
     if report.precision not in forward:
@@ -128,7 +121,8 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     if options.cpu_time or options.device == "cpu":
         print(f"end to end : both on one CPU   {end_to_end / both:.2f}  (forward + decoding)")
     else:
-        print(f"end to end : min of both       {end_to_end / min(ceiling, decode):.2f}")
+        print(f"second half : forward alone    {steady / ceiling:.2f}")
+        print(f"second half : min of both      {steady / min(ceiling, decode):.2f}")
     if {"float32", "bfloat16"} <= forward.keys():
         print(f"bfloat16 : float32, forward    {forward['bfloat16'] / forward['float32']:.2f}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
@@ -213,72 +207,45 @@ def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
         return len(names) / (clock() - start)
 
 
+class Watch:
+    """What was done when, while a job encodes."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.seen: list[tuple[float, int]] = []  # s, pictures
+
+    def __call__(self, state: Progress) -> None:
+        if state.stage == "encode":
+            self.seen.append((self.clock(), state.done))
+
+    def second_half(self) -> float:
+        """Pictures a second."""
+        (start, first), (end, last) = self.seen[len(self.seen) // 2], self.seen[-1]
+        return (last - first) / (end - start)
+
+
 def fed(folder: Path, rule: ImageRule | None, given: argparse.Namespace) -> float:
     """Pictures a second that processes decode, from when they are all there."""
     assert rule is not None
-    seen: list[tuple[float, int]] = []  # s, pictures
-
-    def note(state: Progress) -> None:
-        if state.stage == "encode":
-            seen.append((time.perf_counter(), state.done))
-
     options = ExtractOptions(
         batch_size=256, decode_processes=given.decode_processes or cores(), overwrite=True
     )
-    extract(load_items(folder), Mean(rule.size), folder / "mean.parquet", options, note)
-    (start, first), (end, last) = seen[len(seen) // 2], seen[-1]
-    return (last - first) / (end - start)
+    watch = Watch()
+    extract(load_items(folder), Mean(rule.size), folder / "mean.parquet", options, watch)
+    return watch.second_half()
 
 
 def run(
-    folder: Path, encoder: Network, precision: str | None, given: argparse.Namespace
+    folder: Path, encoder: Network, precision: str | None, watch: Watch, given: argparse.Namespace
 ) -> tuple[ExtractReport, Network]:
     """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
     options = ExtractOptions(
         precision=precision, overwrite=True, compile=given.compile,
-        decode_processes=given.decode_processes,
+        decode_processes=given.decode_processes, decode_threads=given.decode_threads,
     )  # fmt: skip
-    report = extract(load_items(folder), encoder, folder / "store.parquet", options)
+    report = extract(load_items(folder), encoder, folder / "store.parquet", options, watch)
     same = report.precision == encoder.card.precision
     return report, encoder if same else encoder.in_precision(report.precision)
-
-
-def memory(options: argparse.Namespace, folder: Path) -> None:
-    """Print the resident memory while items are encoded."""
-    random = np.random.default_rng(0)
-    for number in range(64):
-        picture = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / f"{number}.jpg")
-    ids = np.arange(options.items)
-    images = np.array([f"{number}.jpg" for number in range(64)])[ids % 64]
-    table = {"item_id": ids.astype(str), "image": images, "text": np.char.add("item ", images)}
-    pq.write_table(pa.table(table), folder / "items.parquet")
-    del ids, images, table
-    shown = [0.0]
-
-    def show_memory(state: Progress) -> None:
-        if time.perf_counter() - shown[0] > 2:
-            shown[0] = time.perf_counter()
-            print(f"{state.stage:7s} {state.done:9d} of {state.total}  {resident():6.0f} MiB",
-                  flush=True)  # fmt: skip
-
-    encoder = open_encoder(options.small)
-    report = extract(
-        load_items(folder), encoder, folder / "store.parquet", ExtractOptions(), show_memory
-    )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"items": report.items, "seconds": round(report.seconds, 1),
-                      "items_per_s": round(report.items / report.seconds),
-                      "peak_mib": round(peak)}))  # fmt: skip
-
-
-def resident() -> float:
-    """MiB in memory now; 0 if the system does not report it."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    except OSError:
-        return 0.0
-    return pages * resource.getpagesize() / 2**20
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

@@ -18,7 +18,8 @@ def content_hash(image: bytes | None, text: str | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for mark, part in ((b"i", image), (b"t", text.encode() if text is not None else None)):
         if part is not None:
-            digest.update(mark + len(part).to_bytes(8, "little") + part)
+            digest.update(mark + len(part).to_bytes(8, "little"))
+            digest.update(part)
     return digest.hexdigest()
 
 

@@ -114,11 +114,11 @@ def test_one_broken_of_a_chunk_is_lost_alone(calls: list[int]) -> None:
 def test_a_group_that_does_not_fit_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pictures come from the device in one copy, for which there may be no memory."""
 
-    def refused(tensors: list[torch.Tensor]) -> torch.Tensor:
+    def refused(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     data = [jpeg(300, 400), jpeg(400, 300)]
-    monkeypatch.setattr(torch, "stack", refused)
+    monkeypatch.setattr(torch.Tensor, "cpu", refused)
     assert Jpegs(RULE, "cpu").pixels(data) == [None, None]
     assert [one.image_status for one in loaded(loader(), data)] == ["ok", "ok"]
 
@@ -157,7 +157,7 @@ def test_out_of_memory_in_the_resize(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(*_: object) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(jpegs, "resized", short)
+    monkeypatch.setattr(jpegs, "resized_together", short)
     data = [jpeg(300, 200), jpeg(200, 300)]
     assert Jpegs(RULE, "cpu").pixels(data) == [None, None]
     assert [item.image_status for item in loaded(loader(), data)] == ["ok", "ok"]
@@ -169,8 +169,8 @@ def test_a_decoder_that_sees_another_size(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_groups_bound_the_memory(monkeypatch: pytest.MonkeyPatch, calls: list[int]) -> None:
-    monkeypatch.setattr(jpegs, "MOST_PIXELS", 150_000)
-    data = [jpeg(300, 200), jpeg(200, 300), jpeg(300, 300), jpeg(500, 400)]  # the last is too large
+    monkeypatch.setattr(jpegs, "MOST_PIXELS", 200_000)  # two of 300 × 300 px
+    data = [jpeg(300, 200), jpeg(200, 300), jpeg(300, 300), jpeg(500, 500)]  # the last is too large
     found = Jpegs(RULE, "cpu").pixels(data)
     assert calls == [2, 1]
     assert [picture is None for picture in found] == [False, False, False, True]

@@ -26,18 +26,19 @@ from mmx.extract.pictures.decoding import (
     FILTERS,
     TOLERANCE,
     decode_jpegs,
+    factor_of,
     header,
     orientation,
     pixels_of,
-    resized,
-    shrinking,
 )
-from mmx.extract.pictures.images import ImageRule, scaled_size
+from mmx.extract.pictures.images import ImageRule
+from mmx.extract.pictures.plain import plain_jpeg
+from mmx.extract.pictures.together import resized_together
 from mmx.extract.reasons import ImageError
 
 CHECKED = 16  # pictures of each process that are compared with the exact way
 AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized
-MOST_PIXELS = 1 << 25  # of a group: 100 MB, and at most four times that for one in float32
+MOST_PIXELS = 1 << 25  # of a group: 100 MB, and four times that in float32
 END = b"\xff\xd9"  # a JPEG without it is cut off, which nvJPEG may not notice
 
 
@@ -77,7 +78,7 @@ class Jpegs:
         Image.new("RGB", (side, side), (9, 99, 199)).save(buffer, "JPEG")
         with self._turn():
             (raw,) = decode_jpegs([buffer.getvalue()], self.device)
-            self._small(raw, _Jpeg(0, b"", side, side)).cpu()
+            resized_together([raw], self.rule).cpu()
 
     def _taken(self, data: Sequence[bytes | None]) -> Iterator[_Jpeg]:
         for place, one in enumerate(data):
@@ -87,19 +88,18 @@ class Jpegs:
 
     def _made(self, group: list[_Jpeg]) -> list[np.ndarray | None]:
         found: list[np.ndarray | None] = [None] * len(group)
-        small: dict[int, torch.Tensor] = {}
         with self._turn():
             raws = self._decoded([jpeg.data for jpeg in group])
-            for place, (raw, jpeg) in enumerate(zip(raws, group, strict=True)):
-                if raw is None or raw.shape != (jpeg.height, jpeg.width, 3):
-                    continue
-                with suppress(RuntimeError):  # no memory, or made smaller than CUDA's filter can
-                    small[place] = self._small(raw, jpeg)
+            good = {
+                place: raw
+                for place, (raw, jpeg) in enumerate(zip(raws, group, strict=True))
+                if raw is not None and raw.shape == (jpeg.height, jpeg.width, 3)
+            }
             del raws
-            if small:  # in one copy, for which the device is waited for once
+            if good:
                 with suppress(RuntimeError):  # no memory
-                    pixels = torch.stack(list(small.values())).cpu().numpy()
-                    for place, picture in zip(small, pixels, strict=True):
+                    pixels = resized_together(list(good.values()), self.rule).cpu().numpy()
+                    for place, picture in zip(good, pixels, strict=True):
                         found[place] = picture
         return found
 
@@ -114,11 +114,6 @@ class Jpegs:
                 return [None]
         # Outside of the except clause: the error held the memory of the failed call.
         return [self._decoded([one])[0] for one in data]
-
-    def _small(self, raw: torch.Tensor, jpeg: _Jpeg) -> torch.Tensor:
-        """(h, w, 3) → (size, size, 3) uint8, still on the device."""
-        scaled = scaled_size(jpeg.width, jpeg.height, self.rule)
-        return resized(raw.float(), scaled, self.rule)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -162,16 +157,22 @@ class Jpegs:
 
 def takes(data: bytes, rule: ImageRule) -> tuple[int, int] | None:
     """Width and height of a JPEG that a device may decode; None for any other picture."""
+    if rule.interpolation not in FILTERS or not data.endswith(END):
+        return None
+    size = plain_jpeg(data) or _size(data)
+    if size is None or size[0] * size[1] > MOST_PIXELS:
+        return None
+    return size if factor_of(*size, rule) is not None else None
+
+
+def _size(data: bytes) -> tuple[int, int] | None:
+    """Of an upright JPEG of luminance and two colours, which nvJPEG assumes; None: another."""
     image = header(data)
-    if image is None or not _plain(image) or not data.endswith(END):
-        return None
-    if rule.interpolation not in FILTERS or image.width * image.height > MOST_PIXELS:
-        return None
-    return image.size if shrinking(image, rule) is not None else None
+    return image.size if image is not None and _plain(image) else None
 
 
 def _plain(image: Image.Image) -> bool:
-    """Whether it is an upright JPEG of luminance and two colours: nvJPEG assumes these."""
+    """Whether it is an upright JPEG of luminance and two colours."""
     ids = bytes(layer[0] for layer in getattr(image, "layer", ()))
     luminance = image.info.get("adobe_transform", 1) == 1 and ids != b"RGB"
     coloured = image.format == "JPEG" and image.mode == "RGB" and luminance
@@ -179,15 +180,14 @@ def _plain(image: Image.Image) -> bool:
 
 
 def _groups(jpegs: Iterable[_Jpeg]) -> Iterator[list[_Jpeg]]:
-    """Runs of at most MOST_PIXELS together."""
+    """Runs of at most MOST_PIXELS together, once each has the sides of the largest."""
     group: list[_Jpeg] = []
-    pixels = 0
+    width = height = 0
     for jpeg in jpegs:
-        area = jpeg.width * jpeg.height
-        if group and pixels + area > MOST_PIXELS:
+        width, height = max(width, jpeg.width), max(height, jpeg.height)
+        if group and (len(group) + 1) * width * height > MOST_PIXELS:
             yield group
-            group, pixels = [], 0
+            group, width, height = [], jpeg.width, jpeg.height
         group.append(jpeg)
-        pixels += area
     if group:
         yield group
