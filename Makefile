@@ -22,7 +22,7 @@ slow: $(VENV)/.installed-dev
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 gpu: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 tests/gpu tests/extract/test_jpegs.py tests/devices/test_numbers.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 tests/gpu tests/extract/test_jpegs.py tests/extract/test_together.py tests/devices/test_numbers.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
