@@ -171,8 +171,12 @@ def test_a_device_of_torch_is_one_by_its_name() -> None:
 
 def test_what_is_sent_to_a_gpu_is_page_locked_first() -> None:
     """From other memory a copy may wait for the GPU, whatever ``non_blocking`` says."""
-    tensor, gpu = mock.Mock(spec=torch.Tensor), torch.device("cuda", 1)
+    gpu = torch.device("cuda", 1)
+    tensor = mock.Mock(spec=torch.Tensor, device=torch.device("cpu"))
     assert sent(tensor, gpu) is tensor.pin_memory.return_value.to.return_value
     tensor.pin_memory.return_value.to.assert_called_once_with(gpu, non_blocking=True)
+    there = mock.Mock(spec=torch.Tensor, device=gpu)
+    assert sent(there, gpu) is there.to.return_value
+    there.pin_memory.assert_not_called()
     numbers = torch.arange(3)
     assert sent(numbers, torch.device("cpu")) is numbers

@@ -119,7 +119,7 @@ def test_a_device_that_cannot_decode(error: Exception, monkeypatch: pytest.Monke
     with pytest.raises(OptionError, match=said):
         open_encoder("clip:mini", decode="gpu")
     monkeypatch.setattr(jpegs, "decode_jpegs", decode_jpegs)
-    monkeypatch.setattr(jpegs, "resized", broken)
+    monkeypatch.setattr(jpegs, "resized_together", broken)
     with pytest.raises(OptionError, match=said):
         open_encoder("clip:mini", decode="gpu")
 
