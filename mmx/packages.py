@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 
 from mmx.errors import EncoderError, first_line
@@ -115,8 +115,7 @@ def _remedy(package: str) -> str:
     """The command that installs a package that works."""
     if package == "torchvision":
         return f"it must fit torch {_version('torch')}: {UPGRADE} torch torchvision"
-    installed = packages_distributions().get(package, [PIP[package]])  # faiss-gpu or faiss-cpu
-    return f"{UPGRADE} {installed[0]}"
+    return f"{UPGRADE} {PIP[package]}"
 
 
 def _version(package: str) -> str:

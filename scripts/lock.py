@@ -1,7 +1,7 @@
 """Write the locks in requirements/ from an environment in which the tests passed.
 
     python scripts/lock.py test    # in the environment of `make test`
-    python scripts/lock.py cpu     # in one with torch's CPU build and faiss-cpu (docs/install.md)
+    python scripts/lock.py cpu     # in one with torch's CPU build (docs/install.md)
 
 A lock lists what pyproject.toml requires and what that requires, in the versions installed in
 the environment that runs this script. To upgrade: install newer versions there, run the tests,
@@ -37,7 +37,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in ("cpu", "test"):
         sys.exit("usage: python scripts/lock.py cpu|test")
-    wanted = without_cuda(required()) if name == "cpu" else required("dev")
+    wanted = required() if name == "cpu" else required("dev")
     versions = installed(wanted)
     if name == "cpu":
         versions["torch"] = build_for_cpu(versions["torch"])
@@ -54,15 +54,6 @@ def required(*extras: str) -> list[Requirement]:
     for extra in extras:
         lines += project["optional-dependencies"][extra]
     return [Requirement(line) for line in lines]
-
-
-def without_cuda(wanted: list[Requirement]) -> list[Requirement]:
-    """faiss-cpu on every platform, in place of faiss-gpu."""
-    kept = [one for one in wanted if one.name != "faiss-gpu"]
-    for one in kept:
-        if one.name == "faiss-cpu":
-            one.marker = None
-    return kept
 
 
 def installed(wanted: list[Requirement]) -> dict[str, str]:

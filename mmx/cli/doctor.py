@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-EITHER = {"faiss-gpu": "faiss-cpu", "faiss-cpu": "faiss-gpu"}  # both are imported as faiss
 DEVELOPERS = "dev"  # the extra that users do not miss
 NO_METADATA = "unknown: it is not installed, this is a folder of its source"
 
@@ -61,7 +60,7 @@ def _checks() -> Iterator[Check]:
 
     yield from _mmx()
     needed = [wanted for wanted in _requirements("mmx") if _applies(wanted)]
-    here = [name for name, version in map(_installed, needed) if version]
+    here = [wanted.name for wanted in needed if _version(wanted.name)]
     tried = try_imports(["torch", "torchvision", *map(_module, here)])
     for wanted in needed:
         yield _package(wanted, tried)
@@ -110,21 +109,19 @@ def _applies(wanted: Requirement, extra: str = "") -> bool:
     return not here and wanted.marker.evaluate({"extra": extra}) if extra else here
 
 
-def _installed(wanted: Requirement) -> tuple[str, str]:
-    """Name and version of the package that meets a requirement; the version is "" for none."""
-    for name in (wanted.name, EITHER.get(wanted.name, wanted.name)):
-        try:
-            return name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return wanted.name, ""
+def _version(package: str) -> str:
+    """The version that is installed; "" for none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _module(package: str) -> str:
     """What is imported of a package."""
     from mmx.packages import PIP
 
-    modules = {pip: module for module, pip in PIP.items()} | {"faiss-gpu": "faiss"}
+    modules = {pip: module for module, pip in PIP.items()}
     return modules.get(package, package.replace("-", "_"))
 
 
@@ -154,7 +151,7 @@ def _torch_version() -> str:
 
 def _package(wanted: Requirement, tried: dict[str, str]) -> Check:
     """A needed package: its version, and whether it can be imported."""
-    name, version = _installed(wanted)
+    name, version = wanted.name, _version(wanted.name)
     own = next((one for one in _requirements("mmx") if one.name == name), wanted)
     fix = _fix(name, own.specifier)
     if not version:
@@ -175,7 +172,7 @@ def _torch_pair(tried: dict[str, str]) -> Check:
     """torchvision is compiled for the torch that its metadata name."""
     title, fix = "torch and torchvision", _fix("torch", "")
     wants = next((one for one in _requirements("torchvision") if one.name == "torch"), None)
-    version = _installed(wants)[1] if wants else ""
+    version = _version(wants.name) if wants else ""
     if wants is None or not version:
         return Check(title, "one of them is not installed", fix, ok=False)
     vision = metadata.version("torchvision")
@@ -197,14 +194,14 @@ def _extras() -> list[str]:
 
 def _extra(extra: str) -> Check:
     """An extra is optional: one that is missing is not a failure."""
-    met = [(wanted, _installed(wanted)[1]) for wanted in _of_extra("mmx", extra)]
+    met = [(wanted, _version(wanted.name)) for wanted in _of_extra("mmx", extra)]
     found = ", ".join(f"{wanted.name} {version or 'is missing'}" for wanted, version in met)
     fits = all(_fits(wanted.specifier, version) for wanted, version in met)
     return Check(f"extra {extra}", found, "" if fits else _fix_extra(extra))
 
 
 def _fix_extra(extra: str) -> str:
-    """By the packages: pip would bring faiss-gpu with ``mmx[s3]`` to where faiss-cpu is used."""
+    """By the packages: ``mmx[s3]`` may be on no index."""
     wanted = [one for one in _requirements("mmx") if _applies(one, extra)]
     inner = [f"[{','.join(sorted(one.extras))}]" if one.extras else "" for one in wanted]
     lines = [f"'{one.name}{more}{one.specifier}'" for one, more in zip(wanted, inner, strict=True)]

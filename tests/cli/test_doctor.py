@@ -144,17 +144,9 @@ def test_a_package_is_too_old_or_absent(machine: Machine) -> None:
     assert line.endswith("checks failed: timm, nothing-of-this-name")
 
 
-def test_faiss_of_either_kind_will_do(machine: Machine) -> None:
-    machine.package("mmx", "0.1.0", "no-faiss", "faiss-gpu>=1; python_version < '3'")
-    assert "faiss-gpu" not in machine.doctor().rows  # of another platform
-    here = next(name for name in ("faiss-gpu", "faiss-cpu") if _there(name))
-    other = ({"faiss-gpu", "faiss-cpu"} - {here}).pop()
-    machine.package("mmx", "0.1.0", f"{other}>=999", f"{here}>=1; python_version < '3'")
-    assert machine.doctor().rows[here]["ok"]
-
-
-def _there(name: str) -> bool:
-    return any(one.name == name for one in metadata.distributions())
+def test_a_package_of_another_platform(machine: Machine) -> None:
+    machine.package("mmx", "0.1.0", "no-faiss", "faiss-cpu>=1; python_version < '3'")
+    assert "faiss-cpu" not in machine.doctor().rows
 
 
 def test_extras(machine: Machine) -> None:
@@ -246,8 +238,7 @@ def test_what_is_imported_of_each_package() -> None:
     owners = metadata.packages_distributions()
     for line in PROJECT["dependencies"]:
         name = Requirement(line).name
-        if _there(name):
-            assert name in owners[_module(name)]
+        assert name in owners[_module(name)]
 
 
 def test_this_machine(tmp_path: Path) -> None:
