@@ -5,7 +5,7 @@
     python benchmarks/extract.py --images 20000 --model vlmo:base_plus --device cuda --gpu-decode
 
 It draws --distinct photograph-like JPEGs with sides of 300 to 800 px, which the items
-repeat, and encode them with an open_clip or VLMo network of random weights. The ceilings are
+repeat, and encodes them with an open_clip or VLMo network of random weights. The ceilings are
 measured in the same run: the image pass alone on ready pixels, in float32 and in bfloat16 at
 several batch sizes, and decoding alone. ``--cpu-time`` counts CPU seconds, which is fairer while
 other jobs run. --folder keeps the pictures for the next run.
@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from feed import Mean
+from feed import Mean, Watch
 from photographs import draw
 
 from mmx.data.dataset import load_items
@@ -39,7 +39,6 @@ from mmx.extract.pipeline import extract
 from mmx.extract.sources.paths import Paths
 from mmx.extract.sources.web import Web
 from mmx.extract.stages.load import Loader
-from mmx.extract.stages.progress import Progress
 from mmx.extract.stages.run import cores
 from mmx.extract.stages.threads import LIST
 from mmx.extract.workers.job import loader_for
@@ -103,11 +102,11 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         decode = decoding(folder, loader, clock)
         print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
     start = clock()
-    report, chosen = run(folder, encoder, "auto", Watch(), options)
+    report, chosen = run(folder, encoder, "auto", None, options)
     whole = options.images / (clock() - start)
-    start, watch = clock(), Watch(clock)
+    start, watch = clock(), Watch()
     again, _ = run(folder, chosen, None, watch, options)
-    end_to_end, steady = options.images / (clock() - start), watch.second_half()
+    end_to_end, steady = options.images / (clock() - start), rate_of(watch)
     print(f"  end to end, {report.precision}, batch {report.batch_size}: {end_to_end:.1f} "
           f"({whole:.1f} with the comparison to float32 of the job's start), "
           f"in the second half {steady:.1f}", flush=True)  # fmt: skip
@@ -207,21 +206,10 @@ def decoding(folder: Path, loader: Loader, clock: Callable[[], float]) -> float:
         return len(names) / (clock() - start)
 
 
-class Watch:
-    """What was done when, while a job encodes."""
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
-        self.seen: list[tuple[float, int]] = []  # s, pictures
-
-    def __call__(self, state: Progress) -> None:
-        if state.stage == "encode":
-            self.seen.append((self.clock(), state.done))
-
-    def second_half(self) -> float:
-        """Pictures a second."""
-        (start, first), (end, last) = self.seen[len(self.seen) // 2], self.seen[-1]
-        return (last - first) / (end - start)
+def rate_of(watch: Watch) -> float:
+    """Pictures a second of the second half."""
+    seconds, _, pictures = watch.second_half()
+    return pictures / seconds
 
 
 def fed(folder: Path, rule: ImageRule | None, given: argparse.Namespace) -> float:
@@ -232,17 +220,22 @@ def fed(folder: Path, rule: ImageRule | None, given: argparse.Namespace) -> floa
     )
     watch = Watch()
     extract(load_items(folder), Mean(rule.size), folder / "mean.parquet", options, watch)
-    return watch.second_half()
+    return rate_of(watch)
 
 
 def run(
-    folder: Path, encoder: Network, precision: str | None, watch: Watch, given: argparse.Namespace
+    folder: Path,
+    encoder: Network,
+    precision: str | None,
+    watch: Watch | None,
+    given: argparse.Namespace,
 ) -> tuple[ExtractReport, Network]:
     """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
     options = ExtractOptions(
         precision=precision, overwrite=True, compile=given.compile,
         decode_processes=given.decode_processes, decode_threads=given.decode_threads,
     )  # fmt: skip
+    watch = watch or Watch()
     report = extract(load_items(folder), encoder, folder / "store.parquet", options, watch)
     same = report.precision == encoder.card.precision
     return report, encoder if same else encoder.in_precision(report.precision)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import math
 import os
 import shutil
 import tarfile
@@ -60,6 +61,24 @@ class Mean(Encoder):
         return found
 
 
+class Watch:
+    """What was done when, while a job encodes."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float, int]] = []  # s, CPU s of this process, pictures
+
+    def __call__(self, state: Progress) -> None:
+        if state.stage == "encode":
+            self.seen.append((time.perf_counter(), time.process_time(), state.done))
+
+    def second_half(self) -> tuple[float, float, float]:
+        """Seconds, CPU seconds and pictures; NaN where there was too little to see."""
+        if len(self.seen) < 4:
+            return math.nan, math.nan, math.nan
+        (start, cpu, first), (end, cpu_end, last) = self.seen[len(self.seen) // 2], self.seen[-1]
+        return end - start, cpu_end - cpu, last - first
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", default="16", help="of the JPEGs: WIDTH or WIDTHxHEIGHT, pixels")
@@ -90,22 +109,17 @@ def measure(folder: Path, options: argparse.Namespace, threads: str, processes: 
         chosen = ExtractOptions(
             decode_threads=number(threads), decode_processes=number(processes), overwrite=True
         )
-    seen: list[tuple[float, float, int]] = []  # s, CPU s of this process, pictures
-
-    def note(state: Progress) -> None:
-        if state.stage == "encode":
-            seen.append((time.perf_counter(), time.process_time(), state.done))
-
+    watch = Watch()
     before = used()
     report = extract(
-        load_items(folder), encoder or Mean(options.size), folder / "store.parquet", chosen, note
+        load_items(folder), encoder or Mean(options.size), folder / "store.parquet", chosen, watch
     )
-    (start, cpu, first), (end, cpu_end, last) = seen[len(seen) // 2], seen[-1]
+    seconds, cpu, pictures = watch.second_half()
     print(f"threads {threads:>4s}, processes {processes:>4s}: "
           f"{report.items / report.seconds:8.0f} a second, "
-          f"{(last - first) / (end - start):8.0f} in the second half, "
+          f"{pictures / seconds:8.0f} in the second half, "
           f"{1e6 * (used() - before) / report.items:6.0f} CPU µs a picture, of this process "
-          f"{1e6 * (cpu_end - cpu) / (last - first):.0f} in the second half; {report.bottleneck}, "
+          f"{1e6 * cpu / pictures:.0f} in the second half; {report.bottleneck}, "
           f"waited {({name: round(s, 1) for name, s in report.waited.items()})}",
           flush=True)  # fmt: skip
 

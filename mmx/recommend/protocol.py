@@ -99,7 +99,8 @@ class GradientModel(nn.Module):
         """Called once the model is on its device, where its steps draw from now on.
 
         On a GPU its generator is made anew from its seed: drawing a step's noise on the CPU can
-        take longer than all the rest of the step takes a GPU.
+        take longer than all the rest of the step takes a GPU. So read ``self.generator`` at each
+        draw.
         """
         if self.generator is not None and device != self.generator.device:
             seed = self.generator.initial_seed()

@@ -9,7 +9,7 @@ code may branch on them. A storage has the mark of its device, so that views and
 have it. Seen are operations on tensors of two devices, generators of another device than what they
 draw, ``.numpy()`` of a tensor on a GPU, memory that cannot be page-locked, and sparse matrices that
 cuSPARSE refuses; ``waits`` are where a GPU would have to be waited for, ``copied`` the bytes that
-came from it, and ``drawn`` where the CPU draws from a generator.
+came from it, and ``drawn`` where the CPU draws random numbers.
 
 There is one device, and streams are all the same. Threads of executors are followed, others are
 not. autocast has the CPU's list of operations.
@@ -87,6 +87,8 @@ class FakeCuda(TorchDispatchMode):
             self._note(refused)
         gpu = self._goes_to_gpu(name, wanted, leaves, any(there))
         self._check_generators(name, (*args, *options.values()), gpu)
+        if torch.Tag.nondeterministic_seeded in func.tags and not gpu:
+            self.drawn.append(f"{name} at {_where()}")
         self._wait(wait_in(name, args, options, self.has) if any(there) else "", leaves)
         result = on_the_cpu(func, name, args, options)
         for made in _tensors(result):
@@ -125,8 +127,6 @@ class FakeCuda(TorchDispatchMode):
         for value in values:
             if isinstance(value, TorchGenerator):
                 place = place_of(value)
-                if not gpu:
-                    self.drawn.append(f"{name} at {_where()}")
                 if place != ("cuda" if gpu else "cpu"):
                     self._note(f"{name} draws elsewhere than its generator of {place}")
 

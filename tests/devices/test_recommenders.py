@@ -18,14 +18,16 @@ from mmx.recommend.fit import fit
 from mmx.recommend.job import TrainJob
 from mmx.recommend.models import MODELS, mmgcl
 from mmx.recommend.new_items import with_new_items
-from mmx.recommend.options import TrainOptions
+from mmx.recommend.options import TrainOptions, TrainProgress
 from mmx.recommend.recommend_options import RecommendOptions
 from mmx.recommend.recommendation import recommend
 from mmx.recommend.training import train
 from mmx.testing import clubs
 from tests.devices.fake_cuda import FakeCuda
 from tests.devices.small_models import DATA, TRAINED, made
+from tests.recommend.fake_catalogue import build
 from tests.recommend.odd_worlds import WORLDS, fitted
+from tests.recommend.toy import toy_data
 
 
 def mixed(name: str, path: Path | None = None, epochs: int = 1, **options: Any) -> list[str]:
@@ -52,13 +54,35 @@ def test_a_catalogue_of_few_items_too(name: str) -> None:
         assert gpu.mixed == []
 
 
-@pytest.mark.parametrize("name", ["bpr", "mmgcl", "lattice"])
+@pytest.mark.parametrize("name", ["bpr", "bm3", "mmgcl", "lattice"])
 def test_mirror_gradient_and_a_resumed_training_too(name: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     with mock.patch.object(checkpoint, "EVERY", 0.0):
         assert mixed(name, path, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
         assert path.exists()
         assert mixed(name, path, epochs=2, mirror_gradient=0.1, mirror_every=1, clip=1.0) == []
+
+
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_a_continued_training_goes_on_drawing(end_to_end: bool, tmp_path: Path) -> None:
+    """From the generator that is on the GPU: the losses are those of a straight training."""
+
+    def losses(path: Path | None, stop: int = 0) -> list[float]:
+        def progress(state: TrainProgress) -> None:
+            if state.epoch == stop:
+                raise InterruptedError
+
+        with FakeCuda():
+            model = build("bm3", chunk=4)[0] if end_to_end else made("bm3")
+            data = toy_data() if end_to_end else DATA
+            chosen = TrainOptions(epochs=4, batch_size=64, device="cuda")
+            return [row["loss"] for row in train(model, data, chosen, progress, path).history]
+
+    path = tmp_path / "checkpoint"
+    with mock.patch.object(checkpoint, "EVERY", 0.0), pytest.raises(InterruptedError):
+        losses(path, stop=3)
+    assert path.exists()
+    assert losses(path) == losses(None)
 
 
 @pytest.mark.parametrize("control", [None, "shuffle"])

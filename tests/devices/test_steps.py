@@ -118,9 +118,13 @@ def test_the_gpu_draws_for_one_that_trains_its_encoder() -> None:
 
 
 def test_what_the_cpu_draws_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a generator that did not move, and from none."""
     model = made("mentor")
     monkeypatch.setattr(model, "draw_on", lambda device: None)
     assert cpu_draws(model, DATA)
+    other = made("bpr")
+    monkeypatch.setattr(other, "epoch_start", lambda generator: torch.rand(3).to("cuda"))
+    assert len(cpu_draws(other, DATA)) == 1
 
 
 def test_a_generator_moves_with_its_seed() -> None:

@@ -169,12 +169,14 @@ def test_a_decoder_that_sees_another_size(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_groups_bound_the_memory(monkeypatch: pytest.MonkeyPatch, calls: list[int]) -> None:
-    monkeypatch.setattr(jpegs, "MOST_PIXELS", 200_000)  # two of 300 × 300 px
-    data = [jpeg(300, 200), jpeg(200, 300), jpeg(300, 300), jpeg(500, 500)]  # the last is too large
+    """Each has the sides of the largest there: a wide picture and a tall one are a large pair."""
+    monkeypatch.setattr(jpegs, "MOST_PIXELS", 170_000)
+    wide, tall, large = jpeg(300, 200), jpeg(200, 300), jpeg(500, 500)
+    data = [wide, wide, tall, tall, large]  # two of 300 × 300 px are too many, the last alone is
     found = Jpegs(RULE, "cpu").pixels(data)
-    assert calls == [2, 1]
-    assert [picture is None for picture in found] == [False, False, False, True]
-    for one, picture in zip(data[:3], found, strict=False):
+    assert calls == [2, 2]
+    assert [picture is None for picture in found] == [False] * 4 + [True]
+    for one, picture in zip(data[:4], found, strict=False):
         assert picture is not None
         assert np.abs(picture - exactly(one)).mean() < 0.3
 

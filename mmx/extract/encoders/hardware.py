@@ -39,12 +39,14 @@ class Hardware:
     def place(self, model: Any) -> Any:
         """The model for inference: weights cast and moved, no gradients, no dropout.
 
-        float32 is float32 from then on: by default torch lets a GPU convolve in TF32, whose
-        numbers have 10 bits after the point, and other precisions are measured against it.
+        float32 is float32 from then on: by default torch lets a GPU convolve in TF32, and a program
+        may let it multiply so; its numbers have 10 bits after the point, and other precisions are
+        measured against it.
         """
         model = model.to(self.device, self.dtype).eval().requires_grad_(False)
         if self._cuda:
             torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
             model = model.to(memory_format=torch.channels_last)  # of convolutions
             self.wait()
         return model

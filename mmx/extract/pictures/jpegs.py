@@ -38,7 +38,7 @@ from mmx.extract.reasons import ImageError
 
 CHECKED = 16  # pictures of each process that are compared with the exact way
 AT_ONCE = 4  # groups on the device; torchvision decodes one of them while others are resized
-MOST_PIXELS = 1 << 25  # of a group: 100 MB, and four times that in float32
+MOST_PIXELS = 1 << 25  # of a group, which is 100 MB of bytes
 END = b"\xff\xd9"  # a JPEG without it is cut off, which nvJPEG may not notice
 
 

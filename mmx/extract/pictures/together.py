@@ -14,28 +14,42 @@ import torch
 from mmx.devices import sent
 from mmx.extract.pictures.images import ImageRule, offset, scaled_size
 
+AT_ONCE = 8  # pictures; more are hardly faster
+STEP = 64  # px
+
 
 def resized_together(pictures: Sequence[torch.Tensor], rule: ImageRule) -> torch.Tensor:
     """(h, w, 3) uint8 each → (n, size, size, 3) uint8, on their device.
 
     The filters of ``mmx.extract.pictures.decoding.resized`` for pictures that become smaller, in
-    float32: the same numbers but for rounding.
+    float32: the same numbers but for rounding. AT_ONCE of them at a time, for the memory.
     """
-    n, device = len(pictures), pictures[0].device
-    height, width = (max(p.shape[side] for p in pictures) for side in (0, 1))
-    canvas = torch.empty((n, 3, height, width), dtype=torch.uint8, device=device)
+    parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+    return torch.cat([_resized(part, rule) for part in parts])
+
+
+def _resized(pictures: Sequence[torch.Tensor], rule: ImageRule) -> torch.Tensor:
+    n, size, device = len(pictures), rule.size, pictures[0].device
+    height, width = (_whole(max(p.shape[side] for p in pictures)) for side in (0, 1))
+    canvas = torch.empty((n, height, 3, width), dtype=torch.uint8, device=device)
     for place, picture in zip(canvas, pictures, strict=True):
-        place[:, : picture.shape[0], : picture.shape[1]] = picture.permute(2, 0, 1)
+        place[: picture.shape[0], :, : picture.shape[1]] = picture.transpose(1, 2)
     sides = torch.tensor([_sides(p.shape[1], p.shape[0], rule) for p in pictures])  # (n, 2, 3)
     across, down = sent(sides, device).unbind(1)
-    columns, there = _weights(across, width, rule)
     rows, here = _weights(down, height, rule)
-    small = rows[:, None] @ (canvas.float() @ columns.mT[:, None])  # (n, 3, size, size)
-    inside = here[:, None, :, None] & there[:, None, None, :]
+    columns, there = _weights(across, width, rule)
+    small = torch.bmm(rows, canvas.view(n, height, 3 * width).float())  # (n, size, 3 width)
+    small = torch.bmm(small.view(n, 3 * size, width), columns.mT)  # (n, size · 3, size)
+    inside = here[:, :, None, None] & there[:, None, None, :]
     fill = rule.fill if isinstance(rule.fill, tuple) else (rule.fill,) * 3
-    around = torch.tensor(fill, dtype=torch.float32).reshape(3, 1, 1)
-    small = torch.where(inside, small, sent(around, device))
-    return small.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    around = torch.tensor(fill, dtype=torch.float32).reshape(3, 1)
+    small = torch.where(inside, small.view(n, size, 3, size), sent(around, device))
+    return small.round_().clamp_(0, 255).to(torch.uint8).transpose(2, 3)
+
+
+def _whole(side: int) -> int:
+    """Rounded up: torch keeps memory for later by its size, so there should be few sizes."""
+    return -(-side // STEP) * STEP
 
 
 def _sides(width: int, height: int, rule: ImageRule) -> list[list[float]]:

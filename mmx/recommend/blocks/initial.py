@@ -33,7 +33,10 @@ def bias(inputs: int, outputs: int, generator: torch.Generator) -> nn.Parameter:
 
 
 def own_generator(generator: torch.Generator) -> torch.Generator:
-    """What a model draws from in its steps, seeded by what its initial values are drawn from."""
+    """What a model draws from in its steps, seeded by what its initial values are drawn from.
+
+    It is of the CPU until ``draw_on``: what is drawn has to be sent to where the model is.
+    """
     return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
 

@@ -121,7 +121,11 @@ class Model(GradientModel):
         return sampled_softmax(left, of_items, columns, self.config.temperature)
 
     def draw_on(self, device: torch.device) -> None:
-        """Its steps draw on the CPU: what a rejected draw is repeated for is read there."""
+        """Its steps draw on the CPU.
+
+        Whether a negative has to be drawn again is seen from numbers that a GPU would have to be
+        waited for.
+        """
 
     def feature_tables(self, modality: str) -> list[FeatureTable]:
         """The modality's vectors."""
