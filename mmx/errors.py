@@ -80,6 +80,11 @@ def cannot_write(path: Path, error: OSError) -> TargetError:
     return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
 
 
+def of_ctrl_c(error: BaseException) -> bool:
+    """Whether it is what DuckDB makes of Ctrl-C while it is at work."""
+    return isinstance(error, RuntimeError) and "interrupted" in str(error).lower()
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line: the first that is not blank, else the name of its class."""
     lines = (line.strip() for line in str(error).splitlines())

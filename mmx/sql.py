@@ -38,7 +38,7 @@ from mmx.cache.attach import attach
 from mmx.cache.store import literal
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import OptionError, QueryError, first_line
+from mmx.errors import OptionError, QueryError, first_line, of_ctrl_c
 from mmx.files import Place, RemotePath, as_path
 from mmx.kinds import must_be
 from mmx.sql_interrupt import interruptible
@@ -199,7 +199,7 @@ class Sql:
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
             raise QueryError(self._message(str(error), query)) from error
         except RuntimeError as error:  # what DuckDB makes of Ctrl-C while it computes
-            if "interrupted" not in str(error).lower():
+            if not of_ctrl_c(error):
                 raise
             raise KeyboardInterrupt from error
 

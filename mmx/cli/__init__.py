@@ -49,13 +49,18 @@ def main() -> None:
     """
     from mmx.cli.app import app
     from mmx.cli.output import complain, settings
-    from mmx.errors import MmxError, OptionError
+    from mmx.errors import MmxError, OptionError, of_ctrl_c
     from mmx.packages import broken_package, own_this_process
 
     own_this_process()
     settings.program, ended = True, _ended_by_sigterm()
     try:
-        app()
+        try:
+            app()
+        except RuntimeError as error:
+            if not of_ctrl_c(error):
+                raise
+            raise KeyboardInterrupt from error
     except MmxError as error:
         if settings.debug:
             raise

@@ -117,6 +117,22 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_what_duckdb_makes_of_ctrl_c_is_ctrl_c() -> None:
+    """It may come while a catalogue is opened, as an error like any other."""
+    for said, code in (("Query interrupted", 130), ("another fault", 1)):
+        program = (
+            "import mmx.cli.app, sys\n"
+            "def app(): raise RuntimeError(sys.argv[1])\n"
+            "mmx.cli.app.app = app\n"
+            "from mmx.cli import main; main()"
+        )
+        command = [sys.executable, "-c", program, said]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert ("interrupted" if code == 130 else "unexpected RuntimeError") in done.stderr
+        assert "Query" not in done.stderr
+
+
 def test_read_only_target(shop: Shop, tmp_path: Path) -> None:
     said = shop.refused("extract", "--model", "toy", "--data", "data", "--out", "/proc/x.parquet")
     assert "cannot write" in said
