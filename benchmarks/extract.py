@@ -102,7 +102,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         decode = decoding(folder, loader, clock)
         print(f"  the same, JPEGs on {options.device}  {decode:.1f}", flush=True)
     start = clock()
-    report, chosen = run(folder, encoder, "auto", None, options)
+    report, chosen = run(folder, encoder, "auto", Watch(), options)
     whole = options.images / (clock() - start)
     start, watch = clock(), Watch()
     again, _ = run(folder, chosen, None, watch, options)
@@ -227,7 +227,7 @@ def run(
     folder: Path,
     encoder: Network,
     precision: str | None,
-    watch: Watch | None,
+    watch: Watch,
     given: argparse.Namespace,
 ) -> tuple[ExtractReport, Network]:
     """All of `mmx extract` except loading the model; and the encoder with the chosen precision."""
@@ -235,7 +235,6 @@ def run(
         precision=precision, overwrite=True, compile=given.compile,
         decode_processes=given.decode_processes, decode_threads=given.decode_threads,
     )  # fmt: skip
-    watch = watch or Watch()
     report = extract(load_items(folder), encoder, folder / "store.parquet", options, watch)
     same = report.precision == encoder.card.precision
     return report, encoder if same else encoder.in_precision(report.precision)

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -80,9 +81,15 @@ def cannot_write(path: Path, error: OSError) -> TargetError:
     return TargetError(f"cannot write {path}: {reason}; {full}set --out elsewhere")
 
 
-def of_ctrl_c(error: BaseException) -> bool:
-    """Whether it is what DuckDB makes of Ctrl-C while it is at work."""
-    return isinstance(error, RuntimeError) and "interrupted" in str(error).lower()
+@contextmanager
+def ctrl_c() -> Iterator[None]:
+    """Around DuckDB's work: a RuntimeError that it makes of Ctrl-C is a KeyboardInterrupt again."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "query interrupted" not in str(error).lower():
+            raise
+        raise KeyboardInterrupt from error
 
 
 def first_line(error: BaseException) -> str:

@@ -38,7 +38,7 @@ from mmx.cache.attach import attach
 from mmx.cache.store import literal
 from mmx.data.csvs.format import PLAIN, CsvFormat
 from mmx.data.quoting import quoted, quoted_name
-from mmx.errors import OptionError, QueryError, first_line, of_ctrl_c
+from mmx.errors import OptionError, QueryError, ctrl_c, first_line
 from mmx.files import Place, RemotePath, as_path
 from mmx.kinds import must_be
 from mmx.sql_interrupt import interruptible
@@ -195,13 +195,10 @@ class Sql:
     def _explained(self, query: str) -> Iterator[None]:
         """Turn what DuckDB raises, and Arrow when rows come from DuckDB, into a QueryError."""
         try:
-            yield
+            with ctrl_c():
+                yield
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
             raise QueryError(self._message(str(error), query)) from error
-        except RuntimeError as error:  # what DuckDB makes of Ctrl-C while it computes
-            if not of_ctrl_c(error):
-                raise
-            raise KeyboardInterrupt from error
 
     def _message(self, message: str, query: str) -> str:
         """DuckDB's message, its first line with what helps."""

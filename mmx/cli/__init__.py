@@ -49,18 +49,14 @@ def main() -> None:
     """
     from mmx.cli.app import app
     from mmx.cli.output import complain, settings
-    from mmx.errors import MmxError, OptionError, of_ctrl_c
+    from mmx.errors import MmxError, OptionError, ctrl_c
     from mmx.packages import broken_package, own_this_process
 
     own_this_process()
     settings.program, ended = True, _ended_by_sigterm()
     try:
-        try:
+        with ctrl_c():
             app()
-        except RuntimeError as error:
-            if not of_ctrl_c(error):
-                raise
-            raise KeyboardInterrupt from error
     except MmxError as error:
         if settings.debug:
             raise

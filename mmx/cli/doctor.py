@@ -121,8 +121,7 @@ def _module(package: str) -> str:
     """What is imported of a package."""
     from mmx.packages import PIP
 
-    modules = {pip: module for module, pip in PIP.items()}
-    return modules.get(package, package.replace("-", "_"))
+    return {pip: module for module, pip in PIP.items()}.get(package, package.replace("-", "_"))
 
 
 def _fits(specifier: SpecifierSet, version: str) -> bool:
@@ -152,16 +151,15 @@ def _torch_version() -> str:
 def _package(wanted: Requirement, tried: dict[str, str]) -> Check:
     """A needed package: its version, and whether it can be imported."""
     name, version = wanted.name, _version(wanted.name)
-    own = next((one for one in _requirements("mmx") if one.name == name), wanted)
-    fix = _fix(name, own.specifier)
+    fix = _fix(name, wanted.specifier)
     if not version:
-        return Check(name, f"not installed{_needs(own.specifier)}", fix, ok=False)
-    if not _fits(own.specifier, version):
-        return Check(name, f"{version} does not fit{_needs(own.specifier)}", fix, ok=False)
+        return Check(name, f"not installed{_needs(wanted.specifier)}", fix, ok=False)
+    if not _fits(wanted.specifier, version):
+        return Check(name, f"{version} does not fit{_needs(wanted.specifier)}", fix, ok=False)
     module = _module(name)
     trouble = tried.get(module, "")  # "torch cannot be imported (…)"
     if not trouble:
-        return Check(name, f"{version}{_needs(own.specifier)}")
+        return Check(name, f"{version}{_needs(wanted.specifier)}")
     fault = trouble.partition(" ")[0]
     if fault != module:
         return Check(name, f"{version}; its import fails in {fault}", f"see {fault}", ok=False)

@@ -29,7 +29,7 @@ from mmx.data.formats.writing import (
 )
 from mmx.data.splits import LeftOut
 from mmx.data.templates import TextTemplate
-from mmx.errors import DataError, OptionError, first_line, one_of
+from mmx.errors import DataError, OptionError, ctrl_c, first_line, one_of
 from mmx.files import as_path, as_paths
 
 FORMATS: dict[str, ModuleType] = {
@@ -95,7 +95,7 @@ def import_dataset(
         encoding = (name not in SEPARATED and options.csv.encoding) or "utf-8"
         archives = Archives(FORMATS[name].MEMBERS, options.max_bytes, progress)
         try:
-            with Workspace(folder / WORK) as work:
+            with ctrl_c(), Workspace(folder / WORK) as work:
                 places = [
                     archives.opened(place, work.folder / "unpacked" / str(number))
                     for number, place in enumerate(places)
@@ -110,10 +110,6 @@ def import_dataset(
             raise type(error)(archives.named(str(error))) from error
         except duckdb.Error as error:
             raise DataError(f"the import stopped: {first_line(error)}") from error
-        except RuntimeError as error:
-            if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
-                raise KeyboardInterrupt from error
-            raise
         shutil.rmtree(folder / WORK)
         done.bad_lines, done.first_bad = bad.count, archives.named(bad.first)
         done.extra = beside(folder)

@@ -172,23 +172,17 @@ def orientation(image: Image.Image) -> int:
 
 
 def resized(raw: torch.Tensor, scaled: tuple[int, int], rule: ImageRule) -> torch.Tensor:
-    """(h, w, 3) → (size, size, 3) uint8 on the same device: torch's resize, then the centre.
-
-    Of uint8 on a CPU; of float32 grey levels anywhere, since CUDA has no such filter for bytes.
-    """
-    import torch
+    """(h, w, 3) → (size, size, 3), uint8 on a CPU: torch's resize, then the centre."""
     from torch.nn import functional as F
 
     width, height = scaled
     planes = F.interpolate(
-        raw.permute(2, 0, 1)[None],  # (1, 3, h, w), of a CPU with colours innermost in memory
+        raw.permute(2, 0, 1)[None],  # (1, 3, h, w), with colours innermost in memory
         (height, width),
         mode=rule.interpolation,
         antialias=True,
         align_corners=False,
     )[0]
-    if planes.is_floating_point():
-        planes = planes.round().clamp(0, 255).to(torch.uint8)
     return _centre(planes.permute(1, 2, 0), rule)
 
 

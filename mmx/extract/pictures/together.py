@@ -14,17 +14,17 @@ import torch
 from mmx.devices import sent
 from mmx.extract.pictures.images import ImageRule, offset, scaled_size
 
-AT_ONCE = 8  # pictures; more are hardly faster
+PART = 8  # pictures that are resized together; more take more memory
 STEP = 64  # px
 
 
 def resized_together(pictures: Sequence[torch.Tensor], rule: ImageRule) -> torch.Tensor:
     """(h, w, 3) uint8 each → (n, size, size, 3) uint8, on their device.
 
-    The filters of ``mmx.extract.pictures.decoding.resized`` for pictures that become smaller, in
-    float32: the same numbers but for rounding. AT_ONCE of them at a time, for the memory.
+    torch's filters with antialias for pictures that become smaller, in float32: the same numbers
+    but for rounding. PART of them at a time, for the memory.
     """
-    parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+    parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
     return torch.cat([_resized(part, rule) for part in parts])
 
 
@@ -36,11 +36,11 @@ def _resized(pictures: Sequence[torch.Tensor], rule: ImageRule) -> torch.Tensor:
         place[: picture.shape[0], :, : picture.shape[1]] = picture.transpose(1, 2)
     sides = torch.tensor([_sides(p.shape[1], p.shape[0], rule) for p in pictures])  # (n, 2, 3)
     across, down = sent(sides, device).unbind(1)
-    rows, here = _weights(down, height, rule)
-    columns, there = _weights(across, width, rule)
+    rows, inside_rows = _weights(down, height, rule)
+    columns, inside_columns = _weights(across, width, rule)
     small = torch.bmm(rows, canvas.view(n, height, 3 * width).float())  # (n, size, 3 width)
     small = torch.bmm(small.view(n, 3 * size, width), columns.mT)  # (n, size · 3, size)
-    inside = here[:, :, None, None] & there[:, None, None, :]
+    inside = inside_rows[:, :, None, None] & inside_columns[:, None, None, :]
     fill = rule.fill if isinstance(rule.fill, tuple) else (rule.fill,) * 3
     around = torch.tensor(fill, dtype=torch.float32).reshape(3, 1)
     small = torch.where(inside, small.view(n, size, 3, size), sent(around, device))
