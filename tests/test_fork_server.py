@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from itertools import zip_longest
-from os.path import commonprefix
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,8 @@ def test_it_is_the_same(here: Path, arguments: list[str]) -> None:
 
 def differing(one: str, other: str) -> tuple[str, str]:
     """Where two lines part: pytest shows the start of a long one only."""
-    start = max(len(commonprefix([one, other])) - 60, 0)
+    pairs = enumerate(zip_longest(one, other))
+    start = max(next((place for place, (a, b) in pairs if a != b), 0) - 60, 0)
     return one[start:][:200], other[start:][:200]
 
 
